@@ -23,8 +23,8 @@
     │   └── StateLockedError
     └── CannotSayError          the question is fine, the log cannot answer it
 
-Each carries its data as attributes, and a ``hint``: what to do instead. ``str(error)`` is for people, one paragraph, the hint last.
-A bad argument is a plain `ValueError`: the caller's bug, not a diagnosis.
+Each carries its data as attributes, and a ``hint``: what to do instead. ``str(error)`` is for people, one paragraph, the
+hint last. A bad argument is a plain `ValueError`: the caller's bug, not a diagnosis.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The one small grammar of `--where` and links: ``attribute=value,value;attribute>=number``.
 
 Clauses are joined by ``;`` and must all hold; values by ``,`` of which one must. ``!=`` excludes. An empty value is null
-(``member=`` are anonymous requests). In a value ``%XX`` stands for a character (``%2C`` a comma, ``%3B`` a semicolon), as in a URL.
-``experiments.layout=b`` looks into a map. What an attribute is, the table's own columns decide; the values are bound, never pasted.
+(``member=`` are anonymous requests). In a value ``%XX`` stands for a character (``%2C`` a comma, ``%3B`` a semicolon), as
+in a URL. ``experiments.layout=b`` looks into a map. What an attribute is, the table's own columns decide; the values are
+bound, never pasted.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class Clause:
 
     def __str__(self) -> str:
         """The clause in the grammar."""
-        return self.attribute + self.operator + ",".join("" if v is None else quote(v, safe=" :/+-._~@|()") for v in self.values)
+        return (
+            self.attribute + self.operator + ",".join("" if v is None else quote(v, safe=" :/+-._~@|()") for v in self.values)
+        )
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,10 @@ def unknown_attribute(attribute: str, available: Iterable[str]) -> FilterError:
     """The error for an attribute that a table does not have, with near ones."""
     names = sorted(str(name) for name in available)
     near = near_words(attribute, names)
-    return FilterError(f"There is no attribute {attribute!r}.", f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(names[:20])}.")
+    return FilterError(
+        f"There is no attribute {attribute!r}.",
+        f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(names[:20])}.",
+    )
 
 
 def _column(frame: pd.DataFrame, attribute: str) -> pd.Series[Any]:

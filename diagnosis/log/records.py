@@ -1,6 +1,7 @@
 """A logged request, and many of them.
 
-Arrow tables are the truth (null differs from NaN, integers above 2^53 stay exact); pandas frames are views for reading and computing.
+Arrow tables are the truth (null differs from NaN, integers above 2^53 stay exact); pandas frames are views for reading and
+computing.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ class Request:
     Attributes
     ----------
     row : Mapping
-        The row of `requests` as Python values; null is None. A map column (`experiments`) is a list of pairs, as Arrow gives it.
+        The row of `requests` as Python values; null is None. A map column (`experiments`) is a list of pairs, as Arrow
+        gives it.
     requests : pyarrow.Table
         The same row as Arrow.
     table : pyarrow.Table
@@ -149,8 +151,8 @@ class Request:
 def to_frame(table: pa.Table) -> pd.DataFrame:
     """An Arrow table as a pandas frame that loses no value.
 
-    Doubles become float64 (null becomes NaN: ask the Arrow table to tell the two apart), integers int64 or, where there are nulls,
-    Int64; booleans bool or boolean; timestamps ``datetime64[us, UTC]`` as stored; text, lists and maps object with None.
+    Doubles become float64 (null becomes NaN: ask the Arrow table to tell the two apart), integers int64 or, where there are
+    nulls, Int64; booleans bool or boolean; timestamps ``datetime64[us, UTC]`` as stored; text, lists and maps object with None.
 
     >>> to_frame(pa.table({"n": pa.array([2**60 + 1, None])}))["n"].tolist()[0]
     1152921504606846977
