@@ -44,9 +44,7 @@ class Clause:
 
     def __str__(self) -> str:
         """The clause in the grammar."""
-        return (
-            self.attribute + self.operator + ",".join("" if v is None else quote(v, safe=" :/+-._~@|()") for v in self.values)
-        )
+        return self.attribute + self.operator + ",".join("" if v is None else quote(v, safe=" :/+-._~@|()") for v in self.values)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,168 @@
+"""`diagnosis.toml`: what a workspace says about itself. Everything but the id has a default."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from diagnosis.errors import SettingsError, WorkspaceError, near_words
+
+FILE = "diagnosis.toml"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TableSettings(_Strict):
+    """Where a table lies. Without a path: the place of DESIGN, as Delta Lake."""
+
+    format: Literal["delta", "parquet"] = "delta"
+    path: str | None = None
+
+
+class MetricSettings(_Strict):
+    """A metric of the user's own: an expression over the log tables."""
+
+    expression: str
+    unit: str = ""
+    direction: Literal["up", "down", "none"] = "none"
+    description: str = ""
+
+
+class TaskSettings(_Strict):
+    """A kind of recommendation and its phase."""
+
+    phase: Literal["concept", "trial", "production"] = "production"
+    description: str = ""
+
+
+class SloSettings(_Strict):
+    """A service level objective."""
+
+    metric: str
+    target: float
+    task: str | None = None
+    phase: Literal["concept", "trial", "production"] | None = None
+    window_days: int = Field(default=28, ge=1)
+
+
+class RetentionSettings(_Strict):
+    """How long log tables are kept, in days."""
+
+    days: int | None = Field(default=None, ge=1)
+
+
+class StateSettings(_Strict):
+    """Where cases, shares and admissions are kept. ``env:NAME`` takes a database URL from the environment."""
+
+    url: str | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _no_password(cls, url: str | None) -> str | None:
+        if url and re.search(r"://[^/@:]+:[^/@]+@", url):
+            raise ValueError("a password does not belong in this file; write url = 'env:NAME' and set NAME in the environment")
+        return url
+
+
+class Settings(_Strict):
+    """All settings of a workspace.
+
+    Attributes
+    ----------
+    id : str
+        Permanent; letters, digits, ``-`` and ``_``. Links carry it.
+    terms : tuple of str
+        What is real, what was modelled, and under which terms the data may be used; shown on the first screen.
+    attribution_time_s : float
+        How long after a request an outcome still counts for it, in seconds.
+    """
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    name: str = ""
+    description: str = ""
+    terms: tuple[str, ...] = ()
+    tables: Mapping[str, TableSettings] = {}
+    metrics: Mapping[str, MetricSettings] = {}
+    tasks: Mapping[str, TaskSettings] = {}
+    slos: tuple[SloSettings, ...] = ()
+    positive_events: tuple[str, ...] = ("click", "play", "purchase")
+    attribution_time_s: float = Field(default=86400.0, gt=0)
+    engine: Literal["duckdb"] = "duckdb"
+    retention: RetentionSettings = RetentionSettings()
+    state: StateSettings = StateSettings()
+
+    @property
+    def title(self) -> str:
+        """The name, or the id where there is none."""
+        return self.name or self.id
+
+
+def read_settings(folder: Path) -> Settings:
+    """Settings of the workspace in `folder`.
+
+    Raises
+    ------
+    WorkspaceError
+        If there is no such folder, or it is no workspace.
+    SettingsError
+        If the file cannot be read, or a key is unknown or wrong; names file, key and fix.
+    """
+    file = folder / FILE
+    if not folder.is_dir():
+        raise WorkspaceError(f"There is no folder {str(folder)!r}.", "`diagnosis sample FOLDER` writes a sample workspace there.")
+    if not file.is_file():
+        if (folder / "logs").is_dir():
+            return Settings(id=re.sub(r"[^A-Za-z0-9_-]+", "-", folder.resolve().name).strip("-") or "workspace")
+        raise WorkspaceError(
+            f"{str(folder)!r} is not a workspace: it has no {FILE} and no logs/.",
+            'write a diagnosis.toml with a line id = "my-recommender", or run `diagnosis sample` for an example.',
+        )
+    try:
+        return Settings.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(file, "(whole file)", f"is not TOML: {error}", "check the line it names.") from None
+    except ValidationError as error:
+        raise _named(file, error) from None
+
+
+def state_url(settings: Settings, folder: Path) -> str:
+    """Database URL of the state: environment first, then the settings, then ``state.db`` in the workspace."""
+    url = os.environ.get("DIAGNOSIS_STATE") or settings.state.url
+    if url and url.startswith("env:"):
+        name = url.removeprefix("env:")
+        if not os.environ.get(name):
+            raise SettingsError(folder / FILE, "state.url", f"the environment has no {name}", f"export {name}=postgresql+psycopg://…")
+        url = os.environ[name]
+    return url or f"sqlite:///{(folder / 'state.db').resolve()}"
+
+
+def _named(file: Path, error: ValidationError) -> SettingsError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = near_words(str(first["loc"][-1]), _keys(first["loc"]))
+        return SettingsError(file, key, "is not a setting", f"did you mean {', '.join(near)}?" if near else "remove it.")
+    if first["type"] == "missing":
+        return SettingsError(file, key, "is missing", f'add a line {key} = "…".')
+    return SettingsError(file, key, f"{first['msg']} (found {first['input']!r})", "correct the value.")
+
+
+def _keys(place: tuple[int | str, ...]) -> list[str]:
+    models: dict[str, type[BaseModel]] = {
+        "tables": TableSettings,
+        "metrics": MetricSettings,
+        "tasks": TaskSettings,
+        "slos": SloSettings,
+        "retention": RetentionSettings,
+        "state": StateSettings,
+    }
+    model: type[Any] = Settings if len(place) == 1 else models.get(str(place[0]), Settings)
+    return list(model.model_fields)

@@ -1,0 +1,483 @@
+"""One pinned version of all tables, and the verbs by which everybody else asks it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from diagnosis.errors import MissingTableError, NotFoundError, TableError
+from diagnosis.log.filters import Filter
+from diagnosis.log.records import Batch, Request, to_frame
+from diagnosis.store import sql
+from diagnosis.store.tables import LOG_TABLES, SMALL_TABLES, Pinned, damaged
+from diagnosis.store.workspace import Workspace
+
+T = TypeVar("T")
+_OUTCOMES = pa.schema(
+    [
+        ("request_id", pa.string()),
+        ("date", pa.date32()),
+        ("item_id", pa.string()),
+        ("event", pa.string()),
+        ("happened_at", pa.timestamp("us", "UTC")),
+        ("logged_at", pa.timestamp("us", "UTC")),
+        ("value", pa.float64()),
+    ]
+)
+
+
+EVERYTHING = Filter()
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which requests; everything given must hold. Windows are half-open, ``since <= served_at < until``."""
+
+    where: Filter = EVERYTHING
+    request_id: str | None = None
+    member: str | None = None
+    item: str | None = None
+    task: str | None = None
+    status: str | None = None
+    model: str | None = None
+    model_version: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int = 100
+    offset: int = 0
+    newest_first: bool = True
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many requests are logged, and how many of the full traffic they stand for (sum of 1 / keep_probability)."""
+
+    kept: int
+    estimated: float
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What `aggregate` computes per group, weighted by 1 / keep_probability.
+
+    ``mean`` and ``sum`` take a column of `requests` (nulls left out); ``share`` the share of requests that `where` holds for.
+    """
+
+    kind: Literal["mean", "sum", "share"]
+    column: str | None = None
+    where: Filter = EVERYTHING
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """One version of every table. Two snapshots with the same `key` answer alike.
+
+    Attributes
+    ----------
+    pinned : mapping of str to Pinned
+        The tables that the workspace has.
+    """
+
+    workspace: Workspace
+    pinned: Mapping[str, Pinned]
+    _bad: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Identifies the workspace and the version of every table."""
+        text = self.workspace.id + "".join(f"\0{name}={p.version}" for name, p in sorted(self.pinned.items()))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Version of each table."""
+        return {name: pinned.version for name, pinned in self.pinned.items()}
+
+    def tables(self) -> tuple[str, ...]:
+        """Names of the tables that there are."""
+        return tuple(self.pinned)
+
+    def columns(self, table: str) -> dict[str, str]:
+        """Columns of a table with their types, as text."""
+        return {f.name: str(f.type) for f in self._pin(table).schema}
+
+    def attributes(self) -> tuple[str, ...]:
+        """Request attributes that one can filter by."""
+        return tuple(f.name for f in self._pin("requests").schema if not pa.types.is_nested(f.type) or pa.types.is_map(f.type))
+
+    def health(self) -> pd.DataFrame:
+        """What each table holds and what is wrong with it.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a table of DESIGN 4.1, index ``table``. Columns ``present`` (bool), ``format``, ``version``, ``files``, ``rows``
+            (Int64; null = not known), ``first_on``, ``last_on`` (date or None), ``problem`` (text; empty when fine).
+        """
+        rows: list[tuple[Any, ...]] = []
+        for name in (*LOG_TABLES, *SMALL_TABLES):
+            pinned = self.pinned.get(name)
+            if pinned is None:
+                rows.append((name, False, "", "", 0, None, None, None, "absent"))
+                continue
+            aside = [*pinned.set_aside, *((f, why) for f, why in self._bad.items() if f in pinned.files)]
+            problem = "; ".join(f"set aside {file.rsplit('/', 1)[-1]}: {why}" for file, why in aside[:3])
+            if len(aside) > 3:
+                problem += f"; and {len(aside) - 3} more files"
+            days = [day for day in pinned.dates if day is not None]
+            rows.append(
+                (
+                    name,
+                    True,
+                    pinned.format,
+                    pinned.version,
+                    len(pinned.files),
+                    pinned.rows,
+                    min(days, default=None),
+                    max(days, default=None),
+                    problem,
+                )
+            )
+        names = ["table", "present", "format", "version", "files", "rows", "first_on", "last_on", "problem"]
+        return pd.DataFrame(rows, columns=names).astype({"rows": "Int64", "files": "int64"}).set_index("table")
+
+    def window(self) -> tuple[datetime, datetime] | None:
+        """First and last ``served_at`` in the log; None when it is empty."""
+        bound = sql.Bound()
+        days = [day for day in self._pin("requests").dates if day is not None]
+        edges = {min(days), max(days)} if days else None
+        table = self._ask(lambda: f"SELECT min(served_at) a, max(served_at) b FROM {self._from('requests', bound, dates=edges)}", bound)
+        first, last = table.column("a")[0].as_py(), table.column("b")[0].as_py()
+        return None if first is None else (first, last)
+
+    # --- requests by id -------------------------------------------------------------------------------------------------
+
+    def request(self, request_id: str, *, date: date | None = None) -> Request:
+        """The request of that id; `date` (UTC, of served_at) makes it faster.
+
+        Raises
+        ------
+        NotFoundError
+            With ids that look like it.
+        """
+        batch = self._fetch([request_id], [date] if date else None)
+        if not len(batch):
+            raise NotFoundError("request", request_id, self._near(request_id))
+        return batch.one(request_id)
+
+    def fetch(self, request_ids: Sequence[str]) -> Batch:
+        """Requests with candidates and outcomes, in the order asked; ids that are not there are left out."""
+        return self._fetch(list(dict.fromkeys(request_ids)), None)
+
+    def _fetch(self, ids: list[str], dates: list[date] | None) -> Batch:
+        bound = sql.Bound()
+        requests = self._ask(
+            lambda: f"SELECT * FROM {self._from('requests', bound, dates=dates)} WHERE request_id IN {self._list(ids, bound)}",
+            bound,
+        )
+        return self._complete(_ordered(requests, ids))
+
+    def _complete(self, requests: pa.Table) -> Batch:
+        """`requests` with their candidates and outcomes."""
+        requests = _first_of_each(requests)
+        ids = requests.column("request_id").to_pylist()
+        days = sorted(set(requests.column("date").to_pylist())) if "date" in requests.column_names else None
+        parts = {}
+        for name in ("candidates", "outcomes"):
+            if name not in self.pinned:
+                schema = _OUTCOMES if name == "outcomes" else pa.schema([("request_id", pa.string()), ("item_id", pa.string())])
+                parts[name] = schema.empty_table()
+                continue
+            parts[name] = self._rows_of(name, ids, days)
+        return Batch(requests, _ordered(parts["candidates"], ids), parts["outcomes"])
+
+    def _rows_of(self, table: str, ids: list[str], days: list[date] | None) -> pa.Table:
+        bound = sql.Bound()
+        return self._ask(
+            lambda: f"SELECT * FROM {self._from(table, bound, dates=days)} WHERE request_id IN {self._list(ids, bound)}", bound
+        )
+
+    def _near(self, request_id: str) -> list[str]:
+        """Ids that look like it, of the last few days of the log."""
+        bound = sql.Bound()
+        days = sorted({day for day in self._pin("requests").dates if day is not None})[-3:]
+        table = self._ask(
+            lambda: (
+                f"SELECT request_id FROM {self._from('requests', bound, dates=days or None)} "
+                f"ORDER BY jaro_winkler_similarity(request_id, {bound.bind(request_id)}) DESC, request_id LIMIT 20"
+            ),
+            bound,
+        )
+        return list(table.column(0).to_pylist())
+
+    # --- many requests --------------------------------------------------------------------------------------------------
+
+    def find(self, query: Query) -> pd.DataFrame:
+        """Requests that hold, a page of them.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a request, index ``request_id``; columns of `requests`, and ``weight`` (float64, requests of the full traffic
+            that it stands for). Ordered by ``served_at``, then id.
+
+        Raises
+        ------
+        FilterError
+            If an attribute is not there or a value does not fit.
+        """
+        bound = sql.Bound()
+        way = "DESC" if query.newest_first else "ASC"
+        table = self._ask(
+            lambda: (
+                f"SELECT *, 1.0 / keep_probability AS weight FROM {self._selected(query, bound)} "
+                f"ORDER BY served_at {way}, request_id LIMIT {int(query.limit)} OFFSET {int(query.offset)}"
+            ),
+            bound,
+        )
+        return to_frame(table).set_index("request_id")
+
+    def count(self, query: Query) -> Count:
+        """How many requests hold: logged, and estimated in the full traffic."""
+        bound = sql.Bound()
+        table = self._ask(
+            lambda: f"SELECT count(*) n, coalesce(sum(1.0 / keep_probability), 0) w FROM {self._selected(query, bound)}", bound
+        )
+        return Count(int(table.column("n")[0].as_py()), float(table.column("w")[0].as_py()))
+
+    def aggregate(
+        self,
+        *,
+        by: Sequence[str] = (),
+        measures: Mapping[str, Measure] | None = None,
+        query: Query | None = None,
+        bucket: timedelta | None = None,
+    ) -> pd.DataFrame:
+        """Weighted aggregates of requests by attributes, and by time when `bucket` is given.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``at`` (start of the bucket, with `bucket`), the attributes, ``requests`` (int64, logged), ``weight`` (float64,
+            estimated requests), and each measure (float64; NaN where nothing was measured). Ordered by them.
+        """
+        bound, query, schema = sql.Bound(), query or Query(), self._pin("requests").schema
+
+        def text() -> str:
+            keys = [f"time_bucket({bound.bind(bucket)}, served_at) AS at"] if bucket else []
+            keys += [f"{sql.attribute(name, schema, bound)[0]} AS {sql.quote(name)}" for name in by]
+            values = ["count(*) AS requests", "sum(w) AS weight"]
+            values += [f"{_measure(m, schema, bound)} AS {sql.quote(name)}" for name, m in (measures or {}).items()]
+            source = f"(SELECT *, 1.0 / keep_probability AS w FROM {self._selected(query, bound)})"
+            tail = " GROUP BY ALL ORDER BY ALL" if keys else ""
+            return f"SELECT {', '.join([*keys, *values])} FROM {source}{tail}"
+
+        return to_frame(self._ask(text, bound))
+
+    def histogram(self, table: str, column: str, *, bins: int = 30, query: Query | None = None) -> pd.DataFrame:
+        """Weighted histogram of a numeric column of `requests` or `candidates`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``low``, ``high`` (float64, bin edges; NaN for the row of what is no number), ``rows`` (int64), ``weight`` (float64).
+        """
+        if table not in ("requests", "candidates"):
+            raise ValueError(f"no histogram of {table!r}")
+        bound, query = sql.Bound(), query or Query()
+        kind = self._pin(table).schema.field(column).type
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+            raise ValueError(f"{column!r} is {kind}, not a number")
+
+        def text() -> str:
+            name = sql.quote(column)
+            selected = self._selected(query, bound)
+            source = (
+                selected
+                if table == "requests"
+                else (
+                    f"(SELECT c.*, r.keep_probability FROM {self._from('candidates', bound, query=query)} c JOIN {selected} r USING (request_id))"
+                )
+            )
+            value = f"CASE WHEN isfinite({name}::DOUBLE) THEN {name}::DOUBLE END"
+            return (
+                f"WITH v AS (SELECT {value} AS x, 1.0 / keep_probability AS w FROM {source}), "
+                "e AS (SELECT min(x) lo, max(x) hi FROM v) "
+                f"SELECT lo, hi, CASE WHEN x IS NULL THEN -1 WHEN hi = lo THEN 0 ELSE least({int(bins) - 1}, "
+                f"floor((x - lo) / (hi - lo) * {int(bins)})::INT) END AS bin, count(*) AS rows, sum(w) AS weight "
+                "FROM v, e GROUP BY ALL ORDER BY bin"
+            )
+
+        found = to_frame(self._ask(text, bound))
+        number = found["bin"] >= 0
+        width = (found["hi"] - found["lo"]) / bins
+        low = (found["lo"] + found["bin"] * width).where(number)
+        return pd.DataFrame({"low": low, "high": (low + width).where(number), "rows": found["rows"], "weight": found["weight"]})
+
+    def sample(self, n: int, *, query: Query | None = None, seed: int = 0) -> Batch:
+        """At most `n` requests that hold, chosen by a hash of their id: the same call gives the same requests."""
+        bound, query = sql.Bound(), query or Query()
+        requests = self._ask(
+            lambda: (
+                f"SELECT * FROM {self._selected(query, bound)} ORDER BY md5(request_id || {bound.bind(str(seed))}), request_id LIMIT {int(n)}"
+            ),
+            bound,
+        )
+        return self._complete(requests.sort_by("request_id"))
+
+    def map_batches(self, function: Callable[[Batch], T], *, query: Query | None = None, batch_size: int = 1000) -> Iterator[T]:
+        """`function` of every request that holds, `batch_size` at a time, in the order of their ids within a day."""
+        query = replace(query or Query(), limit=2**31, offset=0)
+        bound = sql.Bound()
+        requests = self._ask(lambda: f"SELECT * FROM {self._selected(query, bound)} ORDER BY date, request_id", bound)
+        for start in range(0, requests.num_rows, batch_size):
+            yield function(self._complete(requests.slice(start, batch_size)))
+
+    # --- the other tables -----------------------------------------------------------------------------------------------
+
+    def items(self, at: datetime | None = None, item_ids: Sequence[str] | None = None) -> pd.DataFrame:
+        """Items as they were at a time: index ``item_id``, columns of `items`; no rows when the workspace has no such table."""
+        if "items" not in self.pinned:
+            return pd.DataFrame(index=pd.Index([], name="item_id"))
+        bound = sql.Bound()
+
+        def text() -> str:
+            conditions = []
+            if item_ids is not None:
+                conditions.append(f"item_id IN {self._list(list(item_ids), bound)}")
+            versioned = "valid_from" in self._pin("items").schema.names
+            if versioned and at is not None:
+                conditions.append(f"(valid_from IS NULL OR valid_from <= {bound.bind(at)})")
+            latest = "QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY valid_from DESC NULLS LAST) = 1" if versioned else ""
+            return f"SELECT * FROM {self._from('items', bound)} WHERE {' AND '.join(conditions) or 'true'} {latest} ORDER BY item_id"
+
+        return to_frame(self._ask(text, bound)).drop_duplicates("item_id").set_index("item_id")
+
+    def changes(self, since: datetime | None = None, until: datetime | None = None) -> pd.DataFrame:
+        """Changes in ``since <= changed_at < until``, oldest first; no rows when the workspace has no such table."""
+        if "changes" not in self.pinned:
+            return pd.DataFrame(columns=["changed_at", "kind", "target", "before", "after", "note", "link"])
+        bound = sql.Bound()
+
+        def text() -> str:
+            conditions = [f"changed_at >= {bound.bind(since)}"] if since else []
+            conditions += [f"changed_at < {bound.bind(until)}"] if until else []
+            return f"SELECT * FROM {self._from('changes', bound)} WHERE {' AND '.join(conditions) or 'true'} ORDER BY changed_at"
+
+        return to_frame(self._ask(text, bound))
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A small table, whole.
+
+        Raises
+        ------
+        MissingTableError
+        """
+        if name not in (*SMALL_TABLES, "volumes"):
+            raise ValueError(f"{name!r} is no small table")
+        bound = sql.Bound()
+        return to_frame(self._ask(lambda: f"SELECT * FROM {self._from(name, bound)}", bound))
+
+    def distinct(self, table: str, column: str, *, limit: int = 200) -> list[Any]:
+        """Values of a column, most frequent first; null left out."""
+        bound = sql.Bound()
+
+        def text() -> str:
+            name, _ = sql.attribute(column, self._pin(table).schema, bound)
+            source = self._from(table, bound)
+            return f"SELECT {name} AS v, count(*) n FROM {source} WHERE {name} IS NOT NULL GROUP BY v ORDER BY n DESC, v LIMIT {int(limit)}"
+
+        return list(self._ask(text, bound).column("v").to_pylist())
+
+    # --- inside ---------------------------------------------------------------------------------------------------------
+
+    def _pin(self, table: str) -> Pinned:
+        try:
+            return self.pinned[table]
+        except KeyError:
+            raise MissingTableError(table, "see DESIGN 4.1 for what a workspace holds.") from None
+
+    def _from(self, table: str, bound: sql.Bound, *, dates: Sequence[date] | set[date] | None = None, query: Query | None = None) -> str:
+        pinned = self._pin(table)
+        since = query.since.date() if query and query.since else None
+        until = query.until.date() if query and query.until else None
+        files = [file for file in pinned.on(dates, since, until) if file not in self._bad]
+        return sql.relation(pinned.schema, files, bound, any(pinned.dates))
+
+    def _selected(self, query: Query, bound: sql.Bound) -> str:
+        """Table expression of the requests that `query` names."""
+        schema = self._pin("requests").schema
+        conditions = [sql.where(query.where, schema, bound)] if query.where else []
+        for column in ("request_id", "member", "task", "status", "model", "model_version"):
+            value = getattr(query, column)
+            if value is not None:
+                conditions.append(f"{sql.attribute(column, schema, bound)[0]} = {bound.bind(value)}")
+        if query.since:
+            conditions.append(f"served_at >= {bound.bind(query.since)}")
+        if query.until:
+            conditions.append(f"served_at < {bound.bind(query.until)}")
+        if query.item is not None:
+            shown = self._from("candidates", bound, query=query)
+            conditions.append(f"request_id IN (SELECT request_id FROM {shown} WHERE item_id = {bound.bind(query.item)})")
+        return f"(SELECT * FROM {self._from('requests', bound, query=query)} WHERE {' AND '.join(conditions) or 'true'})"
+
+    @staticmethod
+    def _list(values: list[str], bound: sql.Bound) -> str:
+        if len(values) <= 50:
+            return "(" + ", ".join(bound.bind(v) for v in values) + ")" if values else "(SELECT NULL WHERE false)"
+        return f"(SELECT unnest({bound.bind(values)}::VARCHAR[]))"
+
+    def _ask(self, text: Callable[[], str], bound: sql.Bound) -> pa.Table:
+        """Run a query; when a damaged file fails it, set that file aside and answer from the rest."""
+        import duckdb
+
+        for attempt in (1, 2):
+            bound.values.clear()
+            query = text()
+            cursor = self.workspace.connection.cursor()
+            try:
+                return pa.table(cursor.sql(query, params=bound.values or None).to_arrow_table())
+            except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException):
+                raise  # our own SQL
+            except duckdb.Error as error:
+                files = [f for p in self.pinned.values() for f in p.files if f not in self._bad]
+                found = damaged(files) if attempt == 1 else []
+                if not found:
+                    raise TableError(f"The log cannot be read: {str(error).splitlines()[0]}") from None
+                self._bad.update(found)
+            finally:
+                cursor.close()
+        raise AssertionError("unreachable")
+
+
+def _measure(measure: Measure, schema: pa.Schema, bound: sql.Bound) -> str:
+    if measure.kind == "share":
+        return f"sum(CASE WHEN {sql.where(measure.where, schema, bound)} THEN w ELSE 0 END) / sum(w)"
+    column, _ = sql.attribute(measure.column or "", schema, bound)
+    held = f"CASE WHEN {column} IS NOT NULL THEN w END"
+    total = f"sum({column}::DOUBLE * w)"
+    return total if measure.kind == "sum" else f"{total} / sum({held})"
+
+
+def _ordered(table: pa.Table, ids: list[str]) -> pa.Table:
+    """Rows in the order of `ids`; rows of one id stay in logged order."""
+    places = pc.index_in(table.column("request_id"), value_set=pa.array(ids, pa.string()))
+    order = np.argsort(places.to_numpy(), kind="stable") if table.num_rows else np.array([], dtype=np.int64)
+    return table.take(order)
+
+
+def _first_of_each(requests: pa.Table) -> pa.Table:
+    """One row an id: a duplicate id in a foreign log keeps its first row."""
+    ids = requests.column("request_id").to_pylist()
+    if len(set(ids)) == len(ids):
+        return requests
+    _, first = np.unique(np.array(ids, dtype=object), return_index=True)
+    return requests.take(np.sort(first))

@@ -1,0 +1,129 @@
+"""SQL for the verbs of the store: one quoting function, one filter compiler, one relation over an explicit file list."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from diagnosis.errors import FilterError
+from diagnosis.log.filters import Clause, Filter, unknown_attribute
+
+
+class Bound:
+    """Collects bound values; `bind` gives the placeholder."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def bind(self, value: Any) -> str:
+        """Keep `value` and return its placeholder."""
+        name = f"p{len(self.values)}"
+        self.values[name] = value
+        return f"${name}"
+
+
+def quote(identifier: str) -> str:
+    """An identifier for SQL; only names from a table's own schema get here."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def sql_type(kind: pa.DataType) -> str:
+    """DuckDB's name of a log type."""
+    if pa.types.is_floating(kind):
+        return "DOUBLE"
+    if pa.types.is_integer(kind):
+        return "BIGINT"
+    if pa.types.is_boolean(kind):
+        return "BOOLEAN"
+    if pa.types.is_date(kind):
+        return "DATE"
+    if pa.types.is_timestamp(kind):
+        return "TIMESTAMPTZ" if kind.tz else "TIMESTAMP"
+    if pa.types.is_binary(kind):
+        return "BLOB"
+    if pa.types.is_map(kind):
+        return f"MAP({sql_type(kind.key_type)}, {sql_type(kind.item_type)})"
+    if pa.types.is_list(kind):
+        return f"{sql_type(kind.value_type)}[]"
+    if pa.types.is_struct(kind):
+        return "STRUCT(" + ", ".join(f"{quote(f.name)} {sql_type(f.type)}" for f in kind) + ")"
+    return "VARCHAR"
+
+
+def relation(schema: pa.Schema, files: list[str], bound: Bound, partitioned: bool) -> str:
+    """A table expression over `files` that has exactly the columns and types of `schema`.
+
+    Columns that some or all of the files lack are null; narrower types are widened.
+    """
+    empty = ", ".join(f"NULL::{sql_type(field.type)} AS {quote(field.name)}" for field in schema)
+    frame = f"SELECT {empty} WHERE false"
+    if not files:
+        return f"({frame})"
+    hive = ", hive_partitioning=true, hive_types={'date': 'DATE'}" if partitioned else ", hive_partitioning=false"
+    return f"({frame} UNION ALL BY NAME SELECT * FROM read_parquet({bound.bind(files)}, union_by_name=true{hive}))"
+
+
+def where(conditions: Filter, schema: pa.Schema, bound: Bound) -> str:
+    """A boolean SQL expression, values bound.
+
+    Raises
+    ------
+    FilterError
+        If an attribute is not in `schema`, or a value does not fit it.
+    """
+    return " AND ".join(_clause(clause, schema, bound) for clause in conditions.clauses) or "true"
+
+
+def _clause(clause: Clause, schema: pa.Schema, bound: Bound) -> str:
+    column, kind = attribute(clause.attribute, schema, bound)
+    values = [bound.bind(_cast(v, kind, clause)) for v in clause.values if v is not None]
+    if clause.operator in ("=", "!="):
+        parts = [f"{column} IN ({', '.join(values)})"] if values else []
+        if None in clause.values:
+            parts.append(f"{column} IS NULL")
+        hit = f"coalesce({' OR '.join(parts)}, false)"
+        return hit if clause.operator == "=" else f"NOT {hit}"
+    number = f" AND NOT isnan({column})" if pa.types.is_floating(kind) else ""
+    return f"coalesce({column} {clause.operator} {values[0]}{number}, false)"
+
+
+def attribute(name: str, schema: pa.Schema, bound: Bound) -> tuple[str, pa.DataType]:
+    """SQL and type of an attribute: a column, or a key of a map column.
+
+    Raises
+    ------
+    FilterError
+        If there is none of that name.
+    """
+    if name in schema.names:
+        return quote(name), schema.field(name).type
+    column, dot, key = name.partition(".")
+    if dot and column in schema.names and pa.types.is_map(schema.field(column).type):
+        return f"{quote(column)}[{bound.bind(key)}]", schema.field(column).type.item_type
+    raise unknown_attribute(name, schema.names)
+
+
+def _cast(value: str, kind: pa.DataType, clause: Clause) -> Any:
+    try:
+        if pa.types.is_boolean(kind):
+            return {"true": True, "false": False}[value.lower()]
+        if pa.types.is_integer(kind):
+            number = float(value)
+            return (
+                int(value) if value.lstrip("+-").isdigit() else (int(number) if math.isfinite(number) and number.is_integer() else number)
+            )
+        if pa.types.is_floating(kind):
+            return float(value)
+        if pa.types.is_date(kind):
+            return datetime.fromisoformat(value).date()
+        if pa.types.is_timestamp(kind):
+            time = datetime.fromisoformat(value)
+            return time if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, KeyError):
+        raise FilterError(f"{clause}: {value!r} does not fit the {kind} attribute {clause.attribute!r}.") from None
+    if not pa.types.is_string(kind):
+        raise FilterError(f"{clause}: an attribute of type {kind} cannot be filtered by.")
+    return value

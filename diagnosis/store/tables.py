@@ -1,0 +1,285 @@
+"""One version of one table: an explicit list of files, never a glob.
+
+Delta Lake tables are listed by `deltalake`; plain Parquet (``format = "parquet"``) by looking once. Files that are missing, torn,
+empty or not Parquet are set aside with the reason, and the rest answers.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diagnosis.errors import ColumnTypeError, MissingColumnError, UnsupportedTableError
+from diagnosis.store.settings import Settings, TableSettings
+
+LOG_TABLES = ("requests", "candidates", "outcomes", "volumes")
+SMALL_TABLES = ("items", "changes", "upstreams", "jobs")
+PARTITIONED = ("requests", "candidates", "outcomes")
+HONOURED_FEATURES = frozenset({"v2Checkpoint", "vacuumProtocolCheck", "timestampNtz"})
+
+_TIME, _TEXT, _DATE, _DOUBLE = "timestamp", "string", "date", "double"
+REQUIRED: dict[str, dict[str, str]] = {
+    "requests": {"request_id": _TEXT, "served_at": _TIME, "task": _TEXT, "status": _TEXT, "keep_probability": _DOUBLE},
+    "candidates": {"request_id": _TEXT, "item_id": _TEXT},
+    "outcomes": {"request_id": _TEXT, "item_id": _TEXT, "event": _TEXT},
+    "volumes": {},
+    "items": {"item_id": _TEXT},
+    "changes": {"changed_at": _TIME, "kind": _TEXT},
+    "upstreams": {"upstream": _TEXT},
+    "jobs": {"job": _TEXT},
+}
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """One version of a table.
+
+    Attributes
+    ----------
+    version : str
+        Delta version, or a digest of the file list of plain Parquet.
+    files : tuple of str
+        Absolute paths, in the order of commits.
+    dates : tuple of (date or None)
+        Partition of each file; None where the table is not partitioned.
+    set_aside : tuple of (str, str)
+        Files that cannot be read, with the reason.
+    schema : pyarrow.Schema
+        Columns in the types of the log (double, int64, string …).
+    rows : int or None
+        As the table's own statistics say; None if they do not.
+    """
+
+    name: str
+    format: str
+    version: str
+    files: tuple[str, ...]
+    dates: tuple[date | None, ...]
+    set_aside: tuple[tuple[str, str], ...]
+    schema: pa.Schema
+    rows: int | None
+
+    def on(self, dates: Iterable[date] | None = None, since: date | None = None, until: date | None = None) -> list[str]:
+        """Files that can hold rows of these dates (`until` included)."""
+        wanted = None if dates is None else set(dates)
+        keep = []
+        for file, day in zip(self.files, self.dates, strict=True):
+            if day is not None and (
+                (wanted is not None and day not in wanted) or (since is not None and day < since) or (until is not None and day > until)
+            ):
+                continue
+            keep.append(file)
+        return keep
+
+
+def place_of(name: str, settings: Settings, root: Path) -> tuple[TableSettings, Path]:
+    """Where a table lies: its settings and its path."""
+    table = settings.tables.get(name, TableSettings())
+    default = root / "logs" / name if name in LOG_TABLES else root / name
+    return table, (root / table.path if table.path else default)
+
+
+def pin(name: str, settings: Settings, root: Path, version: int | None = None) -> Pinned | None:
+    """The current (or a given) version of a table; None if the workspace has none.
+
+    Raises
+    ------
+    UnsupportedTableError
+        If a Delta table uses a reader feature that reading its files natively would ignore.
+    MissingColumnError, ColumnTypeError
+        If a column that the meaning of the table needs is missing or of another type.
+    """
+    table, path = place_of(name, settings, root)
+    pinned = _pin_delta(name, path, version) if table.format == "delta" else _pin_parquet(name, path)
+    if pinned is not None:
+        _check(pinned)
+    return pinned
+
+
+def _pin_delta(name: str, path: Path, version: int | None) -> Pinned | None:
+    if not (path / "_delta_log").is_dir():
+        return None
+    from deltalake import DeltaTable
+
+    delta = DeltaTable(str(path), version=version)
+    _refuse_unhonoured(name, delta)
+    adds = pa.table(delta.get_add_actions(flatten=True))
+    files, dates, aside, rows = [], [], [], 0
+    known = "num_records" in adds.column_names and adds.column("num_records").null_count == 0
+    for row in adds.select([c for c in ("path", "size_bytes", "num_records", "partition.date") if c in adds.column_names]).to_pylist():
+        file = os.path.join(str(path), _unquote(row["path"]))
+        problem = _problem(file, row["size_bytes"])
+        if problem:
+            aside.append((file, problem))
+            continue
+        files.append(file)
+        dates.append(row.get("partition.date"))
+        rows += row.get("num_records") or 0
+    return Pinned(
+        name=name,
+        format="delta",
+        version=str(delta.version()),
+        files=tuple(files),
+        dates=tuple(dates),
+        set_aside=tuple(aside),
+        schema=log_schema(pa.schema(delta.schema().to_arrow())),
+        rows=rows if known else None,
+    )
+
+
+def _refuse_unhonoured(name: str, delta: Any) -> None:
+    protocol = delta.protocol()
+    features = set(protocol.reader_features or ())
+    unknown = features - HONOURED_FEATURES
+    if protocol.min_reader_version == 2:
+        unknown.add("columnMapping")
+    if unknown:
+        raise UnsupportedTableError(
+            f"Table {name!r} uses {', '.join(sorted(unknown))}, which would be read wrongly.",
+            "switch the feature off and rewrite the table (for deletion vectors: `REORG TABLE … APPLY (PURGE)`).",
+        )
+
+
+def _pin_parquet(name: str, path: Path) -> Pinned | None:
+    listed = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(str(path)) else _files_below(path)
+    if not listed:
+        return None
+    files, aside, schemas, rows = [], [], [], 0
+    digest = hashlib.sha256()
+    for file in listed:
+        problem = _problem(file, None)
+        if not problem:
+            try:
+                metadata = pq.read_metadata(file)
+                schemas.append(metadata.schema.to_arrow_schema())
+                rows += metadata.num_rows
+            except Exception as error:  # any damage there is
+                problem = f"cannot be read: {type(error).__name__}"
+        if problem:
+            aside.append((file, problem))
+            continue
+        info = os.stat(file)
+        digest.update(f"{file}\0{info.st_size}\0{info.st_mtime_ns}\n".encode())
+        files.append(file)
+    schema = (
+        pa.unify_schemas([log_schema(s.remove_metadata()) for s in schemas], promote_options="permissive") if schemas else pa.schema([])
+    )
+    dates = tuple(_hive_date(f) for f in files)
+    if any(dates) and "date" not in schema.names:
+        schema = schema.append(pa.field("date", pa.date32()))
+    return Pinned(name, "parquet", digest.hexdigest()[:16], tuple(files), dates, tuple(aside), log_schema(schema), rows)
+
+
+def _files_below(path: Path) -> list[str]:
+    if path.is_file():
+        return [str(path)]
+    return sorted(
+        str(file)
+        for file in path.rglob("*")
+        if file.is_file() and not any(part.startswith((".", "_")) for part in file.relative_to(path).parts)
+    )
+
+
+def _hive_date(file: str) -> date | None:
+    for part in Path(file).parts[:-1]:
+        if part.startswith("date="):
+            try:
+                return date.fromisoformat(part.removeprefix("date="))
+            except ValueError:
+                return None
+    return None
+
+
+def _unquote(path: str) -> str:
+    from urllib.parse import unquote
+
+    return unquote(path)
+
+
+def _problem(file: str, size: int | None) -> str:
+    """Why a file cannot be read, as far as its size and its first and last bytes tell; empty if they tell nothing."""
+    try:
+        found = os.stat(file).st_size
+    except OSError:
+        return "missing"
+    if found == 0:
+        return "empty"
+    if size is not None and found != size:
+        return f"torn: {found} bytes of {size}"
+    try:
+        with open(file, "rb") as handle:
+            head = handle.read(4)
+            handle.seek(-4, os.SEEK_END)
+            tail = handle.read(4)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if head != b"PAR1":
+        return "not Parquet"
+    return "" if tail == b"PAR1" else "torn: no Parquet footer"
+
+
+def damaged(files: Iterable[str]) -> list[tuple[str, str]]:
+    """Files whose pages cannot be decoded, with the reason. Reads them whole: only for when a query failed."""
+    bad = []
+    for file in files:
+        try:
+            parquet = pq.ParquetFile(file)
+            for group in range(parquet.num_row_groups):
+                parquet.read_row_group(group)
+        except Exception as error:  # any damage there is
+            bad.append((file, f"damaged: {type(error).__name__}"))
+    return bad
+
+
+def log_type(kind: pa.DataType) -> pa.DataType:
+    """The type a column of that type has in the log: floats as double, integers as long, categories as text."""
+    if pa.types.is_dictionary(kind):
+        return log_type(kind.value_type)
+    if pa.types.is_floating(kind):
+        return pa.float64()
+    if pa.types.is_integer(kind):
+        return pa.int64()
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", kind.tz and "UTC")
+    if pa.types.is_map(kind):
+        return pa.map_(log_type(kind.key_type), log_type(kind.item_type))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return pa.list_(log_type(kind.value_type))
+    return kind
+
+
+def log_schema(schema: pa.Schema) -> pa.Schema:
+    """`schema` in the types of the log."""
+    return pa.schema([pa.field(field.name, log_type(field.type)) for field in schema])
+
+
+def _check(pinned: Pinned) -> None:
+    for column, wanted in REQUIRED[pinned.name].items():
+        if column not in pinned.schema.names:
+            raise MissingColumnError(pinned.name, column, pinned.schema.names)
+        found = pinned.schema.field(column).type
+        good = {
+            _TEXT: pa.types.is_string(found),
+            _DOUBLE: pa.types.is_floating(found) or pa.types.is_integer(found),
+            _TIME: pa.types.is_timestamp(found) and found.tz is not None,
+            _DATE: pa.types.is_date(found),
+        }[wanted]
+        if not good:
+            naive = pa.types.is_timestamp(found) and wanted == _TIME
+            raise ColumnTypeError(
+                pinned.name,
+                column,
+                f"{found} without a time zone" if naive else str(found),
+                f"{wanted} in UTC" if wanted == _TIME else wanted,
+            )

@@ -1,0 +1,191 @@
+"""A workspace: a folder with a log, models, rules and what else there is (DESIGN 4.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tomli_w
+
+from diagnosis.errors import UnsupportedTableError, WorkspaceError
+from diagnosis.store.settings import FILE, Settings, read_settings, state_url
+from diagnosis.store.tables import LOG_TABLES, PARTITIONED, SMALL_TABLES, Pinned, pin, place_of
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from diagnosis.store.snapshot import Snapshot
+    from diagnosis.store.state import State
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Handle of a workspace: its folder and its settings. Opening reads no table.
+
+    Attributes
+    ----------
+    path : Path
+    settings : Settings
+    """
+
+    path: Path
+    settings: Settings
+
+    @classmethod
+    def open(cls, path: str | Path) -> Workspace:
+        """Open the workspace in `path`.
+
+        Raises
+        ------
+        WorkspaceError, SettingsError
+            See `read_settings`.
+        """
+        folder = Path(path).expanduser()
+        return cls(folder, read_settings(folder))
+
+    @classmethod
+    def create(cls, path: str | Path, **settings: Any) -> Workspace:
+        """Write a new workspace's settings; `settings` are the keys of `diagnosis.toml`.
+
+        Raises
+        ------
+        WorkspaceError
+            If there is one already.
+        """
+        folder = Path(path).expanduser()
+        if (folder / FILE).exists() or (folder / "logs").exists():
+            raise WorkspaceError(f"{str(folder)!r} is a workspace already.", "choose another folder, or remove this one first.")
+        checked = Settings.model_validate(settings)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FILE).write_text(tomli_w.dumps(settings), encoding="utf-8")
+        return cls(folder, checked)
+
+    @property
+    def id(self) -> str:
+        """Permanent id."""
+        return self.settings.id
+
+    @property
+    def models_dir(self) -> Path:
+        """Where model bundles lie."""
+        return self.path / "models"
+
+    @property
+    def rulesets_dir(self) -> Path:
+        """Where rulesets lie."""
+        return self.path / "rulesets"
+
+    @property
+    def contracts_file(self) -> Path:
+        """The feature contracts."""
+        return self.path / "contracts" / "features.toml"
+
+    @property
+    def environments_file(self) -> Path:
+        """Deployments and their knobs."""
+        return self.path / "environments.toml"
+
+    @cached_property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """In-memory engine that can read this workspace's tables and nothing else; take a ``cursor()`` per call."""
+        import duckdb
+
+        connection = duckdb.connect(":memory:")
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET parquet_metadata_cache = true")
+        connection.execute("SET python_enable_replacements = false")
+        roots = [self.path] + [place_of(name, self.settings, self.path)[1] for name in (*LOG_TABLES, *SMALL_TABLES)]
+        folders = sorted({str(_folder(root).resolve()) for root in roots} | {str(_folder(root).absolute()) for root in roots})
+        connection.execute(f"SET allowed_directories = [{', '.join(_literal(f + '/') for f in folders)}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        return connection
+
+    def snapshot(self, versions: dict[str, int] | None = None) -> Snapshot:
+        """Pin one version of every table, `requests` first; `versions` names earlier Delta versions.
+
+        Raises
+        ------
+        TableError
+            If a table cannot be read as it should.
+        """
+        from diagnosis.store.snapshot import Snapshot
+
+        versions = versions or {}
+        tables: dict[str, Pinned] = {}
+        for name in (*LOG_TABLES, *SMALL_TABLES):
+            pinned = pin(name, self.settings, self.path, versions.get(name))
+            if pinned is not None:
+                tables[name] = pinned
+        return Snapshot(self, tables)
+
+    def state(self) -> State:
+        """The state database: cases, shares, admissions, audit; created and migrated on first use."""
+        return self._state
+
+    @cached_property
+    def _state(self) -> State:
+        from diagnosis.store.state import State
+
+        return State(state_url(self.settings, self.path))
+
+    def append(
+        self,
+        *,
+        requests: pa.Table,
+        candidates: pa.Table,
+        outcomes: pa.Table | None = None,
+        volumes: pa.Table | None = None,
+    ) -> None:
+        """Add logged requests: candidates and outcomes first, then `requests`, whose rows make them visible.
+
+        Raises
+        ------
+        ValueError
+            If ids repeat, times are naive, probabilities lie outside (0, 1], or candidates belong to no request.
+        ColumnTypeError
+            If a column changes its type.
+        """
+        from diagnosis.store import writing
+
+        rows = writing.prepare(requests, candidates, outcomes)
+        for name in ("candidates", "outcomes", "requests"):
+            if rows[name].num_rows or name != "outcomes":
+                writing.write(self._place(name), name, rows[name], partitioned=name in PARTITIONED)
+        if volumes is not None:
+            writing.write(self._place("volumes"), "volumes", writing.normalise("volumes", volumes), partitioned=False)
+
+    def add_outcomes(self, outcomes: pa.Table) -> None:
+        """Add outcomes that arrived later; each carries the `date` of its request."""
+        from diagnosis.store import writing
+
+        writing.write(self._place("outcomes"), "outcomes", writing.normalise("outcomes", outcomes), partitioned=True)
+
+    def replace(self, table: str, rows: pa.Table) -> None:
+        """Write a small table anew (`items`, `changes`, `upstreams`, `jobs`)."""
+        from diagnosis.store import writing
+
+        if table not in SMALL_TABLES:
+            raise ValueError(f"{table!r} is no small table; there are {', '.join(SMALL_TABLES)}")
+        writing.write(self._place(table), table, writing.normalise(table, rows), partitioned=False, mode="overwrite")
+
+    def _place(self, table: str) -> Path:
+        settings, place = place_of(table, self.settings, self.path)
+        if settings.format == "parquet":
+            raise UnsupportedTableError(
+                f"Table {table!r} is plain Parquet, which is read only.", "write where its owner does, or use Delta."
+            )
+        return place
+
+
+def _folder(path: Path) -> Path:
+    """The folder to allow for a table's path: the part before any glob."""
+    plain = Path(*[part for part in path.parts[: next((i for i, p in enumerate(path.parts) if set(p) & set("*?[")), len(path.parts))]])
+    return plain.parent if plain.is_file() else plain
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,132 @@
+"""Rows into Delta tables: checked, in the types of the log, sorted by request, with statistics for every column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from diagnosis.errors import ColumnTypeError, MissingColumnError
+from diagnosis.store.tables import REQUIRED, log_schema
+
+ROW_GROUP = {"requests": 8192, "candidates": 16384}
+
+
+def normalise(name: str, rows: pa.Table) -> pa.Table:
+    """`rows` in the types of the log.
+
+    Raises
+    ------
+    ValueError
+        If column names differ only by case, or a time has no zone.
+    MissingColumnError
+    """
+    lower = [column.lower() for column in rows.column_names]
+    twice = sorted({column for column in lower if lower.count(column) > 1})
+    if twice:
+        raise ValueError(f"{name}: columns that differ only by case: {', '.join(twice)}")
+    for column in REQUIRED[name]:
+        if column not in rows.column_names:
+            raise MissingColumnError(name, column, rows.column_names)
+    for field in rows.schema:
+        if pa.types.is_timestamp(field.type) and field.type.tz is None:
+            raise ValueError(f"{name}.{field.name} has times without a zone; give UTC times (timestamp[us, tz=UTC])")
+        if pa.types.is_null(field.type):
+            rows = rows.set_column(rows.schema.get_field_index(field.name), field.name, rows.column(field.name).cast(pa.string()))
+    return rows.cast(log_schema(rows.schema))
+
+
+def prepare(requests: pa.Table, candidates: pa.Table, outcomes: pa.Table | None) -> dict[str, pa.Table]:
+    """The three log tables, checked against each other, dated by their request and sorted by request id.
+
+    Raises
+    ------
+    ValueError
+        If ids repeat, probabilities lie outside (0, 1], or rows belong to no request of this call.
+    """
+    requests = normalise("requests", requests)
+    ids = requests.column("request_id").combine_chunks()
+    if ids.null_count or pc.count_distinct(ids).as_py() != len(ids):
+        raise ValueError("requests.request_id must be present and unique")
+    keep = requests.column("keep_probability").to_numpy()
+    if not ((keep > 0) & (keep <= 1)).all():
+        raise ValueError("requests.keep_probability must lie in (0, 1]")
+    served = requests.column("served_at")
+    if served.null_count:
+        raise ValueError("requests.served_at must be present")
+    days = served.cast(pa.date32())
+    requests = _put(requests, "date", days).sort_by("request_id")
+    rows = {"requests": requests}
+    sorted_ids, sorted_days = requests.column("request_id").combine_chunks(), requests.column("date").combine_chunks()
+    for name, table in (("candidates", candidates), ("outcomes", outcomes)):
+        if table is None:
+            table = pa.table(
+                {
+                    "request_id": pa.array([], pa.string()),
+                    "item_id": pa.array([], pa.string()),
+                    "event": pa.array([], pa.string()),
+                }
+            )
+        table = normalise(name, table)
+        place = pc.index_in(table.column("request_id"), value_set=sorted_ids)
+        if place.null_count:
+            raise ValueError(f"{name}: rows of requests that are not written with them, for example {_first_null(table, place)!r}")
+        table = _put(table, "date", sorted_days.take(place.combine_chunks() if isinstance(place, pa.ChunkedArray) else place))
+        order = np.argsort(place.to_numpy(), kind="stable") if len(place) else np.array([], dtype=np.int64)
+        rows[name] = table.take(order)
+    return rows
+
+
+def write(path: Path, name: str, rows: pa.Table, *, partitioned: bool, mode: Literal["append", "overwrite"] = "append") -> None:
+    """Commit `rows` to the Delta table at `path`, made if absent.
+
+    Raises
+    ------
+    ColumnTypeError
+        If a column has another type than the table's.
+    """
+    from deltalake import BloomFilterProperties, ColumnProperties, DeltaTable, WriterProperties, write_deltalake
+
+    if (path / "_delta_log").is_dir() and mode == "append":
+        have = log_schema(pa.schema(DeltaTable(str(path)).schema().to_arrow()))
+        _same_types(name, rows.schema, have)
+    keyed = "request_id" in rows.column_names
+    bloom = BloomFilterProperties(set_bloom_filter_enabled=True, fpp=0.01, ndv=ROW_GROUP.get(name, 8192))
+    properties = WriterProperties(
+        compression="ZSTD",
+        compression_level=1,
+        max_row_group_size=ROW_GROUP.get(name, 65536),
+        column_properties={"request_id": ColumnProperties(bloom_filter_properties=bloom)} if keyed else None,
+    )
+    path.mkdir(parents=True, exist_ok=True)
+    common: dict[str, Any] = {
+        "partition_by": ["date"] if partitioned else None,
+        "writer_properties": properties,
+        "configuration": {"delta.dataSkippingNumIndexedCols": "-1"},
+    }
+    if mode == "append":
+        write_deltalake(str(path), rows, mode="append", schema_mode="merge", **common)
+    else:
+        write_deltalake(str(path), rows, mode="overwrite", schema_mode="overwrite", **common)
+
+
+def _same_types(name: str, rows: pa.Schema, have: pa.Schema) -> None:
+    lower = {column.lower(): column for column in have.names}
+    for field in rows:
+        if field.name in have.names and have.field(field.name).type != field.type:
+            raise ColumnTypeError(name, field.name, str(field.type), str(have.field(field.name).type))
+        if lower.get(field.name.lower(), field.name) != field.name:
+            raise ValueError(f"{name}: column {field.name!r} differs only by case from {lower[field.name.lower()]!r}")
+
+
+def _put(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    if name in table.column_names:
+        return table.set_column(table.column_names.index(name), name, values)
+    return table.append_column(name, values)
+
+
+def _first_null(table: pa.Table, place: pa.ChunkedArray) -> str:
+    return str(table.column("request_id").filter(pc.is_null(place))[0].as_py())

@@ -1,0 +1,329 @@
+"""Reading and writing the log: every rule of the format."""
+
+import os
+import subprocess
+import sys
+from datetime import date, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from diagnosis.errors import (
+    ColumnTypeError,
+    FilterError,
+    MissingColumnError,
+    MissingTableError,
+    NotFoundError,
+    UnsupportedTableError,
+)
+from diagnosis.log import parse_filter
+from diagnosis.store import Measure, Query, Workspace
+from tests.store.conftest import DAY1, DAY2, candidates, requests
+
+
+def more(ids, **columns):
+    """Requests of day 1 with one candidate each."""
+    n = len(ids)
+    rows = pa.table(
+        {
+            "request_id": ids,
+            "served_at": pa.array([DAY1] * n, pa.timestamp("us", "UTC")),
+            "task": ["homepage"] * n,
+            "status": ["ok"] * n,
+            "keep_probability": [1.0] * n,
+        }
+    )
+    return {"requests": rows, "candidates": pa.table({"request_id": ids, "item_id": ["a"] * n, **columns})}
+
+
+def test_a_request_comes_back_as_it_was_logged(workspace):
+    request = workspace.snapshot().request("r1")
+    assert request.items == ["a", "b"]
+    assert request.row["experiments"] == [("layout", "b")]
+    score = request.table.column("score")
+    assert (score.null_count, np.isnan(score[0].as_py()), score[1].as_py()) == (1, True, None)
+
+
+def test_integers_above_two_to_the_53_are_exact(workspace):
+    assert workspace.snapshot().request("r3").candidates["count"].tolist() == [2**53 + 1]
+
+
+def test_the_date_is_the_utc_date_of_serving(workspace):
+    assert workspace.snapshot().request("r3", date=date(2026, 11, 2)).row["date"] == date(2026, 11, 2)
+    with pytest.raises(NotFoundError):
+        workspace.snapshot().request("r3", date=date(2026, 11, 1))
+
+
+def test_an_unknown_id_names_near_ones(tmp_path):
+    made = Workspace.create(tmp_path / "w", id="a")
+    made.append(**more(["req-0001", "req-0002"]))
+    with pytest.raises(NotFoundError) as caught:
+        made.snapshot().request("req-0003")
+    assert set(caught.value.near) == {"req-0001", "req-0002"}
+
+
+def test_new_columns_come_in_any_file_order(workspace):
+    workspace.append(**more(["r4"], price=[9.5]))
+    workspace.append(**more(["r5"]))
+    snapshot = workspace.snapshot()
+    assert snapshot.request("r4").candidates["price"].tolist() == [9.5]
+    assert snapshot.request("r5").table.column("price").null_count == 1
+    assert snapshot.request("r1").table.column("price").null_count == 2
+
+
+def test_narrow_types_are_widened_and_categories_become_text(tmp_path):
+    made = Workspace.create(tmp_path / "w", id="a")
+    made.append(**more(["r"], x=pa.array([0.1], pa.float32()), n=pa.array([7], pa.int8()), c=pa.array(["k"]).dictionary_encode()))
+    table = made.snapshot().request("r").table
+    assert [str(table.schema.field(c).type) for c in "xnc"] == ["double", "int64", "string"]
+    assert table.column("x")[0].as_py() == float(np.float32(0.1))
+
+
+def test_statistics_are_kept_beyond_32_columns(tmp_path):
+    made = Workspace.create(tmp_path / "w", id="a")
+    made.append(**more(["r"], **{f"x{i}": [float(i)] for i in range(60)}))
+    from deltalake import DeltaTable
+
+    assert "max.x59" in pa.table(DeltaTable(str(made.path / "logs" / "candidates")).get_add_actions(flatten=True)).column_names
+
+
+def test_a_column_that_changes_its_type_is_refused(workspace):
+    with pytest.raises(ColumnTypeError, match="score"):
+        workspace.append(**more(["r9"], score=["high"]))
+
+
+def test_columns_that_differ_only_by_case_are_refused(workspace):
+    with pytest.raises(ValueError, match="case"):
+        workspace.append(**more(["r9"], Score=[1.0]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"request_id": ["r1", "r1", "r3"]}, "unique"),
+        ({"keep_probability": [0.0, 1.0, 1.0]}, "keep_probability"),
+        ({"keep_probability": [float("nan"), 1.0, 1.0]}, "keep_probability"),
+        ({"served_at": pa.array([DAY1.replace(tzinfo=None)] * 3, pa.timestamp("us"))}, "without a zone"),
+    ],
+)
+def test_rows_that_must_not_be_are_refused_before_anything_is_written(tmp_path, change, message):
+    made = Workspace.create(tmp_path / "w", id="a")
+    with pytest.raises(ValueError, match=message):
+        made.append(requests=requests(**change), candidates=candidates())
+    assert not (made.path / "logs").exists()
+
+
+def test_candidates_of_no_request_are_refused(tmp_path):
+    made = Workspace.create(tmp_path / "w", id="a")
+    with pytest.raises(ValueError, match="'r9'"):
+        made.append(requests=requests(), candidates=pa.table({"request_id": ["r9"], "item_id": ["a"]}))
+
+
+def test_deletion_vectors_are_refused(workspace):
+    from deltalake import DeltaTable
+
+    DeltaTable(str(workspace.path / "logs" / "requests")).alter.add_feature(
+        __import__("deltalake").TableFeatures.DeletionVectors, allow_protocol_versions_increase=True
+    )
+    with pytest.raises(UnsupportedTableError, match=r"(?i)deletionVectors"):
+        workspace.snapshot()
+
+
+def a_file(workspace, table):
+    return sorted((workspace.path / "logs" / table).rglob("*.parquet"))[0]
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda data: b"", "empty"),
+        (lambda data: data[:-20], "torn"),
+        (lambda data: b"hello" + data[5:], "not Parquet"),
+        (None, "missing"),
+    ],
+)
+def test_a_damaged_file_is_set_aside_and_the_rest_answers(workspace, damage, why):
+    file = a_file(workspace, "candidates")
+    data = file.read_bytes()
+    file.unlink() if damage is None else file.write_bytes(damage(data))
+    snapshot = workspace.snapshot()
+    assert why in snapshot.health().loc["candidates", "problem"]
+    assert snapshot.request("r3").items == ["a"]
+
+
+def test_damage_inside_a_file_is_found_when_it_is_read(workspace):
+    file = a_file(workspace, "candidates")
+    data = bytearray(file.read_bytes())
+    data[4:-400] = bytes(len(data) - 404)
+    file.write_bytes(bytes(data))
+    snapshot = workspace.snapshot()
+    assert snapshot.request("r1").items == []
+    assert "damaged" in snapshot.health().loc["candidates", "problem"]
+    assert snapshot.request("r3").items == ["a"]
+
+
+def foreign(tmp_path, **files):
+    made = tmp_path / "w"
+    (made / "raw").mkdir(parents=True)
+    (made / "diagnosis.toml").write_text(
+        'id = "a"\n[tables.requests]\nformat = "parquet"\npath = "raw/requests*.parquet"\n[tables.candidates]\nformat = "parquet"\npath = "raw/candidates.parquet"\n'
+    )
+    for name, table in files.items():
+        pq.write_table(table, made / "raw" / f"{name}.parquet")
+    return Workspace.open(made)
+
+
+def test_plain_parquet_is_read_and_not_written(tmp_path):
+    made = foreign(tmp_path, requests1=requests(), candidates=candidates())
+    (made.path / "raw" / "requests2.parquet").write_bytes(b"torn")
+    snapshot = made.snapshot()
+    assert snapshot.request("r1").items == ["a", "b"]
+    assert "requests2.parquet" in snapshot.health().loc["requests", "problem"]
+    with pytest.raises(UnsupportedTableError, match="read only"):
+        made.append(**more(["r9"]))
+
+
+def test_a_log_without_a_needed_column_says_which(tmp_path):
+    with pytest.raises(MissingColumnError, match="keep_probability"):
+        foreign(tmp_path, requests=requests().drop_columns("keep_probability"), candidates=candidates()).snapshot()
+
+
+def test_naive_times_in_a_foreign_log_are_refused(tmp_path):
+    naive = requests().set_column(1, "served_at", pa.array([DAY1.replace(tzinfo=None)] * 3, pa.timestamp("us")))
+    with pytest.raises(ColumnTypeError, match="without a time zone"):
+        foreign(tmp_path, requests=naive, candidates=candidates()).snapshot()
+
+
+def test_a_workspace_without_a_table_says_so_where_it_is_missed(tmp_path):
+    with pytest.raises(MissingTableError, match="'requests'"):
+        Workspace.create(tmp_path / "w", id="a").snapshot().find(Query())
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        (Query(), ["r3", "r1", "r2"]),
+        (Query(where=parse_filter("experiments.layout=b")), ["r1"]),
+        (Query(where=parse_filter("member=")), ["r2"]),
+        (Query(where=parse_filter("latency_ms>=20")), ["r2"]),
+        (Query(where=parse_filter("status!=ok")), ["r2"]),
+        (Query(member="m1", task="homepage"), ["r3", "r1"]),
+        (Query(item="a"), ["r3", "r1"]),
+        (Query(since=DAY2), ["r3"]),
+        (Query(until=DAY2), ["r1", "r2"]),
+        (Query(limit=1, offset=1), ["r1"]),
+    ],
+)
+def test_find(workspace, query, ids):
+    assert workspace.snapshot().find(query).index.tolist() == ids
+
+
+def test_find_refuses_an_unknown_attribute_and_pastes_nothing(workspace):
+    with pytest.raises(FilterError, match="did you mean status"):
+        workspace.snapshot().find(Query(where=parse_filter("statsu=ok")))
+    assert workspace.snapshot().find(Query(where=parse_filter("status=' OR 1=1 --"))).empty
+
+
+def test_counts_are_weighted(workspace):
+    count = workspace.snapshot().count(Query())
+    assert (count.kept, count.estimated) == (3, 13.0)
+
+
+def test_means_and_shares_are_weighted(workspace):
+    found = workspace.snapshot().aggregate(
+        measures={
+            "latency": Measure("mean", "latency_ms"),
+            "fallback": Measure("share", where=parse_filter("status=fallback")),
+        },
+        bucket=timedelta(days=1),
+    )
+    assert found["requests"].tolist() == [2, 1]
+    assert found["latency"].tolist()[0] == pytest.approx((10 * 2 + 30 * 10) / 12)
+    assert np.isnan(found["latency"][1])
+    assert found["fallback"].tolist() == pytest.approx([10 / 12, 0.0])
+
+
+def test_nan_is_counted_apart_in_a_histogram(workspace):
+    found = workspace.snapshot().histogram("candidates", "score", bins=2)
+    assert found["rows"].tolist() == [2, 1, 1]
+    assert np.isnan(found["low"][0])
+
+
+def test_nan_never_satisfies_an_ordering(tmp_path):
+    made = Workspace.create(tmp_path / "w", id="a")
+    rows = more(["r1", "r2"])
+    made.append(requests=rows["requests"].append_column("x", pa.array([float("nan"), 2.0])), candidates=rows["candidates"])
+    assert made.snapshot().find(Query(where=parse_filter("x>=1"))).index.tolist() == ["r2"]
+
+
+def test_the_same_sample_is_the_same_requests(workspace):
+    snapshot = workspace.snapshot()
+    assert snapshot.sample(2).request_ids == snapshot.sample(2).request_ids
+    assert len(snapshot.sample(10)) == 3
+
+
+def test_batches_cover_every_request_once(workspace):
+    ids = [i for part in workspace.snapshot().map_batches(lambda b: b.request_ids, batch_size=2) for i in part]
+    assert ids == ["r1", "r2", "r3"]
+
+
+def test_items_are_as_they_were_then(workspace):
+    at = pa.timestamp("us", "UTC")
+    workspace.replace(
+        "items",
+        pa.table({"item_id": ["a", "a"], "valid_from": pa.array([DAY1, DAY2], at), "genre": ["drama", "comedy"]}),
+    )
+    snapshot = workspace.snapshot()
+    assert snapshot.items(DAY1).loc["a", "genre"] == "drama"
+    assert snapshot.items(DAY2, ["a"]).loc["a", "genre"] == "comedy"
+    assert snapshot.items(DAY2, ["b"]).empty
+
+
+def test_a_snapshot_does_not_move_when_the_log_does(workspace):
+    before = workspace.snapshot()
+    workspace.append(**more(["r4"]))
+    assert before.count(Query()).kept == 3
+    assert workspace.snapshot().count(Query()).kept == 4
+    assert before.key != workspace.snapshot().key
+    assert workspace.snapshot({name: int(v) for name, v in before.versions.items()}).key == before.key
+
+
+def test_two_processes_that_write_lose_nothing(workspace):
+    code = (
+        "import sys; sys.path.insert(0, '.')\n"
+        "from tests.store.test_snapshot import more\nfrom diagnosis.store import Workspace\n"
+        "w = Workspace.open(sys.argv[1])\n"
+        "for i in range(5): w.append(**more([f'{sys.argv[2]}{i}']))\n"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, str(workspace.path), name], env={**os.environ, "PYTHONPATH": "."}) for name in "xy"
+    ]
+    assert [p.wait(60) for p in running] == [0, 0]
+    found = workspace.snapshot().find(Query(where=parse_filter("status=ok")))
+    assert sorted(i for i in found.index if i[0] in "xy") == sorted(f"{n}{i}" for n in "xy" for i in range(5))
+
+
+def test_the_engine_reads_nothing_outside_the_workspace(workspace, tmp_path):
+    import duckdb
+
+    (tmp_path / "secret.csv").write_text("a\n1\n")
+    with pytest.raises(duckdb.PermissionException):
+        workspace.connection.cursor().execute(f"select * from '{tmp_path}/secret.csv'")
+
+
+def test_unicode_survives(tmp_path):
+    made = Workspace.create(tmp_path / "w", id="a")
+    made.append(**more(["réq-😀"], title=["\u202e<script>"]))
+    assert made.snapshot().request("réq-😀").table.column("title").to_pylist() == ["\u202e<script>"]
+
+
+def test_rows_of_a_request_stand_in_logged_order(tmp_path):
+    made = Workspace.create(tmp_path / "w", id="a")
+    rows = more(["r2", "r1"])
+    many = pa.table({"request_id": ["r2", "r1"] * 50, "item_id": [f"i{k}" for k in range(100)]})
+    made.append(requests=rows["requests"], candidates=many)
+    assert made.snapshot().request("r1").items == [f"i{k}" for k in range(1, 100, 2)]
+    assert pc.unique(made.snapshot().fetch(["r2", "r1"]).candidates.column("request_id")).to_pylist() == ["r2", "r1"]
