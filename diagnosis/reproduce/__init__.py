@@ -1,0 +1,7 @@
+"""Replay a request: does the model give the same scores, do the rules give the same page, and what if."""
+
+from diagnosis.reproduce.edits import NO_EDITS, Edit, Edits, parse_edit
+from diagnosis.reproduce.replay import Replay, replay
+from diagnosis.reproduce.workbench import Workbench
+
+__all__ = ["NO_EDITS", "Edit", "Edits", "Replay", "Workbench", "parse_edit", "replay"]
