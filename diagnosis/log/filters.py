@@ -142,9 +142,13 @@ def _mask(clause: Clause, column: pd.Series[Any]) -> NDArray[np.bool_]:
         if None in clause.values:
             hit |= missing
         return hit if clause.operator == "=" else ~hit
-    bound = cast_value(wanted[0], column, clause)
-    compared = {">=": column.ge, "<=": column.le, ">": column.gt, "<": column.lt}[clause.operator](bound)
-    return compared.fillna(False).to_numpy(dtype=np.bool_) & ~missing
+    held = column[~missing].infer_objects()
+    hit = np.zeros(len(column), dtype=np.bool_)
+    if len(held):
+        bound = cast_value(wanted[0], held, clause)
+        compared = {">=": held.ge, "<=": held.le, ">": held.gt, "<": held.lt}[clause.operator](bound)
+        hit[~missing] = compared.fillna(False).to_numpy(dtype=np.bool_)
+    return hit
 
 
 def cast_value(value: str, column: pd.Series[Any], clause: Clause) -> Any:

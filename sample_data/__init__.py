@@ -1,0 +1,1 @@
+"""A simulated streaming service and its incidents, and importers of public data sets."""

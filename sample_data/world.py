@@ -1,0 +1,103 @@
+"""Members and items of the simulated streaming service, and what they are to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+GENRES = ("drama", "comedy", "thriller", "documentary", "animation", "romance", "science fiction", "sport")
+LANGUAGES = ("en", "de", "ja", "es")
+COUNTRIES = ("us", "gb", "de", "jp", "es", "br")
+SPOKEN = {"us": "en", "gb": "en", "de": "de", "jp": "ja", "es": "es", "br": "es"}
+DEVICES = ("phone", "tv", "web", "tablet")
+START = datetime(2026, 10, 12, tzinfo=UTC)  # a Monday
+_ADJECTIVES = ("Quiet", "Last", "Golden", "Hidden", "Broken", "Distant", "Second", "Winter", "Paper", "Electric", "Salt", "Northern")
+_NOUNS = ("River", "Harbour", "Promise", "Garden", "Signal", "Orchard", "Mirror", "Station", "Letter", "Island", "Engine", "Choir")
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """Who there is.
+
+    Attributes
+    ----------
+    taste : array of float, shape (members, genres)
+        Shares that add to 1.
+    country, device, profile : arrays of int, shape (members,)
+        Codes into `COUNTRIES`, `DEVICES` (the one used most), 0 adult / 1 kids.
+    activity : array of float, shape (members,)
+        How often each comes, relative.
+    plays : array of int, shape (members,)
+        Plays of the last 28 days.
+    genre, language : arrays of int, shape (items,)
+    launched : array of float, shape (items,)
+        Days after `START`; negative = before the log begins, above the length of the log = not yet.
+    popularity, quality : arrays of float, shape (items,)
+    """
+
+    taste: NDArray[np.float64]
+    country: NDArray[np.int64]
+    device: NDArray[np.int64]
+    profile: NDArray[np.int64]
+    activity: NDArray[np.float64]
+    plays: NDArray[np.int64]
+    genre: NDArray[np.int64]
+    language: NDArray[np.int64]
+    maturity: NDArray[np.int64]
+    runtime: NDArray[np.int64]
+    original: NDArray[np.bool_]
+    launched: NDArray[np.float64]
+    popularity: NDArray[np.float64]
+    quality: NDArray[np.float64]
+    titles: tuple[str, ...]
+
+    @property
+    def item_ids(self) -> NDArray[np.object_]:
+        """Ids of the items."""
+        return np.array([f"item-{i:04d}" for i in range(len(self.genre))], dtype=object)
+
+    @property
+    def genre_plays(self) -> NDArray[np.int64]:
+        """Plays of each member in each genre; shape (members, genres)."""
+        return np.floor(self.plays[:, None] * self.taste).astype(np.int64)
+
+
+def make_world(seed: int, *, days: int, members: int = 3000, items: int = 500) -> World:
+    """A world of that seed."""
+    rng = np.random.default_rng([seed, 1])
+    weight = rng.gamma(2.0, 1.0, len(GENRES)) + 0.3
+    n_future = max(6, items // 40)
+    launched = np.concatenate([-rng.gamma(1.2, 220.0, items - n_future), rng.uniform(0, days + 14, n_future)])
+    chosen = rng.integers(0, [[len(_ADJECTIVES)], [len(_NOUNS)]], (2, items))
+    return World(
+        taste=rng.dirichlet(weight, members),
+        country=rng.choice(len(COUNTRIES), members, p=[0.36, 0.16, 0.16, 0.14, 0.08, 0.10]),
+        device=rng.choice(len(DEVICES), members, p=[0.46, 0.26, 0.18, 0.10]),
+        profile=(rng.random(members) < 0.12).astype(np.int64),
+        activity=rng.pareto(2.2, members) + 0.2,
+        plays=rng.poisson(18, members) + 1,
+        genre=rng.choice(len(GENRES), items, p=weight / weight.sum()),
+        language=rng.choice(len(LANGUAGES), items, p=[0.55, 0.17, 0.13, 0.15]),
+        maturity=rng.choice([0, 6, 12, 16, 18], items, p=[0.22, 0.2, 0.28, 0.2, 0.1]),
+        runtime=rng.integers(18, 160, items),
+        original=rng.random(items) < 0.2,
+        launched=launched,
+        popularity=rng.gamma(0.8, 1.0, items) + 0.05,
+        quality=rng.normal(0.0, 1.0, items),
+        titles=tuple(f"{_ADJECTIVES[a]} {_NOUNS[n]} {i}" for i, (a, n) in enumerate(zip(*chosen, strict=True))),
+    )
+
+
+def day_time(days: float) -> datetime:
+    """The moment that many days after `START`."""
+    return START + timedelta(days=float(days))
+
+
+def popularity_on(world: World, day: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How popular each item is on each day, ageing from its launch; shape (days, items); 0 before the launch."""
+    age = day[:, None] - world.launched[None, :]
+    fade = 0.25 + np.exp(-np.maximum(age, 0) / 45.0)
+    return np.where(age >= 0, world.popularity * fade, 0.0)
