@@ -100,9 +100,7 @@ def simulate(*, kind: str = "clean", seed: int = 7, requests: int = 20_000, days
         rows = hit(incident, traffic, since, float(days))
         changed = incident.edit(plan.take(rows), np.random.default_rng([seed, 12]))
         served = clean.put(rows, serve(world, traffic.take(rows), changed, models, chance[rows]))
-    return Simulation(
-        seed, days, world, everything, traffic, models, clean, served, incident, since, float(days), max(0.0, since - 7.0)
-    )
+    return Simulation(seed, days, world, everything, traffic, models, clean, served, incident, since, float(days), max(0.0, since - 7.0))
 
 
 def _iso(day: float) -> str:

@@ -39,6 +39,10 @@ def sample(
     elapsed = time.perf_counter() - began
     progress("done")
     if as_json:
-        print(json.dumps({"workspace": str(workspace), "truth": str(truth), "requests": len(simulation.traffic), "elapsed_s": round(elapsed, 2)}))
+        print(
+            json.dumps(
+                {"workspace": str(workspace), "truth": str(truth), "requests": len(simulation.traffic), "elapsed_s": round(elapsed, 2)}
+            )
+        )
     else:
         print(f"Wrote {len(simulation.traffic)} requests to {workspace}; what is wrong with it stands in {truth}.")

@@ -88,7 +88,12 @@ def _stuck_default(rng: np.random.Generator) -> Incident:
     name = str(rng.choice(["member_genre_affinity", "item_ctr"]))
     device = str(rng.choice(["tv", "phone", "web"]))
     return Incident(
-        "stuck_default", "feature", name, {"device": [device]}, _with(name, np.zeros_like), ("code", "client", f"client release for {device}")
+        "stuck_default",
+        "feature",
+        name,
+        {"device": [device]},
+        _with(name, np.zeros_like),
+        ("code", "client", f"client release for {device}"),
     )
 
 
@@ -111,7 +116,9 @@ def _rule_bug(rng: np.random.Generator) -> Incident:
     def edit(plan: Plan, rng: np.random.Generator) -> Plan:
         return plan.changed(ruleset=np.full_like(plan.ruleset, 2))
 
-    return Incident("rule_bug", "rules", "originals_boost", {"task": ["homepage"]}, edit, ("ruleset", "2026-10-c", "boost for originals reworked"))
+    return Incident(
+        "rule_bug", "rules", "originals_boost", {"task": ["homepage"]}, edit, ("ruleset", "2026-10-c", "boost for originals reworked")
+    )
 
 
 def _timeout_fallback(rng: np.random.Generator) -> Incident:

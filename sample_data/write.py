@@ -152,7 +152,7 @@ def _requests(simulation: Simulation) -> pa.Table:
 def _candidates(simulation: Simulation) -> pa.Table:
     traffic, served, world = simulation.traffic, simulation.served, simulation.world
     candidates = served.plan.candidates
-    n, width = candidates.item.shape
+    traffic, served, world = simulation.traffic, simulation.served, simulation.world
     at = _at(np.repeat(np.floor(traffic.at), width))
     sets = np.array([[r for bit, r in enumerate(RETRIEVERS) if code >> bit & 1] for code in range(8)], dtype=object)
     codes = (candidates.proposed * np.array([1, 2, 4])).sum(axis=-1).ravel()
@@ -326,7 +326,11 @@ def _write_contracts(workspace: Workspace) -> None:
 
     rows = [
         feature("item_ctr", entity=["item_id"], min=0.0, max=1.0, missing="allowed", max_age_s=172800, unit="share")
-        | {"derived_from": ["item_clicks_7d", "item_impressions_7d"], "recompute": "item_clicks_7d / nullif(item_impressions_7d, 0)", "tolerance": 1e-6},
+        | {
+            "derived_from": ["item_clicks_7d", "item_impressions_7d"],
+            "recompute": "item_clicks_7d / nullif(item_impressions_7d, 0)",
+            "tolerance": 1e-6,
+        },
         feature("item_clicks_7d", entity=["item_id"], min=0.0, unit="clicks"),
         feature("item_impressions_7d", entity=["item_id"], min=0.0, unit="impressions"),
         feature("item_age_days", entity=["item_id"], min=0.0, unit="days"),
@@ -335,7 +339,11 @@ def _write_contracts(workspace: Workspace) -> None:
         feature("runtime_min", entity=["item_id"], min=1.0, max=600.0, unit="minutes"),
         feature("member_genre_plays", entity=["member", "genre"], min=0.0, unit="plays"),
         feature("member_genre_affinity", entity=["member", "genre"], min=0.0, max=1.0, max_age_s=172800, unit="share")
-        | {"derived_from": ["member_genre_plays", "member_plays"], "recompute": "member_genre_plays / nullif(member_plays, 0)", "tolerance": 1e-6},
+        | {
+            "derived_from": ["member_genre_plays", "member_plays"],
+            "recompute": "member_genre_plays / nullif(member_plays, 0)",
+            "tolerance": 1e-6,
+        },
         feature("query_match", entity=["item_id"], min=0.0, max=1.0, tasks=["search"], sentinel=SENTINEL, unit="share"),
         feature("seed_similarity", entity=["item_id"], min=0.0, max=1.0, tasks=["related"], sentinel=SENTINEL, unit="share"),
         feature("device", values=list(DEVICES)),
