@@ -70,12 +70,18 @@ class Replay:
 
     @property
     def moved(self) -> pd.DataFrame:
-        """Candidates whose position changed, by new position; column ``by`` (Int64) is places gained, null if it came or went."""
+        """Candidates whose position changed, by new position.
+
+        Columns of `rows`, ``by`` (Int64, places gained; null if it came or went) and ``way`` (``up``, ``down``, ``came``, ``went``).
+        """
         rows = self.rows
         same = (rows["logged_position"] == rows["replayed_position"]).fillna(False).to_numpy(dtype=np.bool_)
         absent = (rows["logged_position"].isna() & rows["replayed_position"].isna()).to_numpy()
         moved = rows[~same & ~absent].copy()
         moved["by"] = moved["logged_position"] - moved["replayed_position"]
+        up = (moved["by"] > 0).fillna(False).to_numpy(dtype=np.bool_)
+        came, went = moved["logged_position"].isna().to_numpy(), moved["replayed_position"].isna().to_numpy()
+        moved["way"] = np.select([came, went, up], ["came", "went", "up"], "down")
         return moved.sort_values(["replayed_position", "logged_position"])
 
     @property
@@ -239,11 +245,12 @@ def _why_not(request: Request, model: Model | None, problems: Sequence[Problem],
         reasons.append(text)
     if not request.table.num_rows:
         reasons.append("no candidates were logged")
-    if model is None and (unavailable or not reasons):
+    fatal = [p.text.rstrip(".") for p in problems if p.fatal]
+    if model is None and (unavailable or not (reasons or fatal)):
         reasons.append(unavailable or "the log names no model")
     if len(set(request.items)) < len(request.items):
         reasons.append("an item stands twice among the candidates")
-    return reasons + [p.text.rstrip(".") for p in problems if p.fatal and not (model is None and unavailable)]
+    return reasons + ([] if model is None and unavailable else fatal)
 
 
 def _dropped_unscored(request: Request) -> NDArray[np.object_]:
@@ -272,18 +279,17 @@ def _rows(
     rows["replayed"] = score
     rows["logged_rank"], rows["replayed_rank"] = whole("rank"), ranks(score).array
     rows["logged_position"] = whole("position")
-    rows["logged_dropped_by"] = logged["dropped_by"].to_numpy() if "dropped_by" in logged else None
+    drops = request.table.column("dropped_by").to_pylist() if "dropped_by" in logged else [None] * len(index)
+    rows["logged_dropped_by"] = pd.Series(drops, index=index, dtype=object)
     if ruleset is not None and not np.isnan(score).all():
         page = after(ruleset, request, items, score, dropped).rows
         rows["replayed_position"] = page["position"].array
-        rows["replayed_dropped_by"] = page["dropped_by"].array
+        rows["replayed_dropped_by"] = page["dropped_by"]
     else:
         rows["replayed_position"] = pd.array([pd.NA] * len(index), dtype="Int64")
-        rows["replayed_dropped_by"] = dropped
+        rows["replayed_dropped_by"] = pd.Series(dropped, index=index, dtype=object)
     names = ["logged", "replayed", "logged_rank", "replayed_rank", "logged_position", "replayed_position"]
-    both = rows[[*names, "logged_dropped_by", "replayed_dropped_by"]].copy()
-    both[["logged_dropped_by", "replayed_dropped_by"]] = both[["logged_dropped_by", "replayed_dropped_by"]].astype(object)
-    return both
+    return rows[[*names, "logged_dropped_by", "replayed_dropped_by"]]
 
 
 def _gap(logged: NDArray[np.float64], replayed: NDArray[np.float64]) -> float:
