@@ -104,6 +104,8 @@ def _contracted(request: Request, contract: Contract) -> list[dict[str, Any]]:
     if contract.column not in table.column_names:
         return [values.row("logged", "failed", observed="not logged", expected=f"a column {contract.source}")]
     column = table.column(contract.column)
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.string() if contract.values else pa.float64())
     rows = [values.row("logged", "ok")]
     numeric = pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)
     wants_number = math.isfinite(contract.min) or math.isfinite(contract.max) or bool(contract.recompute)
