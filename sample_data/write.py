@@ -152,7 +152,7 @@ def _requests(simulation: Simulation) -> pa.Table:
 def _candidates(simulation: Simulation) -> pa.Table:
     traffic, served, world = simulation.traffic, simulation.served, simulation.world
     candidates = served.plan.candidates
-    traffic, served, world = simulation.traffic, simulation.served, simulation.world
+    width = candidates.item.shape[1]
     at = _at(np.repeat(np.floor(traffic.at), width))
     sets = np.array([[r for bit, r in enumerate(RETRIEVERS) if code >> bit & 1] for code in range(8)], dtype=object)
     codes = (candidates.proposed * np.array([1, 2, 4])).sum(axis=-1).ravel()

@@ -12,9 +12,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from diagnosis.errors import CannotSayError, NotFoundError
-from diagnosis.log.records import to_frame
-from diagnosis.models import Bundle, Model, encode
+from diagnosis.log.records import Request, to_frame
+from diagnosis.models import Bundle, Model, assemble, encode, read_training
 from diagnosis.models.scoring import LightgbmModel, SklearnModel
+from diagnosis.reproduce import Workbench
 
 TOLERANCE = 1e-9  # largest residual, relative to the size of the scores, that still counts as adding up
 _BACKGROUND, _BUDGET = 60, 2000
@@ -87,7 +88,7 @@ def contributions(model: Model, features: pd.DataFrame, items: Sequence[str], *,
     CannotSayError
         If the model needs training rows and has none.
     """
-    index = pd.Index(items, name="item_id", dtype=object)
+    index = pd.Index(np.array(list(items), dtype=object), name="item_id")
     shown = features.set_axis(index, axis=0)
     names = model.bundle.names
     if not len(features):
@@ -105,6 +106,22 @@ def contributions(model: Model, features: pd.DataFrame, items: Sequence[str], *,
         values, base = _permutation(model, features, training)
         method = f"permutation SHAP, {_BUDGET} evaluations a row"
     return Contributions(pd.DataFrame(values, index=index, columns=names), base, model.score(features), shown, method)
+
+
+def explain(workbench: Workbench, request: Request) -> Contributions:
+    """Contributions of every candidate of a logged request, by the model that the log names.
+
+    Raises
+    ------
+    ModelError, NotFoundError
+        If that model cannot be had.
+    CannotSayError
+        If it cannot be explained.
+    """
+    model = workbench.model_of(request)
+    features = assemble(model.bundle, request.batch)
+    training = None if isinstance(model, LightgbmModel) else read_training(model.bundle)
+    return contributions(model, features, request.items, training=training)
 
 
 def place_of(given: Contributions, item: str) -> int:

@@ -10,6 +10,13 @@ import pandas as pd
 from diagnosis.log.records import Request
 
 STAGES = ("retrieved", "filtered", "scored", "ruled", "shown")
+_FELL = {
+    "retrieved": "was not retrieved",
+    "filtered": "was filtered out",
+    "scored": "was not scored",
+    "ruled": "was ruled out",
+    "shown": "did not make the page",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +44,11 @@ class Funnel:
         """What is known, in one sentence."""
         stopped = self.rows[self.rows["outcome"] == "stopped"]
         if len(stopped):
-            return f"{self.item} was stopped when {stopped.index[0]}: {stopped['text'].iloc[0]}."
-        return f"{self.item} was shown: {self.rows.loc['shown', 'text']}."
+            return f"{self.item} {_FELL[str(stopped.index[0])]}: {stopped['text'].iloc[0]}."
+        if (self.rows["outcome"] == "not_known").any():
+            unknown = self.rows[self.rows["outcome"] == "not_known"].iloc[0]
+            return f"What became of {self.item} is not known: {unknown['text'] or 'it was not logged'}."
+        return f"{self.item} was shown at {self.rows['text'].iloc[-1]}."
 
     @property
     def stopped_at(self) -> str | None:
@@ -69,7 +79,8 @@ def funnel(request: Request, item: str, k: int | None = None) -> Funnel:
     retrievers = row.get("retrievers")
     by = f"by {', '.join(map(str, retrievers))}" if isinstance(retrievers, list) and retrievers else "by a retriever that was not logged"
     steps = [("retrieved", "passed", f"proposed {by}")]
-    shown = position is not None and pd.notna(position)
+    place = int(position) if position is not None and pd.notna(position) else 0
+    shown = place > 0
     if math.isnan(score) and dropped:
         steps += [("filtered", "stopped", f"dropped by {dropped} before scoring")]
     elif math.isnan(score):
@@ -81,7 +92,7 @@ def funnel(request: Request, item: str, k: int | None = None) -> Funnel:
         steps += [("filtered", "passed", ""), ("scored", "passed", f"score {score:.4g}, {at}{lack}")]
     if steps[-1][1] != "stopped":
         if shown:
-            steps += [("ruled", "passed", ""), ("shown", "passed", f"position {int(position)}")]
+            steps += [("ruled", "passed", ""), ("shown", "passed", f"position {place}")]
         elif dropped == "slots":
             steps += [("ruled", "passed", ""), ("shown", "stopped", f"the page has {slots} places{_short(lacking, k, rival)}")]
         elif dropped:

@@ -1,0 +1,5 @@
+"""`python -m diagnosis`."""
+
+from diagnosis.cli import main
+
+main()

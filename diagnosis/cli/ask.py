@@ -1,0 +1,198 @@
+"""Commands that ask: check, find, replay, inputs, explain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from diagnosis.cli.output import Folder, Json, document, moment, plain, table
+
+RequestId = Annotated[str, typer.Argument(metavar="REQUEST", help="Request id.")]
+
+
+def check(workspace: Folder, as_json: Json = False) -> None:
+    """Is everything readable and admitted? What to fix.
+
+    JSON: workspace, ok, findings: [{what, state (ok|warn|fail), text, fix}].
+    """
+    from diagnosis.reproduce import Workbench
+    from diagnosis.reproduce.checkup import checkup
+
+    findings = checkup(Workbench.open(workspace))
+    ok = all(f.state != "fail" for f in findings)
+    if as_json:
+        document({"workspace": str(workspace), "ok": ok, "findings": [vars(f) for f in findings]})
+        return
+    table([(f.state, f.what, f.text, f.fix) for f in findings], ("state", "what", "found", "to fix"))
+
+
+def find(
+    workspace: Folder,
+    request: Annotated[str | None, typer.Option(help="Request id.")] = None,
+    member: Annotated[str | None, typer.Option(help="Member key.")] = None,
+    item: Annotated[str | None, typer.Option(help="Item among the candidates.")] = None,
+    task: Annotated[str | None, typer.Option(help="Task.")] = None,
+    status: Annotated[str | None, typer.Option(help="Status.")] = None,
+    model_version: Annotated[str | None, typer.Option(help="Model version.")] = None,
+    where: Annotated[str, typer.Option(help="attribute=value,value;attribute>=number")] = "",
+    since: Annotated[str | None, typer.Option(help="First moment, UTC.")] = None,
+    until: Annotated[str | None, typer.Option(help="First moment after, UTC.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10000, help="At most so many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Find requests, the latest first.
+
+    JSON: kept, estimated, requests: [{request_id, served_at, task, status, member, model, model_version, weight, …}].
+    """
+    from diagnosis.log import parse_filter
+    from diagnosis.store import Query, Workspace
+
+    query = Query(
+        where=parse_filter(where),
+        request_id=request,
+        member=member,
+        item=item,
+        task=task,
+        status=status,
+        model_version=model_version,
+        since=moment(since),
+        until=moment(until),
+        limit=limit,
+    )
+    snapshot = Workspace.open(workspace).snapshot()
+    found, count = snapshot.find(query), snapshot.count(query)
+    if as_json:
+        rows = found.reset_index().to_dict("records")
+        document({"kept": count.kept, "estimated": count.estimated, "requests": [_unmapped(row) for row in rows]})
+        return
+    names = [c for c in ("served_at", "task", "status", "member", "model_version", "latency_ms", "weight") if c in found]
+    table(found[names].reset_index().itertuples(index=False), ["request_id", *names])
+    print(f"{len(found)} of {count.kept} logged requests, which stand for about {count.estimated:.0f}.")
+
+
+def replay(
+    workspace: Folder,
+    request: RequestId,
+    model_version: Annotated[str | None, typer.Option(help="Score with this version, or name/version.")] = None,
+    ruleset: Annotated[str | None, typer.Option(help="Rule with this version.")] = None,
+    edits: Annotated[list[str] | None, typer.Option("--set", help="item:feature=value; * for all candidates. Repeatable.")] = None,
+    tolerance: Annotated[float, typer.Option(min=0.0, help="Score difference that still counts as the same.")] = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Replay a request, as it was or with changes. Exit status 3 when it is not replayable.
+
+    JSON: verdict (exact|same_order|reordered|different_scores|not_replayable), reasons, first_stage, candidates: [{item_id,
+    logged_score, replayed_score, logged_rank, replayed_rank, logged_position, replayed_position, logged_dropped_by,
+    replayed_dropped_by}], and sentence, model, model_version, ruleset_version, tolerance, gap, noise_floor, edits, problems.
+    """
+    from diagnosis.reproduce import Edits, Workbench, parse_edit
+
+    wanted = Edits(tuple(parse_edit(text) for text in edits or ()), model_version, ruleset)
+    answer = Workbench.open(workspace).replay(request, edits=wanted, tolerance=tolerance, noise=True)
+    if as_json:
+        document(answer.as_json())
+    else:
+        rows = answer.rows.sort_values(["replayed_position", "logged_position", "replayed_rank"], na_position="last")
+        names = ["logged", "replayed", "logged_rank", "replayed_rank", "logged_position", "replayed_position", "replayed_dropped_by"]
+        table(rows[names].reset_index().itertuples(index=False), ["item", *(n.replace("_", " ") for n in names)])
+        print(plain(answer.sentence))
+        for problem in answer.problems:
+            print(f"  {problem.kind}: {plain(problem.text)}")
+    if answer.verdict == "not_replayable":
+        raise typer.Exit(3)
+
+
+def inputs(workspace: Folder, request: RequestId, as_json: Json = False) -> None:
+    """Were the inputs of a request valid?
+
+    JSON: request_id, sentence, roots, checks: [{feature, check, outcome (ok|failed|not_applicable), failed, of, observed, expected,
+    unit, owner, upstream, item_id, root}].
+    """
+    from diagnosis.inputs import check as check_inputs
+    from diagnosis.reproduce import Workbench
+
+    workbench = Workbench.open(workspace)
+    checks = check_inputs(workbench, workbench.request(request))
+    if as_json:
+        document(
+            {
+                "request_id": checks.request_id,
+                "sentence": checks.sentence,
+                "roots": checks.roots,
+                "checks": checks.rows.to_dict("records"),
+            }
+        )
+        return
+    names = ["outcome", "feature", "check", "failed", "of", "observed", "expected", "owner", "root"]
+    shown = checks.rows[checks.rows["outcome"] != "not_applicable"]
+    table(shown[names].itertuples(index=False), names)
+    print(plain(checks.sentence))
+
+
+def explain(
+    workspace: Folder,
+    request: RequestId,
+    item: Annotated[str | None, typer.Option(help="Candidate to explain; the first on the page when not given.")] = None,
+    above: Annotated[str | None, typer.Option(help="Explain why ITEM stands above this one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Which features made the score of an item, or put it above another; and where on its way it fell out.
+
+    JSON: request_id, item, score, base, residual, scale, method, contributions: [{feature, contribution, value}], funnel:
+    {sentence, lacking, stages: [{stage, outcome, text}]}; with --above also above: {item, margin, residual, sentence, differences:
+    [{feature, difference, a, b}]}.
+    """
+    from diagnosis.internals import above as compare
+    from diagnosis.internals import explain as contributions_of
+    from diagnosis.internals import funnel
+    from diagnosis.internals.contributions import place_of
+    from diagnosis.reproduce import Workbench
+
+    workbench = Workbench.open(workspace)
+    logged = workbench.request(request)
+    item = item or _first(logged)
+    way = funnel(logged, item)
+    answer: dict[str, Any] = {"request_id": request, "item": item}
+    answer["funnel"] = {"sentence": way.sentence, "lacking": way.lacking, "stages": way.rows.reset_index().to_dict("records")}
+    if item in logged.items:
+        given = contributions_of(workbench, logged)
+        mine = given.of(item)
+        row = place_of(given, item)
+        answer |= {"score": given.score[row], "base": given.base[row], "residual": given.residual, "scale": given.scale}
+        answer |= {"method": given.method, "contributions": mine.reset_index().to_dict("records")}
+        if above is not None:
+            other = compare(given, item, above)
+            differences = other.rows.reset_index()[["feature", "difference", "a", "b"]].to_dict("records")
+            answer["above"] = {"item": above, "margin": other.margin, "residual": other.residual, "sentence": other.sentence}
+            answer["above"]["differences"] = differences
+    if as_json:
+        document(answer)
+        return
+    if "above" in answer:
+        table([tuple(r.values()) for r in answer["above"]["differences"][:15]], ("feature", "difference", item, str(above)))
+        print(plain(answer["above"]["sentence"]))
+    elif "contributions" in answer:
+        table([tuple(r.values()) for r in answer["contributions"][:15]], ("feature", "contribution", "value"))
+        print(
+            f"score {answer['score']:.6g} = base {answer['base']:.6g} + contributions, residual {answer['residual']:.1g} ({answer['scale']})"
+        )
+    print(plain(way.sentence))
+
+
+def _first(request: Any) -> str:
+    rows = request.candidates
+    if rows.empty:
+        from diagnosis.errors import CannotSayError
+
+        raise CannotSayError(f"Request {request.request_id!r} has no candidates.")
+    for column in ("position", "rank"):
+        if column in rows and rows[column].notna().any():
+            return str(rows[column].astype("Float64").idxmin())
+    return str(rows.index[0])
+
+
+def _unmapped(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Map columns (lists of pairs) as objects."""
+    return {k: dict(v) if isinstance(v, list) and v and isinstance(v[0], tuple) else v for k, v in row.items()}
