@@ -76,7 +76,7 @@ def make_request(
         **(request or {}),
     }
     table = {name: _array(name, values) for name, values in columns.items()}
-    candidates = pa.table({"request_id": [request_id] * n, "item_id": pa.array(names, pa.string()), **table})
+    candidates = pa.table({"request_id": pa.array([request_id] * n, pa.string()), "item_id": pa.array(names, pa.string()), **table})
     outcomes = pa.table({"request_id": pa.array([], pa.string()), "item_id": pa.array([], pa.string()), "event": pa.array([], pa.string())})
     requests = pa.Table.from_pylist([row])
     return Request(row, _timed(requests), candidates, outcomes)

@@ -30,9 +30,9 @@ def gaps(logged: Floats, replayed: Floats, due: Bools, owner: Ints, n: int) -> F
     """
     with np.errstate(invalid="ignore"):
         difference = np.abs(replayed - logged)
-    difference[replayed == logged] = 0.0
-    largest = np.full(n, -np.inf)
-    np.maximum.at(largest, owner[due], difference[due])  # NaN wins
+        difference[replayed == logged] = 0.0
+        largest = np.full(n, -np.inf)
+        np.maximum.at(largest, owner[due], difference[due])  # NaN wins
     largest[largest == -np.inf] = np.nan
     return largest
 

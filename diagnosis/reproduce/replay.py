@@ -149,7 +149,7 @@ class Replay:
             text = f"Nearly reproduced: scores of {who} within {self.gap:.3g}, but candidates change ranks"
         else:
             gap = "; ".join(self.reasons) if math.isnan(self.gap) else f"scores differ by up to {self.gap:.3g}"
-            text = f"Not reproduced: with {who} {gap}"
+            text = f"Not reproduced with {who}: {gap}"
             if self.gap <= self.noise_floor:
                 text += f", which is within the noise of scoring here ({self.noise_floor:.3g})"
         if self.first_stage == "rules":
