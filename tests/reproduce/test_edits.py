@@ -80,7 +80,7 @@ def test_a_category_that_training_never_saw_is_told_with_near_ones():
 
 
 def test_unknown_items_and_features_are_named_with_near_ones():
-    with pytest.raises(NotFoundError, match="no feature 'prize'.*\nHint: did you mean price"):
+    with pytest.raises(NotFoundError, match=r"no feature 'prize'.*\nHint: did you mean price"):
         edited("*:prize=1")
     with pytest.raises(NotFoundError, match="no candidate 'item-3'"):
         apply_edits([parse_edit("item-3:price=1")], frame(), ["item-1", "item-2"], BUNDLE)
