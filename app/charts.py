@@ -83,7 +83,9 @@ def rank_moves(rows: pd.DataFrame) -> alt.LayerChart:
         y=alt.Y("place:Q", title="place on the page", scale=alt.Scale(reverse=True, zero=False), axis=alt.Axis(tickMinStep=1)),
         detail="item:N",
         tooltip=["item:N", "when:N", "place:Q"],
-        color=alt.Color("moved:N", title=None, scale=alt.Scale(domain=["up", "down", "same"], range=[UP, DOWN, "#999999"])),
+        color=alt.Color(
+            "moved:N", title=None, scale=alt.Scale(domain=["up", "down", "came", "went", "same"], range=[UP, DOWN, LOGGED, MARK, "#999999"])
+        ),
     )
     return alt.layer(base.mark_line(size=2, opacity=0.8), base.mark_circle(size=50)).properties(height=360)
 

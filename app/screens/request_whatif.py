@@ -33,8 +33,7 @@ def show(view: state.View, found: load.Diagnosis) -> None:
             after.set_axis(["item", "place"], axis=1).assign(when="what if"),
         ]
     )
-    moves = answer.moved["by"]
-    drawn["moved"] = drawn["item"].map(lambda i: "same" if i not in moves.index else "up" if pd.isna(moves[i]) or moves[i] > 0 else "down")
+    drawn["moved"] = drawn["item"].map(answer.moved["way"].to_dict()).fillna("same")
     left, right = st.columns([2, 3], gap="large")
     with left:
         held = drawn.dropna(subset=["place"]).astype({"place": "int64"})

@@ -130,12 +130,13 @@ def _contracted(request: Request, contract: Contract) -> list[dict[str, Any]]:
         outcome = "failed" if applies or contract.sentinel is not None else "not_applicable"
         return [values.row("logged", outcome, observed="not logged", expected=f"a column {contract.source}")]
     column = table.column(contract.column)
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.string() if contract.values else pa.float64())
     rows = [values.row("logged", "ok", observed=contract.source)]
     numeric = _is_number(column.type)
     wants_number = math.isfinite(contract.min) or math.isfinite(contract.max) or bool(contract.recompute)
     wants_text = bool(contract.values)
-    known = column.null_count < len(column) or not pa.types.is_null(column.type)
-    if known and ((wants_number and not numeric) or (wants_text and numeric and not pa.types.is_integer(column.type))):
+    if (wants_number and not numeric) or (wants_text and numeric and not pa.types.is_integer(column.type)):
         return [*rows, values.row("type", "failed", observed=str(column.type), expected="a number" if wants_number else "text")]
     rows.append(values.row("type", "ok", observed=str(column.type)))
     rows.append(_missing(values, contract, column, applies))
@@ -208,7 +209,7 @@ def _age(values: _Values, contract: Contract, table: pa.Table, request: Request)
     with np.errstate(invalid="ignore"):
         future = age < -_AHEAD_S
         bad = ~((age <= contract.max_age_s) & ~future)
-    most = f"at most {contract.max_age_s / 3600:g} h old" if math.isfinite(contract.max_age_s) else "from before the request"
+    most = f"at most {contract.max_age_s / 3600:g} h" if math.isfinite(contract.max_age_s) else "from before the request"
     return values.judged(
         "age",
         bad,

@@ -152,6 +152,8 @@ def _table(batch: Batch, feature: Feature) -> pa.Table:
 
 def _values(feature: Feature, column: pa.ChunkedArray, bundle: Bundle) -> NDArray[np.float64]:
     kind = column.type
+    if pa.types.is_null(kind):
+        return np.full(len(column), None, dtype=object) if feature.dtype == "category" else np.full(len(column), np.nan)
     if feature.dtype == "category":
         if not (pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
             raise _wrong_type(feature, kind, bundle)

@@ -29,13 +29,15 @@ def golden_rows(bundle: Bundle) -> pd.DataFrame:
                 frame[feature.name] = frame[feature.name].astype("float64")
         return frame
     columns = {}
+    missing = [np.nan] if bundle.kind == "lightgbm" else []  # few scikit-learn estimators take missing values
     for feature in bundle.features:
         if feature.dtype == "category":
             columns[feature.name] = np.array(
-                [(*feature.categories, None)[i % (len(feature.categories) + 1)] for i in range(ROWS)], dtype=object
+                [(*feature.categories, *([None] * len(missing)))[i % (len(feature.categories) + len(missing))] for i in range(ROWS)],
+                dtype=object,
             )
         else:
-            columns[feature.name] = np.resize(np.array([0.0, 1.0, -1.0, 1e6, np.nan]), ROWS)
+            columns[feature.name] = np.resize(np.array([0.0, 1.0, -1.0, 1e6, *missing]), ROWS)
     return pd.DataFrame(columns)
 
 

@@ -47,6 +47,8 @@ class LightgbmModel:
     def __init__(self, bundle: Bundle, artifact: bytes) -> None:
         import lightgbm
 
+        if b"\nend of trees" not in artifact:  # LightGBM itself loads what is left of a torn file, and scores with fewer trees
+            raise BundleError(f"{bundle.artifact} is no whole LightGBM text model: its end is missing.", "take it from its source again.")
         try:
             self.booster = lightgbm.Booster(model_str=artifact.decode("utf-8"))
         except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:

@@ -102,19 +102,18 @@ class Replay:
         Returns
         -------
         pandas.DataFrame
-            Rows of `rows`, with columns ``before``, ``after`` (Int64, places; null = none) and ``by`` (Int64, places gained; null if
-            it came or went). Empty where nothing was replayed.
+            Rows of `rows`, with columns ``before``, ``after`` (Int64, places; null = none), ``by`` (Int64, places gained; null if it
+            came or went) and ``way`` (``up``, ``down``, ``came``, ``went``). Empty where nothing was replayed.
         """
         kind = "rank" if self.ruleset is None else "position"
         after = self.rows[f"replayed_{kind}"].array
         usable = self.plain is not None and bool(self.plain.rows[f"replayed_{kind}"].notna().any())
         before = (self.plain.rows[f"replayed_{kind}"] if usable and self.plain else self.rows[f"logged_{kind}"]).array
         moved = self.rows.assign(before=before, after=after)
-        if not moved["after"].notna().any():
-            return moved.iloc[:0].assign(by=pd.array([], dtype="Int64"))
-        changed = (moved["before"].fillna(0) != moved["after"].fillna(0)).to_numpy(dtype=np.bool_)
-        moved = moved[changed]
-        return moved.assign(by=moved["before"] - moved["after"]).sort_values(["after", "before"], kind="stable")
+        was, now = (moved[name].fillna(0).to_numpy(dtype=np.int64) for name in ("before", "after"))
+        way = np.select([was == 0, now == 0, now < was], ["came", "went", "up"], "down").astype(object)
+        changed: pd.DataFrame = moved.assign(by=moved["before"] - moved["after"], way=way).loc[(was != now) & bool(now.any())]
+        return changed.sort_values(["after", "before"], kind="stable")
 
     @property
     def sentence(self) -> str:

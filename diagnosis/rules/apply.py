@@ -119,7 +119,7 @@ def after(
     index = pd.Index(request.items, name="item_id", dtype=object)
     return Page(
         pd.DataFrame(
-            {"adjusted": adjusted, "position": position, "dropped_by": pd.Series(dropped, index=index, dtype=object).to_numpy()},
+            {"adjusted": adjusted, "position": position, "dropped_by": pd.Series(dropped, index=index, dtype=object)},
             index=index,
         )
     )

@@ -238,6 +238,20 @@ def test_a_candidate_that_the_rules_would_have_dropped_parts_at_filtered():
     assert answer.reasons == ("1 of 2 candidates have a logged score and no replayed one",)
 
 
+def test_a_candidate_dropped_before_scoring_has_no_score_on_either_side():
+    request = make_request(score=[-1.0, None], price=[1.0, 2.0], dropped_by=[None, "seen"])
+    rules = Ruleset("r1", (Rule("seen", "filter", "before", replay="logged"),))
+    answer = replay(request, MODEL, ruleset=rules)
+    assert (answer.verdict, answer.rows["due"].tolist()) == ("exact", [True, False])
+
+
+def test_the_logged_ruleset_gives_the_logged_page():
+    request = make_request(score=[-1.0, -2.0, -3.0], price=[1.0, 2.0, 3.0], brand=["x", "x", "y"], position=[1, None, 2])
+    answer = replay(request, MODEL, ruleset=Ruleset("r1", (Rule("once", "deduplicate", by="brand"),)))
+    assert (answer.verdict, answer.first_stage) == ("exact", None)
+    assert answer.rows["replayed_dropped_by"].tolist() == [None, "once", None]
+
+
 def test_rules_that_give_another_page_part_at_rules():
     request = make_request(score=[-1.0, -2.0], price=[1.0, 2.0], position=[2, 1])
     answer = replay(request, MODEL, ruleset=PLAIN)
@@ -335,6 +349,13 @@ def test_what_if_reranks_the_whole_list():
         "b": {"before": 2, "after": 3, "by": -1},
     }
     assert answer.sentence == "What if c:price=0: 3 of 3 candidates would change their place, c most, from 3 to 1."
+
+
+def test_moved_counts_who_came_and_went():
+    request = make_request(score=[-1.0, -2.0], price=[1.0, 2.0], position=[1, None], request={"slots": 1})
+    moved = what_if(request, "b:price=0", ruleset=PLAIN).moved
+    assert dict(moved["way"]) == {"b": "came", "a": "went"}
+    assert moved["by"].isna().all()
 
 
 def test_without_a_ruleset_ranks_move():

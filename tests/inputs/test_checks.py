@@ -1,0 +1,218 @@
+"""One request against its contract."""
+
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from diagnosis.errors import ContractError
+from diagnosis.inputs import Contract, check_request, infer_contracts, profile, read_contracts, write_contracts
+from diagnosis.models import Bundle, Feature
+from diagnosis.testing import NOON, make_request
+
+
+def outcomes(request, *contracts, **options):
+    rows = check_request(request, contracts, **options).rows
+    return {(r.feature, r.check): r.outcome for r in rows.itertuples() if r.outcome != "not_applicable"}
+
+
+def of(name="x", **values):
+    return Contract(name, f"candidates.{name}", **values)
+
+
+def test_a_value_in_its_range_is_ok_and_one_outside_is_told_with_the_worst():
+    checks = check_request(make_request(x=[0.2, 7.0, 3.0]), [of(min=0.0, max=1.0, unit="share", owner="stats")])
+    row = checks.failed.iloc[0]
+    assert (row.check, row.failed, row.of, row.observed, row.expected, row.item_id) == ("range", 2, 3, "7", "0 to 1", "b")
+    assert checks.sentence == "1 of 3 input checks failed: x is 7 share on 2 of 3 candidates, expected 0 to 1."
+
+
+@pytest.mark.parametrize("value", [float("inf"), -float("inf")])
+def test_infinity_is_outside(value):
+    assert outcomes(make_request(x=[value]), of(min=0.0, max=1.0))["x", "range"] == "failed"
+
+
+@pytest.mark.parametrize(("value", "observed"), [(None, "missing"), (float("nan"), "NaN")])
+def test_missing_and_nan_are_told_apart(value, observed):
+    failed = check_request(make_request(x=pa.array([1.0, value])), [of(missing="never")]).failed
+    assert failed[["check", "observed"]].values.tolist() == [["missing", observed]]
+
+
+def test_missing_may_be_allowed():
+    assert outcomes(make_request(x=[1.0, None]), of(missing="allowed", min=0.0)) == {
+        ("x", "logged"): "ok",
+        ("x", "type"): "ok",
+        ("x", "range"): "ok",
+    }
+
+
+@pytest.mark.parametrize(
+    ("task", "value", "outcome"), [("search", 0.5, "ok"), ("search", -1.0, "failed"), ("homepage", -1.0, "ok"), ("homepage", 0.5, "failed")]
+)
+def test_a_sentinel_belongs_where_the_feature_does_not_apply(task, value, outcome):
+    contract = of(min=0.0, max=1.0, tasks=("search",), sentinel=-1.0)
+    assert outcomes(make_request(x=[value], request={"task": task}), contract)["x", "sentinel"] == outcome
+
+
+def test_a_sentinel_is_not_a_range_violation_as_well():
+    contract = of(min=0.0, max=1.0, tasks=("search",), sentinel=-1.0)
+    assert outcomes(make_request(x=[-1.0], request={"task": "search"}), contract)["x", "range"] == "ok"
+
+
+def test_a_value_that_is_too_old_is_told():
+    at = pa.array([NOON - timedelta(hours=1), NOON - timedelta(hours=30)], pa.timestamp("us", "UTC"))
+    row = check_request(make_request(x=[1.0, 1.0], x__at=at), [of(max_age_s=86400.0)]).failed.iloc[0]
+    assert (row.check, row.failed, row.observed, row.expected) == ("age", 1, "30.0 h old", "at most 24 h")
+
+
+def test_without_times_age_is_not_applicable():
+    assert ("x", "age") not in outcomes(make_request(x=[1.0]), of(max_age_s=1.0))
+
+
+def test_a_category_outside_its_list_is_told():
+    row = check_request(make_request(x=["tv", "radio"]), [of(values=("tv", "web"))]).failed.iloc[0]
+    assert (row.check, row.observed, row.expected) == ("category", "'radio'", "one of tv, web")
+
+
+def test_a_number_where_text_belongs_is_a_wrong_type():
+    assert outcomes(make_request(x=["cheap"]), of(min=0.0))["x", "type"] == "failed"
+
+
+def test_a_column_that_is_not_logged_is_told():
+    assert outcomes(make_request(y=[1.0]), of())["x", "logged"] == "failed"
+
+
+def test_a_derived_feature_is_recomputed():
+    contract = of("ctr", recompute="clicks / nullif(shown, 0)", tolerance=1e-9)
+    good = make_request(ctr=[0.5, None], clicks=[1, 0], shown=[2, 0])
+    bad = make_request(ctr=[50.0, None], clicks=[1, 0], shown=[2, 0])
+    assert outcomes(good, contract)["ctr", "recomputed"] == "ok"
+    assert check_request(bad, [contract]).failed.iloc[0].expected == "0.5 = clicks / nullif(shown, 0)"
+
+
+def test_a_parent_on_the_request_is_found():
+    contract = of("share", recompute="plays / total")
+    assert outcomes(make_request(share=[0.5], plays=[2], request={"total": 4}), contract)["share", "recomputed"] == "ok"
+
+
+def test_a_failing_parent_explains_its_derived_feature():
+    contracts = [of("ctr", max=1.0, derived_from=("clicks",)), of("clicks", max=100.0)]
+    checks = check_request(make_request(ctr=[9.0], clicks=[900.0]), contracts)
+    assert checks.roots == ["clicks"]
+    assert checks.sentence.endswith("all of it goes back to clicks.")
+
+
+def test_several_features_of_one_upstream_are_one_cause():
+    contracts = [of(n, missing="never", upstream="daily") for n in ("p", "q", "r")]
+    checks = check_request(make_request(p=[None], q=[None], r=[1.0]), contracts)
+    assert checks.roots == ["upstream daily"]
+
+
+def test_a_request_feature_is_checked_once():
+    row = check_request(make_request(x=[1.0, 1.0], request={"age": -5}), [Contract("age", "requests.age", min=0.0)]).failed.iloc[0]
+    assert (row.failed, row.of, row.item_id) == (1, 1, None)
+
+
+def test_no_candidates_fail_nothing():
+    assert check_request(make_request(items=[], x=[]), [of(min=0.0)]).failed.empty
+
+
+BUNDLE = Bundle(
+    None,
+    "m",
+    "1",
+    "lightgbm",
+    "x",
+    features=(*tuple(Feature(n, f"candidates.{n}") for n in "pqr"), Feature("c", "candidates.c", "category", ("u", "v"))),
+)
+
+
+@pytest.fixture(scope="module")
+def training():
+    rng = np.random.default_rng(0)
+    p = rng.normal(size=3000)
+    return pa.table(
+        {
+            "p": p,
+            "q": p + 0.05 * rng.normal(size=3000),
+            "r": rng.normal(size=3000),
+            "c": rng.choice(["u", "v"], 3000),
+            "task": ["homepage"] * 3000,
+        }
+    )
+
+
+def test_a_value_far_outside_training_and_an_unseen_category_are_told(training):
+    found = outcomes(make_request(p=[90.0], q=[0.0], r=[0.0], c=["w"]), bundle=BUNDLE, training=profile(BUNDLE, training, "homepage"))
+    assert (found["p", "training"], found["q", "training"], found["c", "training"]) == ("failed", "ok", "failed")
+
+
+def test_values_in_range_that_never_go_together_are_jointly_unusual(training):
+    known = profile(BUNDLE, training, "homepage")
+    usual = outcomes(make_request(p=[1.0], q=[1.02], r=[0.0], c=["u"]), bundle=BUNDLE, training=known)
+    strange = outcomes(make_request(p=[1.5], q=[-1.5], r=[0.0], c=["u"]), bundle=BUNDLE, training=known)
+    assert (usual["all numeric features", "joint"], strange["all numeric features", "joint"]) == ("ok", "failed")
+
+
+def test_training_rows_themselves_are_unusual_as_often_as_they_should(training):
+    known = profile(BUNDLE, training, "homepage")
+    fresh = np.random.default_rng(1)
+    p = fresh.normal(size=4000)
+    frame = pa.table({"p": p, "q": p + 0.05 * fresh.normal(size=4000), "r": fresh.normal(size=4000)}).to_pandas()
+    values = known.p_values(frame)
+    assert 0.03 < (values < 0.05).mean() < 0.08
+
+
+def test_contracts_are_written_and_read_the_same(tmp_path):
+    contracts = (of(min=0.0, tasks=("a",), sentinel=-1.0, derived_from=("y",), recompute="y + 1", max_age_s=5.0), of("t", values=("u",)))
+    (tmp_path / "features.toml").write_text(write_contracts(contracts))
+    assert read_contracts(tmp_path / "features.toml") == contracts
+    assert read_contracts(tmp_path / "none.toml") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[[feature]]\nname = "x"\nminn = 1', "did you mean min"),
+        ('[[feature]]\nname = "x"\nmin = "a"', "write a number"),
+        ('[[feature]]\nname = "x"\ntasks = "a"', "write a list"),
+        ('[[feature]]\nname = "x"\nmissing = "maybe"', "never or allowed"),
+        ('[[feature]]\nname = "x"\nfrom = "items.x"', "candidates"),
+        ('[[feature]]\nname = "x"\nrecompute = "os.system(1)"', "not allowed"),
+        ('[[feature]]\nname = "x"\n[[feature]]\nname = "x"', "two contracts"),
+        ("[[feature]]\nmin = 1", "no name"),
+        ("[[feature", "cannot be read"),
+    ],
+)
+def test_a_wrong_contract_names_feature_key_and_fix(tmp_path, text, message):
+    (tmp_path / "features.toml").write_text(text)
+    with pytest.raises(ContractError, match=message):
+        read_contracts(tmp_path / "features.toml")
+
+
+def test_a_draft_finds_shares_and_sentinels():
+    bundle = Bundle(
+        None,
+        "m",
+        "1",
+        "lightgbm",
+        "x",
+        features=(
+            Feature("share", "candidates.share"),
+            Feature("match", "candidates.match"),
+            Feature("c", "candidates.c", "category", ("u", "v")),
+        ),
+    )
+    rows = pa.table(
+        {
+            "share": [0.1, None, 0.9, 0.3],
+            "match": [-1.0, -1.0, 0.2, 7.0],
+            "c": ["u", "v", "u", "v"],
+            "task": ["home", "home", "search", "search"],
+        }
+    )
+    share, match, colour = infer_contracts(bundle, rows)
+    assert (share.min, share.max, share.missing) == (0.0, 1.0, "allowed")
+    assert (match.tasks, match.sentinel, match.min, match.missing) == (("search",), -1.0, 0.0, "never")
+    assert colour.values == ("u", "v")
