@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,33 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from diagnosis.errors import BundleError
 from diagnosis.inputs.contracts import Contract
 from diagnosis.inputs.expressions import ExpressionError, evaluate, parse
+from diagnosis.inputs.roots import JOINT, roots_of
 from diagnosis.inputs.training import TrainingProfile
 from diagnosis.log.records import Request
-from diagnosis.models import Bundle, assemble
+from diagnosis.models import Bundle, Feature, assemble
 
-CHECKS = ("logged", "type", "missing", "range", "category", "sentinel", "age", "recomputed", "training", "joint")
-UNUSUAL = 0.001  # a candidate is unusual when fewer training rows than this share are as far out
-_COLUMNS = ["feature", "check", "outcome", "failed", "of", "observed", "expected", "unit", "owner", "upstream", "item_id", "root"]
+CHECKS = (
+    "recomputed",
+    "range",
+    "sentinel",
+    "category",
+    "age",
+    "status",
+    "missing",
+    "type",
+    "logged",
+    "training",
+    "varied",
+    "joint",
+)
+UNUSUAL = 0.001  # a request is unusual when fewer of those that training saw than this share are as far out
+_AHEAD_S = 60.0  # clocks may differ by so much before a value counts as being from the future
+_FINE = {"", "ok", "fresh", "hit", "found", "present"}
+_FEW = 5  # with fewer candidates, that all hold one value says nothing
+_COLUMNS = ["feature", "check", "outcome", "failed", "of", "observed", "expected", "unit", "owner", "upstream", "item_id", "text", "root"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +49,10 @@ class Checks:
     ----------
     rows : pandas.DataFrame
         One row a feature and check. Columns ``feature``, ``check`` (one of `CHECKS`), ``outcome`` (``ok``, ``failed``,
-        ``not_applicable``), ``failed`` and ``of`` (int64, how many of how many values), ``observed`` and ``expected`` (text; of the
-        worst value), ``unit``, ``owner``, ``upstream``, ``item_id`` (of the worst value; None for a request feature), ``root`` (what
-        explains a failure: a feature or an upstream; empty when nothing failed). Failures first.
+        ``not_applicable``), ``failed`` and ``of`` (int64, how many of how many values; a request feature is one value), ``observed`` and
+        ``expected`` (text; of the worst value where it failed), ``unit``, ``owner``, ``upstream``, ``item_id`` (of the worst value; None
+        for a request feature), ``text`` (the failure in words), ``root`` (what explains a failure: a feature, or ``upstream x``; empty
+        when nothing failed). Failures first, the most telling check first.
     """
 
     request_id: str
@@ -62,19 +81,24 @@ class Checks:
         failed = self.failed
         if failed.empty:
             return f"All {self.done} input checks passed."
-        worst = failed.iloc[0]
-        on = f" on {worst['failed']} of {worst['of']} candidates" if worst["of"] > 1 else ""
-        unit = f" {worst['unit']}" if worst["unit"] else ""
-        text = f"{len(failed)} of {self.done} input checks failed: {worst['feature']} is {worst['observed']}{unit}{on}, expected {worst['expected']}"
+        text = f"{len(failed)} of {self.done} input checks failed: {failed['text'].iloc[0]}"
         if len(self.roots) == 1 and len(failed) > 1:
             text += f"; all of it goes back to {self.roots[0]}"
         return text + "."
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of ``diagnosis inputs --json``."""
+        rows = self.rows.astype({"failed": object, "of": object}).to_dict("records")
+        return {"request_id": self.request_id, "sentence": self.sentence, "roots": self.roots, "checks": rows}
 
 
 def check_request(
     request: Request, contracts: Sequence[Contract], *, bundle: Bundle | None = None, training: TrainingProfile | None = None
 ) -> Checks:
     """Check every feature of `request`.
+
+    Features of the request are checked once, those of candidates as one row for all candidates. A value that is neither null nor NaN
+    nor finite is out of range whatever the contract says.
 
     Parameters
     ----------
@@ -88,276 +112,347 @@ def check_request(
         rows += _contracted(request, contract)
     rows += _trained(request, bundle, training, {c.name: c for c in contracts})
     frame = pd.DataFrame(rows, columns=_COLUMNS)
-    frame["root"] = _roots(frame, contracts)
-    order = frame["outcome"].map({"failed": 0, "ok": 1, "not_applicable": 2})
-    weight = frame["check"].map({name: place for place, name in enumerate(_TELLING)})
-    frame = frame.assign(_o=order, _w=weight).sort_values(["_o", "_w"], kind="stable").drop(columns=["_o", "_w"])
+    frame["root"] = roots_of(frame, contracts, request.task)
+    outcome = frame["outcome"].map({"failed": 0, "ok": 1, "not_applicable": 2})
+    telling = frame["check"].map({name: place for place, name in enumerate(CHECKS)})
+    frame = frame.iloc[np.lexsort((telling, outcome))]
     return Checks(request.request_id, frame.reset_index(drop=True))
 
 
-_TELLING = ("recomputed", "range", "sentinel", "category", "age", "missing", "type", "logged", "training", "joint")
+# --- against the contract ---------------------------------------------------------------------------------------------
 
 
 def _contracted(request: Request, contract: Contract) -> list[dict[str, Any]]:
     table = request.table if contract.table == "candidates" else request.requests
-    values = _Values(request, contract.name, contract.unit, contract.owner, contract.upstream, contract.table)
+    values = _Values(request, contract)
+    applies = contract.applies_to(request.task)
     if contract.column not in table.column_names:
-        return [values.row("logged", "failed", observed="not logged", expected=f"a column {contract.source}")]
+        outcome = "failed" if applies or contract.sentinel is not None else "not_applicable"
+        return [values.row("logged", outcome, observed="not logged", expected=f"a column {contract.source}")]
     column = table.column(contract.column)
     if pa.types.is_null(column.type):
         column = column.cast(pa.string() if contract.values else pa.float64())
-    rows = [values.row("logged", "ok")]
-    numeric = pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)
+    rows = [values.row("logged", "ok", observed=contract.source)]
+    numeric = _is_number(column.type)
     wants_number = math.isfinite(contract.min) or math.isfinite(contract.max) or bool(contract.recompute)
     wants_text = bool(contract.values)
     if (wants_number and not numeric) or (wants_text and numeric and not pa.types.is_integer(column.type)):
         return [*rows, values.row("type", "failed", observed=str(column.type), expected="a number" if wants_number else "text")]
-    rows.append(values.row("type", "ok"))
-    null = np.asarray(column.is_null().to_numpy(), dtype=np.bool_)
-    rows.append(_missing(values, contract, column, null))
+    rows.append(values.row("type", "ok", observed=str(column.type)))
+    rows.append(_missing(values, contract, column, applies))
     if numeric:
-        number = column.cast(pa.int8()).to_numpy() if pa.types.is_boolean(column.type) else column.to_numpy()
-        rows += _numbers(values, contract, np.asarray(number, dtype=np.float64), request)
+        rows += _numbers(values, contract, _doubles(column), request)
     else:
         rows += _texts(values, contract, column, request.task)
-    rows.append(_age(values, contract, table, request))
-    return rows
+    return [*rows, _age(values, contract, table, request), _status(values, contract, table, request)]
 
 
-def _missing(values: _Values, contract: Contract, column: pa.ChunkedArray, null: NDArray[np.bool_]) -> dict[str, Any]:
-    if contract.missing == "allowed":
+def _missing(values: _Values, contract: Contract, column: pa.ChunkedArray, applies: bool) -> dict[str, Any]:
+    if contract.missing == "allowed" or not (applies or contract.sentinel is not None):
         return values.row("missing", "not_applicable", expected="may be missing")
-    nan = np.isnan(column.to_numpy()) & ~null if pa.types.is_floating(column.type) else np.zeros(len(null), dtype=np.bool_)
-    bad = null | nan
-    return values.judged("missing", bad, lambda i: "NaN" if nan[i] else "missing", "a value")
+    null = np.asarray(column.is_null().to_numpy(), dtype=np.bool_)
+    nan = np.isnan(_doubles(column)) & ~null if pa.types.is_floating(column.type) else np.zeros(len(null), dtype=np.bool_)
+    return values.judged("missing", null | nan, lambda i: "NaN" if nan[i] else "missing", "a value")
 
 
 def _numbers(values: _Values, contract: Contract, number: NDArray[np.float64], request: Request) -> list[dict[str, Any]]:
-    rows = []
     applies = contract.applies_to(request.task)
     sentinel = contract.sentinel if isinstance(contract.sentinel, (int, float)) else None
+    held = np.zeros(len(number), dtype=np.bool_) if sentinel is None else number == sentinel
+    rows = []
     if sentinel is None:
         rows.append(values.row("sentinel", "not_applicable"))
-        held = np.zeros(len(number), dtype=np.bool_)
     else:
-        held = number == sentinel
-        bad = held if applies else ~held
         expected = (
             f"a value, not the sentinel {sentinel:g}" if applies else f"the sentinel {sentinel:g} (it does not apply to {request.task})"
         )
-        rows.append(values.judged("sentinel", bad, lambda i: _shown(float(number[i])), expected))
-    if not (math.isfinite(contract.min) or math.isfinite(contract.max)) or not applies:
-        rows.append(values.row("range", "not_applicable"))
+        rows.append(values.judged("sentinel", held if applies else ~held, _shown_at(number), expected, seen=_span(number)))
+    if not applies:
+        return [*rows, values.row("range", "not_applicable"), values.row("recomputed", "not_applicable")]
+    with np.errstate(invalid="ignore"):
+        inside = (number >= contract.min) & (number <= contract.max) & np.isfinite(number)
+        far = np.maximum(contract.min - number, number - contract.max)
+    outside = ~inside & ~np.isnan(number) & ~held
+    bounded = math.isfinite(contract.min) or math.isfinite(contract.max)
+    if bounded or outside.any():
+        rows.append(values.judged("range", outside, _shown_at(number), _between(contract), worst=far, seen=_span(number)))
     else:
-        with np.errstate(invalid="ignore"):
-            outside = ~((number >= contract.min) & (number <= contract.max)) & ~np.isnan(number) & ~held
-        far = np.where(outside, np.maximum(contract.min - number, number - contract.max), -np.inf)
-        rows.append(values.judged("range", outside, lambda i: _shown(float(number[i])), _between(contract), worst=far))
-    rows.append(_recomputed(values, contract, number, request) if applies else values.row("recomputed", "not_applicable"))
-    return rows
+        rows.append(values.row("range", "not_applicable"))
+    return [*rows, _recomputed(values, contract, number, held, request)]
 
 
 def _texts(values: _Values, contract: Contract, column: pa.ChunkedArray, task: str) -> list[dict[str, Any]]:
-    text = np.asarray(column.to_pylist(), dtype=object)
-    rows = []
+    text = [None if v is None else v if isinstance(v, str) else str(v) for v in column.to_pylist()]
     applies = contract.applies_to(task)
+    rows = []
     if contract.sentinel is None:
         rows.append(values.row("sentinel", "not_applicable"))
     else:
-        held = text == str(contract.sentinel)
-        expected = f"a value, not {contract.sentinel!r}" if applies else f"the sentinel {contract.sentinel!r}"
+        held = np.array([v == str(contract.sentinel) for v in text], dtype=np.bool_)
+        expected = f"a value, not {contract.sentinel!r}" if applies else f"the sentinel {contract.sentinel!r} (it does not apply to {task})"
         rows.append(values.judged("sentinel", held if applies else ~held, lambda i: repr(text[i]), expected))
     if not contract.values or not applies:
         return [*rows, values.row("category", "not_applicable")]
-    allowed = {*contract.values, str(contract.sentinel)} if contract.sentinel is not None else set(contract.values)
-    bad = np.array([v is not None and str(v) not in allowed for v in text], dtype=np.bool_)
+    allowed = set(contract.values) | ({str(contract.sentinel)} if contract.sentinel is not None else set())
+    bad = np.array([v is not None and v not in allowed for v in text], dtype=np.bool_)
     shown = ", ".join(contract.values[:6]) + (" …" if len(contract.values) > 6 else "")
     return [*rows, values.judged("category", bad, lambda i: repr(text[i]), f"one of {shown}")]
 
 
 def _age(values: _Values, contract: Contract, table: pa.Table, request: Request) -> dict[str, Any]:
+    """Older than allowed, or from after the request; values without a time are not counted."""
     stamp = f"{contract.column}__at"
-    if not math.isfinite(contract.max_age_s) or stamp not in table.column_names or not contract.applies_to(request.task):
+    if stamp not in table.column_names or not pa.types.is_timestamp(table.column(stamp).type) or not contract.applies_to(request.task):
         return values.row("age", "not_applicable")
-    at = table.column(stamp).cast(pa.timestamp("us", "UTC")).to_numpy()
-    served = np.datetime64(request.row["served_at"].replace(tzinfo=None), "us")
-    age = (served - at.astype("datetime64[us]")) / np.timedelta64(1, "s")
+    at = table.column(stamp).cast(pa.timestamp("us", "UTC")).to_numpy().astype("datetime64[us]")
+    age = (np.datetime64(request.row["served_at"].replace(tzinfo=None), "us") - at) / np.timedelta64(1, "s")
     with np.errstate(invalid="ignore"):
-        bad = ~(age <= contract.max_age_s) & ~np.isnat(at)
-    return values.judged("age", bad, lambda i: f"{age[i] / 3600:.1f} h old", f"at most {contract.max_age_s / 3600:g} h", worst=age)
+        future = age < -_AHEAD_S
+        bad = ~((age <= contract.max_age_s) & ~future)
+    most = f"at most {contract.max_age_s / 3600:g} h" if math.isfinite(contract.max_age_s) else "from before the request"
+    return values.judged(
+        "age",
+        bad,
+        lambda i: f"from {-age[i] / 3600:.1f} h after the request" if future[i] else f"{age[i] / 3600:.1f} h old",
+        most,
+        worst=np.abs(age),
+        known=~np.isnat(at),
+        seen=f"up to {np.nanmax(age) / 3600:.1f} h old" if not np.isnan(age).all() else "",
+    )
 
 
-def _recomputed(values: _Values, contract: Contract, number: NDArray[np.float64], request: Request) -> dict[str, Any]:
+def _status(values: _Values, contract: Contract, table: pa.Table, request: Request) -> dict[str, Any]:
+    """What the feature store said of each value, where the log keeps it as ``<feature>__status``."""
+    name = f"{contract.column}__status"
+    if name not in table.column_names or not contract.applies_to(request.task):
+        return values.row("status", "not_applicable")
+    said = [None if v is None else str(v) for v in table.column(name).to_pylist()]
+    bad = np.array([v is not None and v.strip().lower() not in _FINE for v in said], dtype=np.bool_)
+    known = np.array([v is not None for v in said], dtype=np.bool_)
+    return values.judged("status", bad, lambda i: repr(said[i]), "ok", known=known)
+
+
+def _recomputed(
+    values: _Values, contract: Contract, number: NDArray[np.float64], held: NDArray[np.bool_], request: Request
+) -> dict[str, Any]:
+    """The logged value against its own recipe; not judged where a parent is missing, or the value is the sentinel."""
     if not contract.recompute:
         return values.row("recomputed", "not_applicable")
     columns = {}
-    for name in parse(contract.recompute):
+    for name in sorted(parse(contract.recompute)):
         found = _column(request, name, contract.table)
         if found is None:
-            return values.row("recomputed", "not_applicable", observed=f"{name} is not logged")
+            return values.row("recomputed", "not_applicable", observed=f"{name} is not logged as a number")
         columns[name] = found
     try:
         wanted = evaluate(contract.recompute, columns)
     except ExpressionError as error:
         return values.row("recomputed", "not_applicable", observed=str(error))
+    known = ~held
+    for parent in columns.values():
+        known &= ~np.isnan(parent) | ~np.isnan(wanted)
     with np.errstate(invalid="ignore"):
         gap = np.abs(number - wanted)
-        same = (gap <= contract.tolerance * np.maximum(1.0, np.abs(wanted))) | (np.isnan(number) & np.isnan(wanted))
-    row = values.judged("recomputed", ~same, lambda i: _shown(float(number[i])), "", worst=np.nan_to_num(gap, nan=np.inf))
+        same = (gap <= contract.tolerance * np.maximum(1.0, np.abs(wanted))) | (np.isnan(number) & np.isnan(wanted)) | (number == wanted)
+    far = np.nan_to_num(gap, nan=np.inf)
+    row = values.judged("recomputed", ~same, _shown_at(number), contract.recompute, worst=far, known=known, seen=_span(number))
     if row["outcome"] == "failed":
-        place = int(np.argmax(np.where(same, -np.inf, np.nan_to_num(gap, nan=np.inf))))
-        row["expected"] = f"{_shown(wanted[place])} = {contract.recompute}"
-    else:
-        row["expected"] = contract.recompute
+        place = _worst(~same & known, far)
+        row |= {"expected": f"{_shown(float(wanted[place]))} = {contract.recompute}"}
+        row["text"] = values.words("recomputed", row)
     return row
 
 
 def _column(request: Request, name: str, table: str) -> NDArray[np.float64] | None:
-    n = request.table.num_rows if table == "candidates" else 1
-    if table == "candidates" and name in request.table.column_names:
-        column = request.table.column(name)
-    elif name in request.requests.column_names:
-        column = request.requests.column(name)
-    else:
-        return None
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        return None
-    values = np.asarray(column.to_numpy(), dtype=np.float64)
-    return values if len(values) == n else np.repeat(values, n)
+    for held, rows in ((request.table, "candidates"), (request.requests, "requests")):
+        if rows == "candidates" and table == "requests":
+            continue
+        names = {c.casefold(): c for c in held.column_names}
+        if name.casefold() in names:
+            column = held.column(names[name.casefold()])
+            if not _is_number(column.type):
+                return None
+            values = _doubles(column)
+            return np.repeat(values, request.table.num_rows) if rows != table else values
+    return None
+
+
+# --- against training -------------------------------------------------------------------------------------------------
 
 
 def _trained(
-    request: Request, bundle: Bundle | None, training: TrainingProfile | None, contracts: dict[str, Contract]
+    request: Request, bundle: Bundle | None, training: TrainingProfile | None, contracts: Mapping[str, Contract]
 ) -> list[dict[str, Any]]:
-    """Against what training saw; features whose column is missing were named already."""
     if bundle is None or not request.table.num_rows:
         return []
-    batch = request.batch
-    present = [f for f in bundle.features if f.column in (request.table if f.table == "candidates" else request.requests).column_names]
-    try:
-        features = assemble(_only(bundle, present), batch)
-    except Exception as error:  # a wrong type was named already; the rest cannot be compared
-        return [_Values(request, "all", "", "", "", "requests").row("training", "not_applicable", observed=str(error).splitlines()[0])]
-    rows = []
-    for feature in present:
-        contract = contracts.get(feature.name, Contract(feature.name, feature.source))
-        values = _Values(request, feature.name, contract.unit, contract.owner, contract.upstream, feature.table)
-        take = slice(None) if feature.table == "candidates" else slice(0, 1)
-        column = features[feature.name].to_numpy()[take]
-        if feature.dtype == "category":
-            known = set(feature.categories)
-            bad = np.array([v is not None and v not in known for v in column], dtype=np.bool_)
-            rows.append(values.judged("training", bad, lambda i, c=column: repr(c[i]), "a category that training saw"))
-        elif training is not None and feature.name in training.low:
-            low, high = training.low[feature.name], training.high[feature.name]
-            number = np.asarray(column, dtype=np.float64)
-            room = 0.5 * (high - low)
-            with np.errstate(invalid="ignore"):
-                bad = (number < low - room) | (number > high + room) | np.isinf(number)
-            far = np.where(bad, np.maximum(low - number, number - high), -np.inf)
-            text = f"about {_shown(low)} to {_shown(high)}, as in training"
-            rows.append(values.judged("training", bad, lambda i, n=number: _shown(float(n[i])), text, worst=far))
-    if training is not None and len(training.numeric) > 1 and set(training.numeric) <= set(features.columns):
-        rows.append(_joint(request, features, training))
+    rows: list[dict[str, Any]] = []
+    columns = {}
+    for feature in bundle.features:
+        contract = contracts.get(feature.name)
+        values = _Values(request, contract or Contract(feature.name, feature.source))
+        table = request.table if feature.table == "candidates" else request.requests
+        if feature.column not in table.column_names:
+            if contract is None:
+                rows.append(values.row("logged", "failed", observed="not logged", expected=f"a column {feature.source}"))
+            continue
+        try:
+            column = assemble(replace(bundle, features=(feature,)), request.batch)[feature.name]
+        except BundleError:
+            found = str(table.column(feature.column).type)
+            rows.append(values.row("type", "failed", observed=found, expected=f"{feature.dtype}, as the model was given"))
+            continue
+        columns[feature.name] = column
+        rows += _against(values, feature, column.to_numpy()[slice(None) if feature.table == "candidates" else slice(0, 1)], training)
+    if training is not None and len(training.numeric) > 1 and set(training.numeric) <= set(columns):
+        rows.append(_joint(request, pd.DataFrame(columns), training))
     return rows
 
 
+def _against(values: _Values, feature: Feature, column: NDArray[Any], training: TrainingProfile | None) -> list[dict[str, Any]]:
+    """Values that training never saw: another category, missing where it never was, far outside the range, the same everywhere."""
+    rows = []
+    never_missing = training is not None and training.rows >= 200 and training.missing.get(feature.name) == 0.0
+    if feature.dtype == "category":
+        known = set(feature.categories)
+        bad = np.array([(never_missing if v is None else v not in known) for v in column], dtype=np.bool_)
+        expected = "a category that training saw"
+        rows.append(values.judged("training", bad, lambda i: "missing" if column[i] is None else repr(column[i]), expected))
+    elif training is not None and feature.name in training.low:
+        low, high = training.low[feature.name], training.high[feature.name]
+        number = np.asarray(column, dtype=np.float64)
+        room = 0.5 * (high - low)
+        with np.errstate(invalid="ignore"):
+            bad = (number < low - room) | (number > high + room) | np.isinf(number) | (np.isnan(number) & never_missing)
+            far = np.nan_to_num(np.maximum(low - number, number - high), nan=-1.0)
+        text = f"about {_shown(low)} to {_shown(high)}, as in training" + (", never missing" if never_missing else "")
+        rows.append(values.judged("training", bad, _shown_at(number), text, worst=far, seen=_span(number)))
+    if training is not None and feature.name in training.varied and feature.table == "candidates" and len(column) >= _FEW:
+        rows.append(_varied(values, column, training.varied[feature.name]))
+    return rows
+
+
+def _varied(values: _Values, column: NDArray[Any], usual: float) -> dict[str, Any]:
+    """All candidates with one value, where training hardly knows such a request: a default, a join that failed, a frozen cache."""
+    stuck = len(set(pd.factorize(column)[0].tolist())) == 1
+    if not stuck or usual > 0.01:
+        return values.row("varied", "ok", observed="the same for all" if stuck else "varies")
+    first = column[0]
+    shown = "missing" if first is None else repr(first) if isinstance(first, str) else _shown(float(first))
+    row = values.row("varied", "failed", failed=len(column), observed=f"{shown} for every candidate", expected="values that vary")
+    return row | {"expected": f"values that vary (all alike in {usual:.1%} of training requests or fewer)"}
+
+
 def _joint(request: Request, features: pd.DataFrame, training: TrainingProfile) -> dict[str, Any]:
-    p = training.p_values(features)
-    bad = p < max(UNUSUAL, 2.0 / (training.rows + 1))
-    values = _Values(request, "all numeric features", "", "", "", "candidates")
-    most = float(np.median(p))
-    outcome = "failed" if bad.mean() >= 0.5 else "ok"
+    """Whether the numbers together are unusual, though each alone may be fine."""
+    values = _Values(request, Contract(JOINT, "candidates.*"))
+    by_row = training.p_values(features)
+    of_request = training.p_request(features)
+    p, n = (float(np.median(by_row)), training.rows) if math.isnan(of_request) else (of_request, training.requests)
+    what = "rows" if math.isnan(of_request) else "requests"
+    limit = max(UNUSUAL, 2.0 / (n + 1))
+    outcome = "failed" if p < limit else "ok"
     return values.row(
         "joint",
         outcome,
-        failed=int(bad.sum()) if outcome == "failed" else 0,
-        of=len(p),
-        observed=f"a combination as unusual as {most:.2%} of training rows",
-        expected=f"a usual combination (above {UNUSUAL:.1%} for half of the candidates)",
-        item_id=request.items[int(np.argmin(p))],
+        failed=len(by_row) if outcome == "failed" else 0,
+        of=len(by_row),
+        observed=f"a combination that {p:.2%} of training {what} are as far out as",
+        expected=f"at least {limit:.2%}",
+        item_id=request.items[int(np.argmin(by_row))] if outcome == "failed" else None,
     )
 
 
-def _only(bundle: Bundle, features: Sequence[Any]) -> Bundle:
-    from dataclasses import replace
-
-    return replace(bundle, features=tuple(features))
+# --- rows -------------------------------------------------------------------------------------------------------------
 
 
 class _Values:
-    """Makes rows about one feature."""
+    """Makes rows about the values of one feature."""
 
-    def __init__(self, request: Request, feature: str, unit: str, owner: str, upstream: str, table: str) -> None:
-        self.items = request.items if table == "candidates" else [None] * 1
-        self.base = {"feature": feature, "unit": unit, "owner": owner, "upstream": upstream}
+    def __init__(self, request: Request, contract: Contract) -> None:
+        self.items: Sequence[str | None] = request.items if contract.table == "candidates" else [None]
+        self.base = {"feature": contract.name, "unit": contract.unit, "owner": contract.owner, "upstream": contract.upstream}
 
     def row(
-        self, check: str, outcome: str, *, failed: int = 0, of: int = 0, observed: str = "", expected: str = "", item_id: str | None = None
+        self,
+        check: str,
+        outcome: str,
+        *,
+        failed: int | None = None,
+        of: int | None = None,
+        observed: str = "",
+        expected: str = "",
+        item_id: str | None = None,
     ) -> dict[str, Any]:
-        count = {"failed": failed or int(outcome == "failed"), "of": of or len(self.items)}
-        return {
-            **self.base,
-            "check": check,
-            "outcome": outcome,
-            **count,
-            "observed": observed,
-            "expected": expected,
-            "item_id": item_id,
-            "root": "",
-        }
+        of = len(self.items) if of is None else of
+        count = (of if outcome == "failed" else 0) if failed is None else failed
+        row = {**self.base, "check": check, "outcome": outcome, "failed": count, "of": of}
+        row |= {"observed": observed, "expected": expected, "item_id": item_id, "root": ""}
+        return row | {"text": self.words(check, row) if outcome == "failed" else ""}
+
+    def words(self, check: str, row: Mapping[str, Any]) -> str:
+        """A failure in words."""
+        numbers = check in ("range", "recomputed", "sentinel", "training") and row["observed"][:1] in "+-.0123456789"
+        unit = f" {row['unit']}" if row["unit"] and numbers else ""
+        on = f" on {row['failed']} of {row['of']} candidates" if len(self.items) > 1 and row["failed"] else ""
+        return f"{row['feature']} is {row['observed']}{unit}{on}, expected {row['expected']}"
 
     def judged(
-        self, check: str, bad: NDArray[np.bool_], observed: Any, expected: str, worst: NDArray[np.float64] | None = None
+        self,
+        check: str,
+        bad: NDArray[np.bool_],
+        observed: Callable[[int], str],
+        expected: str,
+        *,
+        worst: NDArray[np.float64] | None = None,
+        known: NDArray[np.bool_] | None = None,
+        seen: str = "",
     ) -> dict[str, Any]:
-        if not len(bad):
-            return self.row(check, "not_applicable", expected=expected)
+        """A row from which values are bad; `known` are those that can be judged, `worst` says how bad each is, `seen` what all are."""
+        known = np.ones(len(bad), dtype=np.bool_) if known is None else known
+        of, bad = int(known.sum()), bad & known
+        if not of:
+            return self.row(check, "not_applicable", of=0, expected=expected)
         if not bad.any():
-            return self.row(check, "ok", of=len(bad), expected=expected)
-        place = int(np.argmax(bad if worst is None else np.where(bad, worst, -np.inf)))
-        return self.row(
-            check, "failed", failed=int(bad.sum()), of=len(bad), observed=observed(place), expected=expected, item_id=self.items[place]
-        )
+            return self.row(check, "ok", of=of, observed=seen, expected=expected)
+        place = _worst(bad, worst)
+        count = int(bad.sum())
+        return self.row(check, "failed", failed=count, of=of, observed=observed(place), expected=expected, item_id=self.items[place])
 
 
-def _roots(frame: pd.DataFrame, contracts: Sequence[Contract]) -> list[str]:
-    """What explains each failure: a failing parent before the feature, the upstream before several of its features."""
-    by_name = {c.name: c for c in contracts}
-    broken = set(frame.loc[frame["outcome"] == "failed", "feature"])
+def _worst(bad: NDArray[np.bool_], how: NDArray[np.float64] | None) -> int:
+    return int(np.argmax(bad if how is None else np.where(bad, np.nan_to_num(how, nan=np.inf), -np.inf)))
 
-    def climb(name: str, seen: frozenset[str] = frozenset()) -> str:
-        contract = by_name.get(name)
-        for parent in contract.derived_from if contract else ():
-            if parent in broken and parent not in seen:
-                return climb(parent, seen | {name})
-        return name
 
-    tops = {name: climb(name) for name in broken}
-    upstreams: dict[str, set[str]] = {}
-    for top in set(tops.values()):
-        contract = by_name.get(top)
-        if contract and contract.upstream:
-            upstreams.setdefault(contract.upstream, set()).add(top)
-    shared = {top: f"upstream {upstream}" for upstream, members in upstreams.items() if len(members) > 1 for top in members}
-    single = {shared.get(top, top) for name, top in tops.items() if name != "all numeric features"}
-    roots = []
-    for name, outcome in zip(frame["feature"], frame["outcome"], strict=True):
-        if outcome != "failed":
-            roots.append("")
-        elif name == "all numeric features" and len(single) == 1:
-            roots.append(next(iter(single)))
-        else:
-            roots.append(shared.get(tops[name], tops[name]))
-    return roots
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind))
+
+
+def _doubles(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """A number column as float64; null is NaN."""
+    column = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
+    return np.asarray(column.to_numpy(), dtype=np.float64)
 
 
 def _between(contract: Contract) -> str:
+    if math.isinf(contract.max) and math.isinf(contract.min):
+        return "a finite number"
     if math.isinf(contract.max):
         return f"at least {contract.min:g}"
-    if math.isinf(contract.min):
-        return f"at most {contract.max:g}"
-    return f"{contract.min:g} to {contract.max:g}"
+    return f"at most {contract.max:g}" if math.isinf(contract.min) else f"{contract.min:g} to {contract.max:g}"
 
 
 def _shown(value: float) -> str:
     return "missing" if math.isnan(value) else f"{value:.6g}"
+
+
+def _shown_at(number: NDArray[np.float64]) -> Callable[[int], str]:
+    return lambda i: _shown(float(number[i]))
+
+
+def _span(number: NDArray[np.float64]) -> str:
+    """All values at a glance."""
+    held = number[~np.isnan(number)]
+    if not len(held):
+        return "missing"
+    low, high = float(held.min()), float(held.max())
+    return _shown(low) if low == high else f"{_shown(low)} to {_shown(high)}"

@@ -1,6 +1,8 @@
 """`recompute` expressions: column names, numbers, ``+ - * /`` and an allow-list of functions; parsed, never executed as code.
 
-Missing values (null and NaN) give missing results; so does a division by zero.
+Names and functions do not heed case. Null and NaN are one thing, *missing*: every operator and function of a missing value is missing,
+but ``coalesce`` (the first that is not), ``least`` and ``greatest`` (of those that are not). What has no value is missing too: a division
+by zero, a logarithm of zero or less, a root of a negative number.
 """
 
 from __future__ import annotations
@@ -58,14 +60,17 @@ _MOST = 500
 
 
 def parse(text: str) -> frozenset[str]:
-    """Check an expression and give the columns that it names.
+    """Check an expression and give the columns that it names, as it writes them.
+
+    >>> sorted(parse("Plays / NULLIF(views, 0)"))
+    ['Plays', 'views']
 
     Raises
     ------
     ExpressionError
         Saying what is not allowed.
     """
-    return frozenset(n.id for n in ast.walk(_tree(text)) if isinstance(n, ast.Name) and n.id not in _FUNCTIONS)
+    return frozenset(_names(_tree(text).body))
 
 
 def evaluate(text: str, columns: Mapping[str, Array]) -> Array:
@@ -79,8 +84,9 @@ def evaluate(text: str, columns: Mapping[str, Array]) -> Array:
     ExpressionError
         If it is not allowed, or names a column that is not there.
     """
+    known = {name.casefold(): values for name, values in columns.items()}
     with np.errstate(all="ignore"):
-        value = _value(_tree(text).body, columns)
+        value = _value(_tree(text).body, known)
     shape = np.broadcast_shapes(*(c.shape for c in columns.values())) if columns else ()
     return np.broadcast_to(np.asarray(value, dtype=np.float64), shape)
 
@@ -89,23 +95,34 @@ def _tree(text: str) -> ast.Expression:
     if len(text) > _MOST:
         raise ExpressionError(f"longer than {_MOST} characters")
     try:
-        tree = ast.parse(text.strip().lower() if text.isupper() else text.strip(), mode="eval")
+        tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ExpressionError(f"cannot read {text!r}") from None
-    _value(tree.body, None)
+    with np.errstate(all="ignore"):
+        _value(tree.body, None)
     return tree
+
+
+def _names(node: ast.expr) -> set[str]:
+    if isinstance(node, ast.Name):
+        return {node.id}
+    parts = node.args if isinstance(node, ast.Call) else [n for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr)]
+    return {name for part in parts for name in _names(part)}
 
 
 def _value(node: ast.expr, columns: Mapping[str, Array] | None) -> Any:
     """Value of a node; with `columns` None only checks."""
     if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
-        return np.float64(node.value)
+        try:
+            return np.float64(node.value)
+        except OverflowError:
+            raise ExpressionError("a number is too large") from None
     if isinstance(node, ast.Name):
         if columns is None:
             return np.float64(1.0)
-        if node.id not in columns:
+        if node.id.casefold() not in columns:
             raise ExpressionError(f"there is no column {node.id!r}")
-        return columns[node.id]
+        return columns[node.id.casefold()]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
         value = _value(node.operand, columns)
         return -value if isinstance(node.op, ast.USub) else value

@@ -1,7 +1,8 @@
 """Replay a request: does the model give the same scores, do the rules give the same page, and what if."""
 
+from diagnosis.reproduce.batch import BatchReplay, replay_batch
 from diagnosis.reproduce.edits import NO_EDITS, Edit, Edits, parse_edit
 from diagnosis.reproduce.replay import Replay, replay
 from diagnosis.reproduce.workbench import Workbench
 
-__all__ = ["NO_EDITS", "Edit", "Edits", "Replay", "Workbench", "parse_edit", "replay"]
+__all__ = ["NO_EDITS", "BatchReplay", "Edit", "Edits", "Replay", "Workbench", "parse_edit", "replay", "replay_batch"]

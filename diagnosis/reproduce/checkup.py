@@ -71,10 +71,8 @@ def _models(workbench: Workbench) -> list[Finding]:
 
 
 def _rules(workbench: Workbench) -> list[Finding]:
-    try:
-        return [Finding(f"ruleset {version}", "ok", f"{len(r.rules)} rules") for version, r in workbench.rulesets.items()]
-    except DiagnosisError as error:
-        return [Finding("rulesets", "fail", error.message, error.hint)]
+    good = [Finding(f"ruleset {version}", "ok", f"{len(r.rules)} rules") for version, r in workbench.rulesets.items()]
+    return good + [Finding(f"ruleset {file}", "fail", text, "correct the file") for file, text in workbench.broken_rulesets.items()]
 
 
 def _replays(workbench: Workbench) -> list[Finding]:

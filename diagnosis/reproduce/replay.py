@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,22 +10,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from diagnosis.errors import DiagnosisError, MissingFeaturesError
-from diagnosis.log.records import Batch, Request
+from diagnosis.errors import BundleError, DiagnosisError, MissingFeaturesError
+from diagnosis.log.records import Request
 from diagnosis.models import Model, Problem, assemble
+from diagnosis.reproduce import agreement
+from diagnosis.reproduce.agreement import DIFFERENT_SCORES, EXACT, NOT_REPLAYABLE, REORDERED, SAME_ORDER
+from diagnosis.reproduce.batch import SERVED, doubles, scored, wholes
 from diagnosis.reproduce.edits import NO_EDITS, Edits, apply_edits
 from diagnosis.rules import Ruleset, after, before
+from diagnosis.rules.apply import SLOTS
 
 STAGES = ("retrieved", "filtered", "features", "score", "rank", "rules", "served")
-_SERVED = {
-    "fallback": "a fallback made the page, not the model",
-    "cached": "an earlier page was reused",
-    "timeout": "the request timed out before the model answered",
-    "error": "the request ended in an error",
-}
 _NO_ITEMS = pd.DataFrame(index=pd.Index([], name="item_id"))
+_PLACES = ("logged_rank", "replayed_rank", "logged_position", "replayed_position")
+_JSON = {"logged": "logged_score", "replayed": "replayed_score", "adjusted": "adjusted_score"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,20 +36,28 @@ class Replay:
     Attributes
     ----------
     rows : pandas.DataFrame
-        One row a candidate in logged order, index ``item_id``. Columns ``logged``, ``replayed`` (float64, raw score; NaN = not scored),
+        One row a candidate in logged order, index ``item_id``. Columns ``logged``, ``replayed`` (float64, raw score; NaN = none),
         ``logged_rank``, ``replayed_rank``, ``logged_position``, ``replayed_position`` (Int64, from 1; null = none),
-        ``logged_dropped_by``, ``replayed_dropped_by`` (object; None = shown or not known).
+        ``logged_dropped_by``, ``replayed_dropped_by`` (object; None = shown or not known), ``adjusted`` (float64, replayed score after
+        boosts; NaN without a ruleset), ``due`` (bool, whether the log or the replay should have a score).
     verdict : str
         ``exact`` (scores bitwise the same), ``same_order`` (within `tolerance`, same ranks), ``reordered`` (within tolerance, ranks
-        differ), ``different_scores`` (beyond it), ``not_replayable``. Ranks of equal scores may differ freely.
+        differ), ``different_scores`` (beyond it), ``not_replayable``. Ranks of equal scores may differ freely. Of a what-if it says
+        how the edited request compares to the log.
     reasons : tuple of str
         Why it is not replayable or differs.
     first_stage : str or None
-        The first stage where logged and replayed part: one of `STAGES`.
+        The first stage where logged and replayed part, or where the log cannot be followed: one of `STAGES`; None if neither.
     tolerance : float
         Largest score difference that counts as the same.
     noise_floor : float
         Largest score difference between scoring in batch, row by row, and with one and two threads; NaN if not measured.
+    candidates_total : int
+        How many candidates there were; more than rows when the log keeps only some, and then places below them are not known.
+    problems : tuple of Problem
+        What makes the replay less than exact, or impossible.
+    plain : Replay or None
+        Of a what-if: the same request without edits, where it could be had.
     """
 
     request_id: str
@@ -61,28 +71,21 @@ class Replay:
     model_version: str | None
     ruleset: str | None
     edits: Edits
+    candidates_total: int
     problems: tuple[Problem, ...] = ()
+    plain: Replay | None = None
 
     @property
     def gap(self) -> float:
-        """Largest ``|replayed - logged|`` over candidates that were scored; NaN if one side has a score that the other has not."""
-        return _gap(self.rows["logged"].to_numpy(), self.rows["replayed"].to_numpy())
+        """Largest ``|replayed - logged|`` over candidates that were scored; NaN if a score is missing on one side, or is NaN."""
+        rows = self.rows
+        owner = np.zeros(len(rows), dtype=np.int64)
+        return float(agreement.gaps(_floats(rows["logged"]), _floats(rows["replayed"]), rows["due"].to_numpy(), owner, 1)[0])
 
     @property
-    def moved(self) -> pd.DataFrame:
-        """Candidates whose position changed, by new position.
-
-        Columns of `rows`, ``by`` (Int64, places gained; null if it came or went) and ``way`` (``up``, ``down``, ``came``, ``went``).
-        """
-        rows = self.rows
-        same = (rows["logged_position"] == rows["replayed_position"]).fillna(False).to_numpy(dtype=np.bool_)
-        absent = (rows["logged_position"].isna() & rows["replayed_position"].isna()).to_numpy()
-        moved = rows[~same & ~absent].copy()
-        moved["by"] = moved["logged_position"] - moved["replayed_position"]
-        up = (moved["by"] > 0).fillna(False).to_numpy(dtype=np.bool_)
-        came, went = moved["logged_position"].isna().to_numpy(), moved["replayed_position"].isna().to_numpy()
-        moved["way"] = np.select([came, went, up], ["came", "went", "up"], "down")
-        return moved.sort_values(["replayed_position", "logged_position"])
+    def partial(self) -> bool:
+        """Whether the log holds only some of the candidates."""
+        return self.candidates_total > len(self.rows)
 
     @property
     def scored(self) -> int:
@@ -90,32 +93,83 @@ class Replay:
         return int(self.rows["logged"].notna().sum())
 
     @property
+    def moved(self) -> pd.DataFrame:
+        """Candidates whose place changed, by new place.
+
+        The place is the position where a ruleset was replayed, else the rank. It is compared with the log; of a what-if with the
+        plain replay, so that what did not reproduce anyway is not put down to the edits.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Rows of `rows`, with columns ``before``, ``after`` (Int64, places; null = none), ``by`` (Int64, places gained; null if it
+            came or went) and ``way`` (``up``, ``down``, ``came``, ``went``). Empty where nothing was replayed.
+        """
+        kind = "rank" if self.ruleset is None else "position"
+        after = self.rows[f"replayed_{kind}"].array
+        usable = self.plain is not None and bool(self.plain.rows[f"replayed_{kind}"].notna().any())
+        before = (self.plain.rows[f"replayed_{kind}"] if usable and self.plain else self.rows[f"logged_{kind}"]).array
+        moved = self.rows.assign(before=before, after=after)
+        was, now = (moved[name].fillna(0).to_numpy(dtype=np.int64) for name in ("before", "after"))
+        way = np.select([was == 0, now == 0, now < was], ["came", "went", "up"], "down").astype(object)
+        changed: pd.DataFrame = moved.assign(by=moved["before"] - moved["after"], way=way).loc[(was != now) & bool(now.any())]
+        return changed.sort_values(["after", "before"], kind="stable")
+
+    @property
     def sentence(self) -> str:
         """What is known, in one sentence."""
-        who = f"{self.model} {self.model_version}" if self.model else "no model"
-        if self.edits:
-            if self.verdict == "not_replayable":
-                return f"This what-if cannot be answered: {'; '.join(self.reasons)}."
-            return f"What if: {len(self.moved)} of {len(self.rows)} candidates would change their place on the page."
-        if self.verdict == "not_replayable":
-            return f"Not replayable: {'; '.join(self.reasons)}."
-        if self.verdict == "exact":
-            text = f"Reproduced exactly: {who} gives all {self.scored} logged scores bit for bit"
-        elif self.verdict == "same_order":
-            text = f"Reproduced: {who} gives the logged order, scores within {self.gap:.3g}"
-        elif self.verdict == "reordered":
-            text = f"Nearly reproduced: scores of {who} within {self.gap:.3g}, but candidates change ranks"
-        else:
-            gap = "some scores are missing" if math.isnan(self.gap) else f"scores differ by up to {self.gap:.3g}"
-            text = f"Not reproduced: with {who} {gap}"
-        if self.first_stage == "rules":
-            return text + f", but ruleset {self.ruleset} gives another page than was shown."
-        if self.ruleset and self.first_stage is None:
-            return text + f", and ruleset {self.ruleset} gives the page that was shown."
+        text = self._what_if() if self.edits else self._plainly()
+        if self.partial and self.verdict != NOT_REPLAYABLE:
+            text += f"; only {len(self.rows)} of {self.candidates_total} candidates are logged, so places are partial"
         return text + "."
 
+    def _what_if(self) -> str:
+        if self.verdict == NOT_REPLAYABLE:
+            return f"This what-if cannot be answered: {'; '.join(self.reasons)}"
+        moved = self.moved
+        text = f"What if {self.edits}: {len(moved)} of {len(self.rows)} candidates would change their place"
+        gains = moved["by"].dropna()
+        if len(gains):
+            most = moved.loc[[gains.abs().idxmax()]].iloc[0]
+            text += f", {gains.abs().idxmax()} most, from {most['before']} to {most['after']}"
+        if self.plain is not None and self.plain.verdict not in (EXACT, SAME_ORDER):
+            text += f"; without the edits it is {self.plain.verdict.replace('_', ' ')}, so take this as the model's answer, not the log's"
+        return text
+
+    def _plainly(self) -> str:
+        who = f"{self.model} {self.model_version}" if self.model else "no model"
+        if self.verdict == NOT_REPLAYABLE:
+            return f"Not replayable: {'; '.join(self.reasons)}{self._instead(who)}"
+        if self.verdict == EXACT:
+            text = f"Reproduced exactly: {who} gives all {self.scored} logged scores bit for bit"
+        elif self.verdict == SAME_ORDER:
+            text = f"Reproduced: {who} gives the logged order, scores within {self.gap:.3g}"
+        elif self.verdict == REORDERED:
+            text = f"Nearly reproduced: scores of {who} within {self.gap:.3g}, but candidates change ranks"
+        else:
+            gap = "; ".join(self.reasons) if math.isnan(self.gap) else f"scores differ by up to {self.gap:.3g}"
+            text = f"Not reproduced with {who}: {gap}"
+            if self.gap <= self.noise_floor:
+                text += f", which is within the noise of scoring here ({self.noise_floor:.3g})"
+        if self.first_stage == "rules":
+            return f"{text}, but ruleset {self.ruleset} gives another page than was shown"
+        if self.ruleset and self.first_stage is None and self.rows["logged_position"].notna().any():
+            return f"{text}, and ruleset {self.ruleset} gives the page that was shown"
+        return text
+
+    def _instead(self, who: str) -> str:
+        """What the model would have done where something else made the page."""
+        rows = self.rows
+        page, shown = rows["replayed_position"].notna(), rows["logged_position"].notna()
+        if not page.any():
+            return ""
+        if not shown.any():
+            return f"; {who} would have shown {int(page.sum())} items"
+        return f"; {who} would have shown {int((page & shown).sum())} of the {int(shown.sum())} items on the page"
+
     def as_json(self) -> dict[str, Any]:
-        """The document of ``diagnosis replay --json`` (NaN and null are None)."""
+        """The document of ``diagnosis replay --json`` (NaN, infinity and null are None)."""
+        shown = self.rows.drop(columns="due").rename(columns=_JSON)
         return {
             "request_id": self.request_id,
             "verdict": self.verdict,
@@ -128,16 +182,16 @@ class Replay:
             "tolerance": self.tolerance,
             "gap": _plain(self.gap),
             "noise_floor": _plain(self.noise_floor),
+            "candidates_total": self.candidates_total,
+            "candidates_logged": len(self.rows),
             "edits": [str(edit) for edit in self.edits.values],
-            "problems": [{"kind": p.kind, "feature": p.feature, "text": p.text, "fatal": p.fatal} for p in self.problems],
+            "plain_verdict": self.plain.verdict if self.plain else None,
+            "problems": [dataclasses.asdict(problem) for problem in self.problems],
             "candidates": [
                 {"item_id": str(item), **{key: _plain(value) for key, value in row.items()}}
-                for item, row in zip(self.rows.index, self.rows.rename(columns=_JSON).to_dict("records"), strict=True)
+                for item, row in zip(shown.index, shown.to_dict("records"), strict=True)
             ],
         }
-
-
-_JSON = {"logged": "logged_score", "replayed": "replayed_score"}
 
 
 def replay(
@@ -149,6 +203,7 @@ def replay(
     edits: Edits = NO_EDITS,
     tolerance: float = 0.0,
     noise: bool = False,
+    tolerate_noise: bool = False,
     problems: Sequence[Problem] = (),
     unavailable: str = "",
 ) -> Replay:
@@ -167,6 +222,8 @@ def replay(
         Largest score difference that still counts as the same; 0 asks for the same bits.
     noise : bool
         Also measure the noise floor.
+    tolerate_noise : bool
+        Measure it, and raise the tolerance to it.
     problems : sequence of Problem
         What `preflight` found; a fatal one makes the request not replayable.
 
@@ -174,6 +231,8 @@ def replay(
     ------
     NotFoundError
         If an edit names an item or a feature that is not there.
+    ValueError
+        If an edit's value does not fit its feature, or the tolerance is negative.
     RulesError
         If a rule needs an attribute that is not logged.
 
@@ -183,61 +242,91 @@ def replay(
     >>> replay(make_request(score=[2.0, 1.0], price=[1.0, 2.0]), LinearModel(price=-1.0)).gap
     3.0
     """
-    reasons = _why_not(request, model, problems, unavailable, bool(edits))
-    n = request.table.num_rows
-    score, noise_floor = np.full(n, np.nan), math.nan
-    dropped = before(ruleset, request, items) if ruleset else _dropped_unscored(request)
-    if model is not None and n and not any(p.fatal for p in problems):
-        try:
-            features = apply_edits(edits.values, assemble(model.bundle, request.batch), request, model.bundle)
-        except MissingFeaturesError as error:
-            reasons.append(error.message)
-        else:
-            score = np.asarray(model.score(features, groups=request.batch.groups), dtype=np.float64)
-            noise_floor = _noise(model, features, score) if noise else math.nan
-    scored = np.array([d is None for d in dropped], dtype=np.bool_)
-    score = np.where(scored, score, np.nan)
-    rows = _rows(request, score, ruleset, items, dropped)
-    verdict = "not_replayable" if reasons else _verdict(rows, tolerance)
-    first = None if verdict == "not_replayable" else _first_stage(rows, verdict, ruleset, tolerance, edits)
-    if verdict == "different_scores" and not edits:
-        reasons = _differences(rows, tolerance)
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance is {tolerance!r}; it must be 0 or more")
+    was = scored(request.table)
+    open_request = request if was.any() else _reopened(request, ruleset)
+    dropped = before(ruleset, open_request, items) if ruleset else _dropped_unscored(open_request)
+    now = np.array([d is None for d in dropped], dtype=np.bool_)
+    fatal = [p for p in problems if p.fatal]
+    result = _Scores(np.full(len(now), np.nan)) if model is None or fatal else _score(request, model, edits, now, noise or tolerate_noise)
+    if tolerate_noise and result.noise_floor > tolerance:
+        tolerance = result.noise_floor
+    every = [*problems, *result.problems]
+    reasons = _why_not(request, model, every, unavailable, was, bool(edits))
+    rows = _rows(open_request, result.score, was | now, ruleset, items, dropped)
+    rows["logged_dropped_by"] = _texts(request.table, "dropped_by")
+    total = max(int(request.row.get("candidates_total") or 0), len(rows))
+    verdict = NOT_REPLAYABLE if reasons else _verdict(rows, tolerance)
+    if verdict == NOT_REPLAYABLE:
+        first = _where_lost(request, every)
+    else:
+        first = _first_stage(rows, was, now, verdict, edits, ruleset is not None, total > len(rows))
+    if verdict == DIFFERENT_SCORES and not edits:
+        reasons = _differences(rows, was, now, tolerance)
     return Replay(
         request_id=request.request_id,
         rows=rows,
         verdict=verdict,
         reasons=tuple(reasons),
-        first_stage="served" if verdict == "not_replayable" and request.row.get("status") in _SERVED else first,
+        first_stage=first,
         tolerance=tolerance,
-        noise_floor=noise_floor,
+        noise_floor=result.noise_floor,
         model=model.bundle.name if model else request.row.get("model"),
         model_version=model.bundle.version if model else request.row.get("model_version"),
         ruleset=ruleset.version if ruleset else None,
         edits=edits,
-        problems=tuple(problems),
+        candidates_total=total,
+        problems=tuple(every),
     )
 
 
-def replay_scores(batch: Batch, model: Model) -> NDArray[np.float64]:
-    """Raw scores of every candidate of many requests, in one call; shape ``(batch.candidates.num_rows,)``.
-
-    Raises
-    ------
-    MissingFeaturesError
-    """
-    return model.score(assemble(model.bundle, batch), groups=batch.groups)
+@dataclass(frozen=True)
+class _Scores:
+    score: NDArray[np.float64]
+    noise_floor: float = math.nan
+    problems: tuple[Problem, ...] = ()
 
 
-def ranks(score: NDArray[np.float64]) -> pd.Series[Any]:
-    """Places by score, 1 = highest; of equal scores the first; null where there is no score."""
-    return pd.Series(score).rank(ascending=False, method="first").astype("Int64")
+def _score(request: Request, model: Model, edits: Edits, now: NDArray[np.bool_], noise: bool) -> _Scores:
+    """Scores of the candidates that go on to be scored; what the log lacks for that is a fatal problem."""
+    score = np.full(len(now), np.nan)
+    if not now.any():
+        return _Scores(score)
+    try:
+        features = assemble(model.bundle, request.batch)
+    except MissingFeaturesError as error:
+        return _Scores(score, problems=(Problem("missing_feature", error.missing[0], error.message, True),))
+    except BundleError as error:
+        return _Scores(score, problems=(Problem("dtype", None, error.message, True),))
+    features, problems = apply_edits(edits.values, features, request.items, model.bundle)
+    held = features if now.all() else features[now].reset_index(drop=True)
+    groups = np.array([len(held)], dtype=np.int64)
+    score[now] = np.asarray(model.score(held, groups=groups), dtype=np.float64)
+    return _Scores(score, _noise(model, held, groups, score[now]) if noise else math.nan, problems)
 
 
-def _why_not(request: Request, model: Model | None, problems: Sequence[Problem], unavailable: str, what_if: bool) -> list[str]:
-    reasons = []
-    status = str(request.row.get("status"))
-    if status in _SERVED and not what_if:
-        text = _SERVED[status]
+def _noise(model: Model, features: pd.DataFrame, groups: NDArray[np.int64], score: NDArray[np.float64]) -> float:
+    """Largest difference between ways of scoring the same rows; infinite where only one of them gives a number."""
+    others = [np.asarray(model.score(features, groups=groups, threads=threads), dtype=np.float64) for threads in (1, 2)]
+    if model.bundle.scope == "row":
+        one = np.array([1], dtype=np.int64)
+        others.append(np.concatenate([model.score(features.iloc[[i]].reset_index(drop=True), groups=one) for i in range(len(features))]))
+    largest = 0.0
+    for other in others:
+        apart = ~((score == other) | (np.isnan(score) & np.isnan(other)))
+        if apart.any():
+            with np.errstate(invalid="ignore"):
+                largest = max(largest, float(np.nan_to_num(np.abs(score - other)[apart], nan=np.inf, posinf=np.inf).max()))
+    return largest
+
+
+def _why_not(
+    request: Request, model: Model | None, problems: Sequence[Problem], unavailable: str, was: NDArray[np.bool_], what_if: bool
+) -> list[str]:
+    reasons, status = [], str(request.row.get("status"))
+    if status in SERVED and not what_if:
+        text = SERVED[status]
         if status == "cached" and request.row.get("source_request_id"):
             text += f" (of request {request.row['source_request_id']}; replay that one)"
         if status == "fallback" and request.row.get("fallback"):
@@ -245,124 +334,146 @@ def _why_not(request: Request, model: Model | None, problems: Sequence[Problem],
         reasons.append(text)
     if not request.table.num_rows:
         reasons.append("no candidates were logged")
-    fatal = [p.text.rstrip(".") for p in problems if p.fatal]
-    if model is None and (unavailable or not (reasons or fatal)):
-        reasons.append(unavailable or "the log names no model")
     if len(set(request.items)) < len(request.items):
         reasons.append("an item stands twice among the candidates")
-    return reasons + ([] if model is None and unavailable else fatal)
+    fatal = [p.text.rstrip(".") for p in problems if p.fatal]
+    if model is None and unavailable:
+        reasons.append(unavailable)
+    elif model is None and not fatal and not reasons:
+        reasons.append("the log names no model")
+    if model is not None and not reasons and not fatal and not was.any() and not what_if:
+        reasons.append("no scores were logged")
+    return reasons + (fatal if not unavailable else [])
+
+
+def _where_lost(request: Request, problems: Sequence[Problem]) -> str | None:
+    """The stage at which a request that is not replayable cannot be followed."""
+    if request.row.get("status") in SERVED:
+        return "served"
+    if len(set(request.items)) < max(len(request.items), 1):
+        return "retrieved"
+    return "features" if any(p.fatal and p.kind in ("missing_feature", "dtype") for p in problems) else None
 
 
 def _dropped_unscored(request: Request) -> NDArray[np.object_]:
     """Without a ruleset: what the log says was dropped and has no score."""
-    rows = request.table
-    if "dropped_by" not in rows.column_names or "score" not in rows.column_names:
-        return np.full(rows.num_rows, None, dtype=object)
-    drops = rows.column("dropped_by").to_pylist()
-    missing = rows.column("score").is_null().to_pylist()
-    return np.array([d if d is not None and m else None for d, m in zip(drops, missing, strict=True)], dtype=object)
+    drops = _texts(request.table, "dropped_by")
+    drops[scored(request.table)] = None
+    return drops
+
+
+def _reopened(request: Request, ruleset: Ruleset | None) -> Request:
+    """A request that no model scored, as if its candidates were still to be scored.
+
+    That something else than the model cut them from the page says nothing about what the model would have done. What was dropped
+    before scoring, or by a rule that is taken from the log, stays dropped.
+    """
+    if "dropped_by" not in request.table.column_names:
+        return request
+    later = {SLOTS} | {rule.name for rule in (ruleset.rules if ruleset else ()) if rule.phase == "after" and rule.replay == "apply"}
+    drops = [None if d in later else d for d in request.table.column("dropped_by").to_pylist()]
+    place = request.table.column_names.index("dropped_by")
+    return dataclasses.replace(request, table=request.table.set_column(place, "dropped_by", pa.array(drops, pa.string())))
 
 
 def _rows(
-    request: Request, score: NDArray[np.float64], ruleset: Ruleset | None, items: pd.DataFrame, dropped: NDArray[np.object_]
+    request: Request,
+    score: NDArray[np.float64],
+    due: NDArray[np.bool_],
+    ruleset: Ruleset | None,
+    items: pd.DataFrame,
+    dropped: NDArray[np.object_],
 ) -> pd.DataFrame:
-    logged = request.candidates
-    index = pd.Index(request.items, name="item_id", dtype=object)
-
-    def whole(name: str) -> Any:
-        if name not in logged:
-            return pd.array([pd.NA] * len(index), dtype="Int64")
-        return pd.array(logged[name].to_numpy(), dtype="Int64") if logged[name].dtype != "Int64" else logged[name].array
-
-    rows = pd.DataFrame(index=index)
-    rows["logged"] = logged["score"].to_numpy(dtype=np.float64) if "score" in logged else np.full(len(index), np.nan)
-    rows["replayed"] = score
-    rows["logged_rank"], rows["replayed_rank"] = whole("rank"), ranks(score).array
-    rows["logged_position"] = whole("position")
-    drops = request.table.column("dropped_by").to_pylist() if "dropped_by" in logged else [None] * len(index)
-    rows["logged_dropped_by"] = pd.Series(drops, index=index, dtype=object)
+    n, table = len(score), request.table
+    rank = wholes(table, "rank")
+    nowhere = pd.array([pd.NA] * n, dtype="Int64")
+    rows = {
+        "logged": doubles(table, "score"),
+        "replayed": score,
+        "logged_rank": _places(rank),
+        "replayed_rank": _places(agreement.ranks(score, np.zeros(n, dtype=np.int64), rank)),
+        "logged_position": _places(wholes(table, "position")),
+        "replayed_position": nowhere,
+        "logged_dropped_by": np.full(n, None, dtype=object),
+        "replayed_dropped_by": dropped,
+        "adjusted": np.full(n, np.nan),
+        "due": due,
+    }
     if ruleset is not None and not np.isnan(score).all():
         page = after(ruleset, request, items, score, dropped).rows
-        rows["replayed_position"] = page["position"].array
-        rows["replayed_dropped_by"] = page["dropped_by"]
-    else:
-        rows["replayed_position"] = pd.array([pd.NA] * len(index), dtype="Int64")
-        rows["replayed_dropped_by"] = pd.Series(dropped, index=index, dtype=object)
-    names = ["logged", "replayed", "logged_rank", "replayed_rank", "logged_position", "replayed_position"]
-    return rows[[*names, "logged_dropped_by", "replayed_dropped_by"]]
+        rows |= {"replayed_position": page["position"].array, "adjusted": page["adjusted"].to_numpy(dtype=np.float64)}
+        rows["replayed_dropped_by"] = page["dropped_by"].to_numpy(dtype=object)
+    frame = pd.DataFrame(rows, index=pd.Index(np.array(request.items, dtype=object), name="item_id"))
+    for name in ("logged_dropped_by", "replayed_dropped_by"):
+        frame[name] = pd.Series([None if d is None or d != d else d for d in rows[name]], index=frame.index, dtype=object)
+    return frame
 
 
-def _gap(logged: NDArray[np.float64], replayed: NDArray[np.float64]) -> float:
-    either = ~(np.isnan(logged) & np.isnan(replayed))
-    if not either.any():
-        return math.nan
-    with np.errstate(invalid="ignore"):
-        difference = np.abs(replayed[either] - logged[either])
-    difference[replayed[either] == logged[either]] = 0.0  # equal infinities
-    return float(np.max(difference)) if not np.isnan(difference).any() else math.nan
+def _places(numbers: NDArray[np.int64]) -> Any:
+    return pd.arrays.IntegerArray(numbers.copy(), numbers <= 0)
+
+
+def _texts(table: pa.Table, column: str) -> NDArray[np.object_]:
+    texts = np.full(table.num_rows, None, dtype=object)
+    if column in table.column_names:
+        texts[:] = table.column(column).to_pylist()
+    return texts
+
+
+def _floats(column: pd.Series[Any]) -> NDArray[np.float64]:
+    return column.to_numpy(dtype=np.float64)
 
 
 def _verdict(rows: pd.DataFrame, tolerance: float) -> str:
-    logged, replayed = rows["logged"].to_numpy(dtype=np.float64), rows["replayed"].to_numpy(dtype=np.float64)
-    gap = _gap(logged, replayed)
-    if not gap <= tolerance:  # NaN falls on the failing side
-        return "different_scores"
-    if not _same_ranks(rows):
-        return "reordered"
-    return "exact" if gap == 0 else "same_order"
+    logged, replayed, owner = _floats(rows["logged"]), _floats(rows["replayed"]), np.zeros(len(rows), dtype=np.int64)
+    gap = agreement.gaps(logged, replayed, rows["due"].to_numpy(), owner, 1)
+    rank = rows["logged_rank"].fillna(0).to_numpy(dtype=np.int64)
+    return str(agreement.verdicts(gap, agreement.in_order(logged, rank, replayed, owner, 1), tolerance)[0])
 
 
-def _same_ranks(rows: pd.DataFrame) -> bool:
-    """Whether logged ranks order the replayed scores: equal scores may stand in any order. True where no ranks were logged."""
-    held = rows[rows["logged_rank"].notna()]
-    if held.empty:
-        return True
-    ordered = held.sort_values("logged_rank", kind="stable")["replayed"].to_numpy(dtype=np.float64)
-    return not np.isnan(ordered).any() and bool((np.diff(ordered) <= 0).all())
-
-
-def _first_stage(rows: pd.DataFrame, verdict: str, ruleset: Ruleset | None, tolerance: float, edits: Edits) -> str | None:
-    logged, replayed = rows["logged"].to_numpy(dtype=np.float64), rows["replayed"].to_numpy(dtype=np.float64)
-    if (np.isnan(logged) != np.isnan(replayed)).any():
+def _first_stage(
+    rows: pd.DataFrame, was: NDArray[np.bool_], now: NDArray[np.bool_], verdict: str, edits: Edits, ruled: bool, partial: bool
+) -> str | None:
+    if (was != now).any():
         return "filtered"
-    if edits.values and verdict == "different_scores":
-        return "features"
-    if verdict == "different_scores":
-        return "score"
-    if verdict == "reordered":
+    if verdict == DIFFERENT_SCORES:
+        return "features" if edits.values else "score"
+    if verdict == REORDERED:
         return "rank"
-    if ruleset is not None and rows["logged_position"].notna().any():
-        same = (rows["logged_position"].fillna(0) == rows["replayed_position"].fillna(0)).to_numpy(dtype=np.bool_)
-        if not same.all() and not _only_ties_moved(rows):
-            return "rules"
-    return None
+    return "rules" if ruled and rows["logged_position"].notna().any() and not _same_page(rows, partial) else None
 
 
-def _only_ties_moved(rows: pd.DataFrame) -> bool:
-    """Whether positions differ only among candidates of equal score."""
-    shown = rows[rows["logged_position"].notna()].sort_values("logged_position")
-    again = rows[rows["replayed_position"].notna()].sort_values("replayed_position")
+def _same_page(rows: pd.DataFrame, partial: bool) -> bool:
+    """Whether the replayed page is the logged one, up to candidates of equal score.
+
+    Where only some candidates are logged, the others may have taken places: then those shown in both must stand in the same order,
+    and none that was shown may be gone.
+    """
+    shown = rows[rows["logged_position"].notna()].sort_values("logged_position", kind="stable")
+    again = rows[rows["replayed_position"].notna()].sort_values("replayed_position", kind="stable")
+    if partial:
+        again = again[again["logged_position"].notna()]
+    elif (rows["logged_position"].fillna(0) == rows["replayed_position"].fillna(0)).all():
+        return True
     if len(shown) != len(again):
         return False
-    return bool((shown["replayed"].to_numpy() == again["replayed"].to_numpy()).all()) and len(set(shown["replayed"])) < len(shown)
+    return bool((shown["adjusted"].to_numpy() == again["adjusted"].to_numpy()).all())
 
 
-def _differences(rows: pd.DataFrame, tolerance: float) -> list[str]:
-    logged, replayed = rows["logged"].to_numpy(dtype=np.float64), rows["replayed"].to_numpy(dtype=np.float64)
-    only_log, only_now = int((~np.isnan(logged) & np.isnan(replayed)).sum()), int((np.isnan(logged) & ~np.isnan(replayed)).sum())
+def _differences(rows: pd.DataFrame, was: NDArray[np.bool_], now: NDArray[np.bool_], tolerance: float) -> list[str]:
+    logged, replayed = _floats(rows["logged"]), _floats(rows["replayed"])
+    both = was & now
     with np.errstate(invalid="ignore"):
-        differ = int((np.abs(replayed - logged) > tolerance).sum())
-    reasons = [f"{differ} of {len(rows)} scores differ"] if differ else []
-    reasons += [f"{only_log} candidates have a logged score and no replayed one"] if only_log else []
-    return reasons + ([f"{only_now} candidates have a replayed score and no logged one"] if only_now else [])
-
-
-def _noise(model: Model, features: pd.DataFrame, score: NDArray[np.float64]) -> float:
-    others = [np.asarray(model.score(features, threads=threads)) for threads in (1, 2)]
-    if model.bundle.scope == "row":
-        others.append(np.concatenate([model.score(features.iloc[[i]]) for i in range(len(features))]))
-    gaps = [_gap(score, other) for other in others]
-    return float(np.max([g for g in gaps if not math.isnan(g)], initial=0.0))
+        apart = both & ~((np.abs(replayed - logged) <= tolerance) | (replayed == logged))
+    nan = both & (np.isnan(logged) | np.isnan(replayed))
+    found = (
+        (int((apart & ~nan).sum()), "scores differ"),
+        (int((nan & np.isnan(logged)).sum()), "logged scores are NaN"),
+        (int((nan & ~np.isnan(logged)).sum()), "replayed scores are NaN"),
+        (int((was & ~now).sum()), "candidates have a logged score and no replayed one"),
+        (int((now & ~was).sum()), "candidates have a replayed score and no logged one"),
+    )
+    return [f"{count} of {len(rows)} {text}" for count, text in found if count]
 
 
 def _plain(value: Any) -> Any:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from diagnosis.errors import DiagnosisError, NotFoundError
+from diagnosis.errors import DiagnosisError, NotFoundError, RulesError
+from diagnosis.log.filters import Clause, Filter
 from diagnosis.log.records import Request
 from diagnosis.models import Admission, BrokenBundle, Bundle, Model, Problem, admit, list_bundles, load, preflight
+from diagnosis.reproduce.batch import SERVED
 from diagnosis.reproduce.edits import NO_EDITS, Edits
 from diagnosis.reproduce.replay import Replay, replay, unavailable_reason
-from diagnosis.rules import Ruleset, list_rulesets
-from diagnosis.store import Snapshot, State, Workspace
+from diagnosis.rules import Ruleset, read_ruleset
+from diagnosis.store import Query, Snapshot, State, Workspace
+
+_NEARBY = timedelta(days=2)  # how far to look for the model that served at the time
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +73,26 @@ class Workbench:
         return {key: Admission.from_record(record) for key, record in self.state.admissions(self.workspace.id).items()}
 
     @cached_property
+    def _read_rulesets(self) -> tuple[dict[str, Ruleset], dict[str, str]]:
+        good, bad = {}, {}
+        for file in sorted(self.workspace.rulesets_dir.glob("*.toml")):
+            try:
+                ruleset = read_ruleset(file)
+            except RulesError as error:
+                bad[file.stem] = error.message
+            else:
+                good[ruleset.version] = ruleset
+        return good, bad
+
+    @property
     def rulesets(self) -> dict[str, Ruleset]:
-        """Every ruleset, by version."""
-        return list_rulesets(self.workspace.rulesets_dir)
+        """Every ruleset that can be read, by version."""
+        return self._read_rulesets[0]
+
+    @property
+    def broken_rulesets(self) -> dict[str, str]:
+        """What is wrong with each ruleset that cannot be read, by file name without ``.toml``."""
+        return self._read_rulesets[1]
 
     def bundle(self, name: str | None, version: str) -> Bundle:
         """The bundle of that model and version; any model when `name` is None.
@@ -101,11 +122,14 @@ class Workbench:
         Raises
         ------
         NotFoundError
+        RulesError
+            If it is there and cannot be read.
         """
-        try:
+        if version in self.rulesets:
             return self.rulesets[version]
-        except KeyError:
-            raise NotFoundError("ruleset", version, self.rulesets) from None
+        if version in self.broken_rulesets:
+            raise RulesError(self.broken_rulesets[version], "correct the file.")
+        raise NotFoundError("ruleset", version, self.rulesets)
 
     def admit(self, name: str | None = None, version: str | None = None, actor: str | None = None) -> list[Admission]:
         """Admit the bundles of that name and version, all when not given.
@@ -141,41 +165,85 @@ class Workbench:
         """Attributes of a request's items as they were when it was served."""
         return self.snapshot.items(request.row["served_at"], list(dict.fromkeys(request.items)))
 
-    def replay(self, request: Request | str, *, edits: Edits = NO_EDITS, tolerance: float = 0.0, noise: bool = False) -> Replay:
+    def replay(
+        self,
+        request: Request | str,
+        *,
+        edits: Edits = NO_EDITS,
+        tolerance: float = 0.0,
+        noise: bool = False,
+        tolerate_noise: bool = False,
+    ) -> Replay:
         """Replay a request with the model and the ruleset that the log names, or those of `edits`.
 
-        What is missing makes it `not_replayable`, with the reason; what `edits` names must exist.
+        What is missing makes it `not_replayable`, with the reason; what `edits` names must exist. Where something else than a model made
+        the page, the model that served the same task then is asked what it would have done. A what-if carries the plain replay.
 
         Raises
         ------
         NotFoundError
             If there is no such request, or `edits` names a version, an item or a feature that is not there.
+        ValueError
+            If an edit's value does not fit its feature, or the tolerance is negative.
         """
         if isinstance(request, str):
             request = self.request(request)
-        row, model, problems, unavailable = request.row, None, [], ""
-        bundle = self._bundle_of(row, edits)
-        if isinstance(bundle, str):
-            unavailable = bundle
-        elif bundle is not None:
-            problems = self.preflight(request, bundle)
-            if not any(p.fatal for p in problems):
-                try:
-                    model = self.model(bundle.name, bundle.version)
-                except DiagnosisError as error:
-                    unavailable = unavailable_reason(error)
-        ruleset, note = self._ruleset_of(row, edits)
-        return replay(
-            request,
-            model,
-            ruleset=ruleset,
-            items=self.items(request),
-            edits=edits,
-            tolerance=tolerance,
-            noise=noise,
-            problems=[*problems, *note],
-            unavailable=unavailable,
-        )
+        row, items = request.row, self.items(request)
+        model, problems, unavailable = self._model_for(request, edits)
+        ruleset, notes = self._ruleset_of(row, edits)
+
+        def run(ruleset: Ruleset | None, notes: Sequence[Problem]) -> Replay:
+            return replay(
+                request,
+                model,
+                ruleset=ruleset,
+                items=items,
+                edits=edits,
+                tolerance=tolerance,
+                noise=noise,
+                tolerate_noise=tolerate_noise,
+                problems=[*problems, *notes],
+                unavailable=unavailable,
+            )
+
+        try:
+            answer = run(ruleset, notes)
+        except RulesError as error:
+            if edits.ruleset:
+                raise
+            answer = run(None, [Problem("ruleset", None, f"{error.message.rstrip('.')}, so positions are not replayed.", False)])
+        return replace(answer, plain=self.replay(request, tolerance=answer.tolerance)) if edits else answer
+
+    def _model_for(self, request: Request, edits: Edits) -> tuple[Model | None, list[Problem], str]:
+        """The model to score with, what is odd about it, and why it cannot be had."""
+        bundle, problems = self._bundle_of(request.row, edits), []
+        if bundle is None and request.row.get("status") in SERVED:
+            bundle = self._served_then(request.row)
+            if bundle is not None:
+                text = f"The log names no model; {bundle.name} {bundle.version} served the task {request.task} at that time."
+                problems.append(Problem("assumed_model", None, text, False))
+        if bundle is None or isinstance(bundle, str):
+            return None, problems, bundle or ""
+        problems += self.preflight(request, bundle)
+        if any(p.fatal for p in problems):
+            return None, problems, ""
+        try:
+            return self.model(bundle.name, bundle.version), problems, ""
+        except DiagnosisError as error:
+            return None, problems, unavailable_reason(error)
+
+    def _served_then(self, row: Any) -> Bundle | None:
+        """The model that served the request of the same task (and environment) next to this one."""
+        at, environment = row["served_at"], row.get("environment")
+        where = Filter((Clause("environment", "=", (environment,)),)) if environment else Filter()
+        before = Query(where=where, task=row["task"], status="ok", since=at - _NEARBY, until=at, limit=1)
+        after = replace(before, since=at, until=at + _NEARBY, newest_first=False)
+        for query in (before, after):
+            for _, near in self.snapshot.find(query).iterrows():
+                found = self._bundle_of(near.to_dict(), NO_EDITS)
+                if isinstance(found, Bundle):
+                    return found
+        return None
 
     def model_of(self, request: Request) -> Model:
         """The model that the log names for a request.
@@ -199,7 +267,7 @@ class Workbench:
             name, _, version = edits.model_version.rpartition("/")
             return self.bundle(name or None, version)
         version = row.get("model_version")
-        if version is None:
+        if not isinstance(version, str):  # null
             return None
         try:
             return self.bundle(row.get("model"), version)
@@ -211,10 +279,7 @@ class Workbench:
         if edits.ruleset:
             return self.ruleset(edits.ruleset), ()
         version = row.get("ruleset_version")
-        if version is None:
-            return None, ()
-        if version not in self.rulesets:
-            return None, (
-                Problem("missing_ruleset", None, f"Ruleset {version} is not in this workspace, so positions are not replayed.", False),
-            )
-        return self.rulesets[version], ()
+        if version is None or version in self.rulesets:
+            return self.rulesets.get(version), ()
+        why = self.broken_rulesets.get(version, f"Ruleset {version} is not in this workspace").rstrip(".")
+        return None, (Problem("missing_ruleset", None, f"{why}, so positions are not replayed.", False),)

@@ -1,0 +1,119 @@
+"""Thousands of requests replayed at once: every candidate scored in one call, ranks and verdicts without a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from diagnosis.log.records import Batch
+from diagnosis.models import Model, assemble
+from diagnosis.reproduce import agreement
+
+SERVED: Mapping[str, str] = {
+    "fallback": "a fallback made the page, not the model",
+    "cached": "an earlier page was reused",
+    "timeout": "the request timed out before the model answered",
+    "error": "the request ended in an error",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class BatchReplay:
+    """Logged requests next to the same requests scored now; before any rules.
+
+    Attributes
+    ----------
+    owner : array of int64, shape (candidates,)
+        Place of each candidate's request in the batch.
+    logged, replayed : array of float64, shape (candidates,)
+        Raw scores; NaN where there is none. Candidates that were dropped before scoring stay without one.
+    logged_rank, replayed_rank : array of int64, shape (candidates,)
+        Place by score within the request, from 1; 0 = none.
+    gap : array of float64, shape (requests,)
+        Largest score difference; NaN where a score is missing on one side or NaN.
+    verdict : array of object, shape (requests,)
+        As `Replay.verdict`.
+    """
+
+    owner: NDArray[np.int64]
+    logged: NDArray[np.float64]
+    replayed: NDArray[np.float64]
+    logged_rank: NDArray[np.int64]
+    replayed_rank: NDArray[np.int64]
+    gap: NDArray[np.float64]
+    verdict: NDArray[np.object_]
+
+    @property
+    def replayable_share(self) -> float:
+        """Share of requests that could be replayed at all; NaN of none. Not weighted by sampling."""
+        return float(np.mean(self.verdict != agreement.NOT_REPLAYABLE)) if len(self.verdict) else float("nan")
+
+
+def replay_batch(batch: Batch, model: Model, *, features: pd.DataFrame | None = None, tolerance: float = 0.0) -> BatchReplay:
+    """Replay every request of `batch` with one model.
+
+    Requests whose page no model made (status other than ``ok``), without logged scores, or with an item twice are `not_replayable`.
+
+    Parameters
+    ----------
+    features : pandas.DataFrame, optional
+        What the model is to be given instead of what was logged; as `assemble` gives it.
+
+    Raises
+    ------
+    MissingFeaturesError
+        If the log lacks a feature of the model.
+    """
+    n, rows, owner = len(batch), batch.candidates, batch.owner
+    was = scored(rows)
+    logged, logged_rank = doubles(rows, "score"), wholes(rows, "rank")
+    replayed = np.full(rows.num_rows, np.nan)
+    features = assemble(model.bundle, batch) if features is None else features
+    if was.all():
+        replayed = np.asarray(model.score(features, groups=batch.groups), dtype=np.float64)
+    elif was.any():
+        groups = np.bincount(owner[was], minlength=n)
+        replayed[was] = model.score(features[was].reset_index(drop=True), groups=groups[groups > 0])
+    gap = agreement.gaps(logged, replayed, was, owner, n)
+    verdict = agreement.verdicts(gap, agreement.in_order(logged, logged_rank, replayed, owner, n), tolerance)
+    verdict[~_replayable(batch, was)] = agreement.NOT_REPLAYABLE
+    return BatchReplay(owner, logged, replayed, logged_rank, agreement.ranks(replayed, owner, logged_rank), gap, verdict)
+
+
+def scored(candidates: pa.Table) -> NDArray[np.bool_]:
+    """Which candidates have a logged score; a NaN is one (the system gave it), a null is not."""
+    if "score" not in candidates.column_names:
+        return np.zeros(candidates.num_rows, dtype=np.bool_)
+    return np.asarray(candidates.column("score").is_valid().to_numpy(), dtype=np.bool_)
+
+
+def doubles(candidates: pa.Table, column: str) -> NDArray[np.float64]:
+    """A number column; NaN for null and where there is no such column."""
+    if column not in candidates.column_names:
+        return np.full(candidates.num_rows, np.nan)
+    return np.asarray(candidates.column(column).to_numpy(), dtype=np.float64)
+
+
+def wholes(candidates: pa.Table, column: str) -> NDArray[np.int64]:
+    """A column of places; 0 for null and where there is no such column."""
+    if column not in candidates.column_names:
+        return np.zeros(candidates.num_rows, dtype=np.int64)
+    return np.asarray(pc.fill_null(candidates.column(column).cast(pa.int64()), 0).to_numpy(), dtype=np.int64)
+
+
+def _replayable(batch: Batch, was: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    n, owner = len(batch), batch.owner
+    able = np.bincount(owner[was], minlength=n) > 0
+    if "status" in batch.requests.column_names:
+        able &= ~np.isin(np.asarray(batch.requests.column("status").to_pylist(), dtype=object).astype(str), list(SERVED))
+    items = batch.candidates.column("item_id").combine_chunks().dictionary_encode().indices.to_numpy()
+    order = np.lexsort((items, owner))
+    twice = (owner[order][1:] == owner[order][:-1]) & (items[order][1:] == items[order][:-1])
+    able[owner[order][1:][twice]] = False
+    return able
