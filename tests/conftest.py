@@ -51,8 +51,8 @@ def replayable(tmp_path, trained):
     """A workspace of two requests of three candidates; r1 by the model, r2 a fallback."""
     workspace = Workspace.create(tmp_path / "shop", id="shop", name="Shop")
     bundle_of(trained, workspace.models_dir)
-    price, colour = [1.0, -1.0, 0.2], ["red", "green", None]
-    encoded = np.array([[1.0, 0], [-1.0, 1], [0.2, np.nan]])
+    price, colour = [1.0, -1.0, 0.2], ["red", "green", "blue"]
+    encoded = np.array([[1.0, 0], [-1.0, 1], [0.2, 2]])
     score = trained[0].predict(encoded, raw_score=True)
     rank = [int(r) for r in pd.Series(score).rank(ascending=False)]
     page = [r if r < 3 else None for r in rank]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,10 +57,11 @@ def assemble(bundle: Bundle, batch: Batch) -> pd.DataFrame:
     if missing:
         raise MissingFeaturesError(missing, f"{bundle.name} {bundle.version}")
     owner = batch.owner
-    columns = {}
+    columns: dict[str, Any] = {}
     for feature in bundle.features:
         values = _values(feature, _table(batch, feature).column(feature.column), bundle)
-        columns[feature.name] = values if feature.table == "candidates" else values[owner]
+        values = values if feature.table == "candidates" else values[owner]
+        columns[feature.name] = pd.Series(values, dtype=object) if feature.dtype == "category" else values  # pandas would infer
     return pd.DataFrame(columns, index=pd.RangeIndex(batch.candidates.num_rows), copy=False)
 
 

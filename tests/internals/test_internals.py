@@ -45,7 +45,7 @@ def test_contributions_of_a_booster_are_its_own(replayable):
     workbench.admit()
     found = explain(workbench, workbench.request("r1"))
     assert found.adds_up
-    raw = workbench.model("ranker", "1").booster.predict(np.array([[1.0, 0], [-1.0, 1], [0.2, np.nan]]), pred_contrib=True)
+    raw = workbench.model("ranker", "1").booster.predict(np.array([[1.0, 0], [-1.0, 1], [0.2, 2]]), pred_contrib=True)
     np.testing.assert_array_equal(found.values.to_numpy(), raw[:, :-1])
 
 
