@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from app import theme
-from app.load import workspace_paths
+from app.load import check_workspaces, workspace_paths
+from diagnosis.errors import DiagnosisError
 
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -66,6 +68,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8501)
     parser.add_argument("--headless", action="store_true")
     given = parser.parse_args()
+    try:
+        check_workspaces()
+    except DiagnosisError as error:
+        print(f"diagnosis: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
     middleware = [Middleware(SecureHeaders)]
     if given.host in LOCAL:
         middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"]))

@@ -24,6 +24,20 @@ def workspace_paths() -> list[Path]:
     return [Path(p) for p in os.environ.get("DIAGNOSIS_WORKSPACES", "").split(os.pathsep) if p]
 
 
+def check_workspaces() -> None:
+    """Refuse to start on what is no workspace, or on two with one id.
+
+    Raises
+    ------
+    DiagnosisError
+    """
+    ids = [read_settings(path).id for path in workspace_paths()]
+    if len(set(ids)) < len(ids):
+        raise DiagnosisError(
+            "Two of these workspaces have the same id, so links could not tell them apart.", "change id in one diagnosis.toml."
+        )
+
+
 def workspaces() -> dict[str, str]:
     """Titles of the workspaces that are served, by id; one that cannot be read is listed with its problem on the overview."""
     known = {}

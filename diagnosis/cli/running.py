@@ -47,13 +47,6 @@ def serve(
     headless: Headless = False,
 ) -> None:
     """Open the workbench on one or several workspaces."""
-    from diagnosis.store.settings import read_settings
-
-    ids = [read_settings(path).id for path in workspaces]
-    if len(set(ids)) < len(ids):
-        raise DiagnosisError(
-            "Two of these workspaces have the same id, so links could not tell them apart.", "change id in one diagnosis.toml."
-        )
     spec = importlib.util.find_spec("app.launch")
     if spec is None or spec.origin is None:
         raise DiagnosisError("The app is not installed.", "install the whole package.")
