@@ -56,7 +56,7 @@ def test_from_the_overview_to_a_page_that_a_stakeholder_opens(shop, serve, brows
     stranger = browser.new_context().new_page()
     answer = stranger.goto(url)
     assert answer.status == 200
-    stranger.get_by_text("Reproduced exactly").wait_for()
+    stranger.get_by_text("Reproduced exactly").first.wait_for()
     assert "secret-member" not in stranger.content()
     assert stranger.evaluate("document.scripts.length") == 0
     assert stranger.goto(url + "x").status == 404
