@@ -22,6 +22,22 @@ def workspace_paths() -> list[Path]:
     return [Path(p) for p in os.environ.get("DIAGNOSIS_WORKSPACES", "").split(os.pathsep) if p]
 
 
+def check(workspaces: Sequence[Path]) -> None:
+    """Refuse to start on what is no workspace, or on two with one id.
+
+    Raises
+    ------
+    WorkspaceError, SettingsError
+    """
+    from diagnosis.errors import WorkspaceError
+    from diagnosis.store.settings import read_settings
+
+    ids = [read_settings(path).id for path in workspaces]
+    twice = sorted({key for key in ids if ids.count(key) > 1})
+    if twice:
+        raise WorkspaceError(f"Two of these workspaces have the id {twice[0]!r}, so links could not tell them apart.", "change id in one diagnosis.toml.")
+
+
 def policy() -> str:
     """The content security policy.
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from app import theme
-from app.asgi import workbench, workspace_paths
+from app.asgi import check, workbench, workspace_paths
+from diagnosis.errors import DiagnosisError
 
 
 def options(host: str, port: int) -> dict[str, Any]:
@@ -41,7 +42,6 @@ def warm(workspaces: Sequence[Path]) -> None:
     import altair  # noqa: F401  # imported for its time
 
     from app import screens  # noqa: F401
-    from diagnosis.errors import DiagnosisError
     from diagnosis.reproduce import Workbench
 
     for path in workspaces:
@@ -73,6 +73,11 @@ def main() -> None:
     parser.add_argument("--headless", action="store_true", help="do not open a browser")
     given = parser.parse_args()
     workspaces = workspace_paths()
+    try:
+        check(workspaces)
+    except DiagnosisError as error:
+        print(f"diagnosis: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
     threading.Thread(target=warm, args=(workspaces,), daemon=True).start()
     threading.Thread(target=announce, args=(given.host, given.port, not given.headless), daemon=True).start()
     workbench(workspaces, given.host).run(config=options(given.host, given.port))

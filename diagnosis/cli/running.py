@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -47,13 +48,6 @@ def serve(
     headless: Headless = False,
 ) -> None:
     """Open the workbench on one or several workspaces."""
-    from diagnosis.store.settings import read_settings
-
-    ids = [read_settings(path).id for path in workspaces]
-    if len(set(ids)) < len(ids):
-        raise DiagnosisError(
-            "Two of these workspaces have the same id, so links could not tell them apart.", "change id in one diagnosis.toml."
-        )
     spec = importlib.util.find_spec("app.launch")
     if spec is None or spec.origin is None:
         raise DiagnosisError("The app is not installed.", "install the whole package.")
@@ -85,4 +79,5 @@ def _sample(folder: Path) -> None:
     point = next(iter(entry_points(group="diagnosis.commands", name="sample")), None)
     if point is None:
         raise DiagnosisError("The sample workspace cannot be built: no `sample` command is installed.", "install the whole package.")
-    point.load()(folder, incident="unit_change", seed=7)
+    with contextlib.redirect_stdout(sys.stderr):
+        point.load()(folder, incident="unit_change", seed=8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,31 +13,35 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from diagnosis.errors import CannotSayError, NotFoundError
+from diagnosis.internals.estimators import coefficients, permuted, tree_values
 from diagnosis.log.records import Request, to_frame
-from diagnosis.models import Bundle, Model, assemble, encode, read_training
+from diagnosis.models import Model, assemble, encode, read_training
 from diagnosis.models.scoring import LightgbmModel, SklearnModel
-from diagnosis.reproduce import Workbench
+from diagnosis.reproduce import NO_EDITS, Edits, Workbench
+from diagnosis.reproduce.edits import apply_edits
 
-TOLERANCE = 1e-9  # largest residual, relative to the size of the scores, that still counts as adding up
-_BACKGROUND, _BUDGET = 60, 2000
+TOLERANCE = 1e-9  # largest residual, relative to what is added up, that still counts as adding up
+RAW, PROBABILITY = "raw score", "probability"
 
 
 @dataclass(frozen=True, eq=False)
 class Contributions:
-    """How much each feature adds to each candidate's score, on the scale of the raw score.
+    """How much each feature adds to each candidate's score.
 
     Attributes
     ----------
     values : pandas.DataFrame
-        One row a candidate, index ``item_id``, one float64 column a feature in the model's order.
+        One row a candidate, index ``item_id``, one float64 column a feature in the model's order; in units of `scale`.
     base : array of float64, shape (n,)
         What the score would be without knowing any feature; the same for all candidates of one model.
     score : array of float64, shape (n,)
-        The replayed raw score.
+        The replayed score, on `scale`.
     features : pandas.DataFrame
         What the model was given, same index and columns.
     method : str
-        How they were computed.
+        How they were computed, and against what.
+    scale : str
+        ``raw score``, or ``probability`` where a model's parts add up only there.
     """
 
     values: pd.DataFrame
@@ -44,19 +49,28 @@ class Contributions:
     score: NDArray[np.float64]
     features: pd.DataFrame
     method: str
-    scale: str = "raw score"
+    scale: str = RAW
 
     @property
     def residual(self) -> float:
         """Largest ``|base + sum of contributions - score|``; NaN if a score is NaN. 0 for no candidates."""
-        if not len(self.score):
-            return 0.0
-        return float(np.max(np.abs(self.base + self.values.to_numpy().sum(axis=1) - self.score)))
+        return _residual(self.values.to_numpy(), self.base, self.score)
 
     @property
     def adds_up(self) -> bool:
         """Whether the residual is only rounding."""
-        return self.residual <= TOLERANCE * max(1.0, float(np.max(np.abs(self.score), initial=0.0)))
+        return adds_up(self.residual, float(np.max(np.abs(self.values.to_numpy()).sum(axis=1) + np.abs(self.base), initial=0.0)))
+
+    @property
+    def sentence(self) -> str:
+        """What is known, in one sentence."""
+        n, count = len(self.score), len(self.values.columns)
+        if not n:
+            return "There is no candidate to explain."
+        off = "a score is NaN" if math.isnan(self.residual) else f"residual {self.residual:.1g}"
+        if not self.adds_up:
+            return f"Contributions do not add up to the replayed scores ({off} on the {self.scale}), so do not rely on them."
+        return f"Contributions of {count} features add up to the replayed {self.scale} of all {n} candidates ({off}; {self.method})."
 
     def of(self, item: str) -> pd.DataFrame:
         """Contributions of one candidate, the largest first: index feature, columns ``contribution`` (float64), ``value`` (object).
@@ -70,62 +84,93 @@ class Contributions:
         frame.index.name = "feature"
         return frame.reindex(frame["contribution"].abs().sort_values(ascending=False, kind="stable").index)
 
+    def sentence_of(self, item: str) -> str:
+        """What makes the score of one candidate, in one sentence.
+
+        Raises
+        ------
+        NotFoundError
+        """
+        row, mine = place_of(self, item), self.of(item)
+        top = " and ".join(f"{name} ({value:+.3g})" for name, value in mine["contribution"].head(2).items() if value)
+        text = f"{item} scores {self.score[row]:.4g} ({self.scale}) from a base of {self.base[row]:.4g}"
+        return text + (f", mostly by {top}." if top else ".")
+
+
+def explain(workbench: Workbench, request: Request, *, edits: Edits = NO_EDITS) -> Contributions:
+    """Contributions of every candidate of a logged request, by the model that the log names, or of a what-if.
+
+    Raises
+    ------
+    ModelError, NotFoundError
+        If that model cannot be had, or `edits` names what is not there.
+    CannotSayError
+        If it cannot be explained.
+    """
+    if edits.model_version:
+        name, _, version = edits.model_version.rpartition("/")
+        model = workbench.model(name or request.row.get("model"), version)
+    else:
+        model = workbench.model_of(request)
+    features, _ = apply_edits(edits.values, assemble(model.bundle, request.batch), request.items, model.bundle)
+    training = None if isinstance(model, LightgbmModel) else read_training(model.bundle)
+    return contributions(model, features, request.items, training=training)
+
 
 def contributions(model: Model, features: pd.DataFrame, items: Sequence[str], *, training: pa.Table | None = None) -> Contributions:
     """Contributions of every row of `features` (see `assemble`).
 
     LightGBM: path-dependent tree SHAP as LightGBM computes it (Lundberg et al., Nature Machine Intelligence 2020). Linear scikit-learn
-    models: coefficient times distance from the training mean, which is their SHAP value for independent features. Other models: shap's
-    permutation estimate against training rows, on a budget of 2,000 evaluations a row.
+    models: coefficient times distance from the training mean, which is their SHAP value for independent features. Trees of scikit-learn:
+    path-dependent tree SHAP of the shap package; forests that vote on a class on the scale of their probability. Whatever does not add
+    up that way, and every other model: `permuted`, against training rows.
 
     Parameters
     ----------
     training : pyarrow.Table, optional
-        Training rows; what is not LightGBM needs them as the point of comparison.
+        Training rows; models that are neither LightGBM, linear nor trees need them as the point of comparison.
 
     Raises
     ------
     CannotSayError
-        If the model needs training rows and has none.
+        If the model needs training rows and has none, or scores candidates by each other.
     """
     index = pd.Index(np.array(list(items), dtype=object), name="item_id")
     shown = features.set_axis(index, axis=0)
-    names = model.bundle.names
+
+    def result(
+        values: NDArray[np.float64], base: NDArray[np.float64], score: NDArray[np.float64], method: str, scale: str = RAW
+    ) -> Contributions:
+        return Contributions(pd.DataFrame(values, index=index, columns=model.bundle.names), base, score, shown, method, scale)
+
     if not len(features):
-        return Contributions(pd.DataFrame(columns=names, index=index, dtype=float), np.empty(0), np.empty(0), shown, "none")
+        return result(np.empty((0, len(model.bundle.names))), np.empty(0), np.empty(0), "none")
     if isinstance(model, LightgbmModel):
-        raw = np.asarray(model.booster.predict(encode(model.bundle, features), pred_contrib=True))
-        values, base, method = raw[:, :-1], raw[:, -1], "tree SHAP, path-dependent (LightGBM)"
-    elif (linear := _coefficients(model)) is not None:
-        weights, intercept = linear
-        mean = _means(model.bundle, training)
-        matrix = features.to_numpy(dtype=np.float64)
-        values, base = (matrix - mean) * weights, np.full(len(features), intercept + float(mean @ weights))
-        method = "linear, against the training mean"
-    else:
-        values, base = _permutation(model, features, training)
-        method = f"permutation SHAP, {_BUDGET} evaluations a row"
-    return Contributions(pd.DataFrame(values, index=index, columns=names), base, model.score(features), shown, method)
+        matrix = encode(model.bundle, features)
+        raw = np.asarray(model.booster.predict(matrix, pred_contrib=True), dtype=np.float64)
+        return result(raw[:, :-1], raw[:, -1], model.score_matrix(matrix), "tree SHAP, path-dependent (LightGBM)")
+    if model.bundle.scope == "list":
+        raise CannotSayError(
+            f"Contributions of {model.bundle.name} {model.bundle.version} cannot be split: it scores candidates by each other.",
+            "compare replays with a feature edited instead.",
+        )
+    for found in (_linear(model, features, training), _trees(model, features)):
+        if found is not None:
+            made = result(*found)
+            if made.adds_up or training is None:
+                return made
+    background = _background(model, training)
+    values, base, how = permuted(lambda rows: model.score(_decoded(model, rows)), encode(model.bundle, features), background)
+    return result(values, np.full(len(features), base), model.score(features), how)
 
 
-def explain(workbench: Workbench, request: Request) -> Contributions:
-    """Contributions of every candidate of a logged request, by the model that the log names.
-
-    Raises
-    ------
-    ModelError, NotFoundError
-        If that model cannot be had.
-    CannotSayError
-        If it cannot be explained.
-    """
-    model = workbench.model_of(request)
-    features = assemble(model.bundle, request.batch)
-    training = None if isinstance(model, LightgbmModel) else read_training(model.bundle)
-    return contributions(model, features, request.items, training=training)
+def adds_up(residual: float, size: float) -> bool:
+    """Whether a residual is only rounding, for terms of a total `size`."""
+    return residual <= TOLERANCE * max(1.0, size)
 
 
 def place_of(given: Contributions, item: str) -> int:
-    """Row of an item.
+    """Row of an item; the first, if it stands twice.
 
     Raises
     ------
@@ -137,45 +182,76 @@ def place_of(given: Contributions, item: str) -> int:
     return int(places[0])
 
 
-def _coefficients(model: Model) -> tuple[NDArray[np.float64], float] | None:
-    closed = getattr(model, "coefficients", None)  # `diagnosis.testing.LinearModel`
-    if isinstance(closed, dict):
-        return np.array(list(closed.values()), dtype=np.float64), 0.0
-    estimator: Any = model.estimator if isinstance(model, SklearnModel) else None
-    if estimator is None or not hasattr(estimator, "coef_"):
+def plain_value(value: Any) -> Any:
+    """A value for JSON: NaN and infinity are None, numbers of numpy are Python's."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+_Parts = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], str, str]
+
+
+def _linear(model: Model, features: pd.DataFrame, training: pa.Table | None) -> _Parts | None:
+    found = coefficients(model)
+    if found is None:
         return None
-    weights = np.asarray(estimator.coef_, dtype=np.float64).reshape(-1)
-    return (weights, float(np.ravel(estimator.intercept_)[0])) if len(weights) == len(model.bundle.features) else None
+    weights, intercept = found
+    matrix, mean, against = encode(model.bundle, features), np.zeros(len(weights)), "zero (no training rows)"
+    if training is not None:
+        rows = _encoded(model, training)
+        mean = np.nansum(rows, axis=0) / np.maximum((~np.isnan(rows)).sum(axis=0), 1)
+        against = "the training mean"
+    base = np.full(len(features), intercept + float(mean @ weights))
+    return (matrix - mean) * weights, base, model.score(features), f"linear, against {against}", RAW
 
 
-def _means(bundle: Bundle, training: pa.Table | None) -> NDArray[np.float64]:
-    if training is None:
-        return np.zeros(len(bundle.features))
-    frame = to_frame(training.select(bundle.names))
-    return np.asarray(frame.astype("float64").mean().to_numpy(), dtype=np.float64)
+def _trees(model: Model, features: pd.DataFrame) -> _Parts | None:
+    if not isinstance(model, SklearnModel):
+        return None
+    matrix = encode(model.bundle, features)
+    found = tree_values(model.estimator, matrix)
+    if found is None:
+        return None
+    values, base, votes = found
+    method = "tree SHAP, path-dependent (shap)"
+    if votes:
+        rows = features if getattr(model.estimator, "feature_names_in_", None) is not None else matrix
+        chance = np.asarray(model.estimator.predict_proba(rows), dtype=np.float64)[:, 1]
+        return values, np.full(len(matrix), base), chance, method, PROBABILITY
+    return values, np.full(len(matrix), base), model.score(features), method, RAW
 
 
-def _permutation(model: Model, features: pd.DataFrame, training: pa.Table | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    if training is None:
+def _residual(values: NDArray[np.float64], base: NDArray[np.float64], score: NDArray[np.float64]) -> float:
+    if not len(score):
+        return 0.0
+    with np.errstate(invalid="ignore"):
+        return float(np.max(np.abs(base + values.sum(axis=1) - score)))
+
+
+def _background(model: Model, training: pa.Table | None) -> NDArray[np.float64]:
+    if training is None or not training.num_rows:
         raise CannotSayError(
             f"Contributions of {model.bundle.name} {model.bundle.version} need training rows to compare with, and the bundle has none.",
             "add a training.parquet to the bundle.",
         )
-    import shap
+    return _encoded(model, training)
 
-    names = model.bundle.names
-    chosen = np.random.default_rng(0).permutation(training.num_rows)[:_BACKGROUND]
-    background = to_frame(training.select(names).take(chosen))
-    text = [f.name for f in model.bundle.features if f.dtype == "category"]
-    if text:
-        raise CannotSayError(
-            f"Contributions of {model.bundle.name} {model.bundle.version} cannot be computed: {', '.join(text)} are categories.",
-            "only LightGBM models with categories are explained so far.",
-        )
 
-    def scored(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        return model.score(pd.DataFrame(rows, columns=names))
+def _encoded(model: Model, training: pa.Table) -> NDArray[np.float64]:
+    frame = to_frame(training.select(model.bundle.names))
+    for feature in model.bundle.features:
+        if feature.dtype == "category":
+            frame[feature.name] = pd.Series([None if v is None else str(v) for v in frame[feature.name]], dtype=object)
+    return encode(model.bundle, frame)
 
-    explainer = shap.PermutationExplainer(scored, shap.maskers.Independent(background.to_numpy(dtype=np.float64), max_samples=_BACKGROUND))
-    found = explainer(features.to_numpy(dtype=np.float64), max_evals=max(_BUDGET, 2 * len(names) + 1), silent=True)
-    return np.asarray(found.values), np.broadcast_to(np.asarray(found.base_values, dtype=np.float64), (len(features),)).copy()
+
+def _decoded(model: Model, matrix: NDArray[np.float64]) -> pd.DataFrame:
+    """Encoded rows as `assemble` gives them: codes as categories, NaN as None."""
+    columns: dict[str, Any] = {}
+    for place, feature in enumerate(model.bundle.features):
+        column = matrix[:, place]
+        if feature.dtype == "category":
+            names = np.array([*feature.categories, None], dtype=object)
+            column = names[np.where(np.isnan(column), len(feature.categories), column).astype(np.int64)]
+        columns[feature.name] = column
+    return pd.DataFrame(columns)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from diagnosis.errors import DiagnosisError, NotFoundError, RulesError
+from diagnosis.errors import CannotSayError, DiagnosisError, NotFoundError, RulesError
 from diagnosis.log.filters import Clause, Filter
 from diagnosis.log.records import Request
 from diagnosis.models import Admission, BrokenBundle, Bundle, Model, Problem, admit, list_bundles, load, preflight
@@ -246,16 +246,31 @@ class Workbench:
         return None
 
     def model_of(self, request: Request) -> Model:
-        """The model that the log names for a request.
+        """The model that the log names for a request; where something else made the page, the one that served the task then.
 
         Raises
         ------
+        CannotSayError
+            If the log names none.
         NotFoundError, NotAdmittedError, ChangedArtifactError, BundleError
         """
+        bundle = self.bundle_of(request)
+        if bundle is None:
+            raise CannotSayError(f"The log names no model for request {request.request_id!r}.", "choose a model version.")
+        return self.model(bundle.name, bundle.version)
+
+    def bundle_of(self, request: Request) -> Bundle | None:
+        """The bundle that the log names for a request; where something else made the page, of the model that served the task then.
+
+        Raises
+        ------
+        NotFoundError
+            If the log names one that is not there.
+        """
         name, version = request.row.get("model"), request.row.get("model_version")
-        if version is None:
-            raise NotFoundError("model of request", request.request_id, hint="the log names none; choose a version.")
-        return self.model(name, version)
+        if isinstance(version, str):
+            return self.bundle(name, version)
+        return self._served_then(request.row) if request.row.get("status") in SERVED else None
 
     def preflight(self, request: Request, bundle: Bundle) -> list[Problem]:
         """What stands in the way of replaying `request` with that bundle."""

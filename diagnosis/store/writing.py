@@ -12,6 +12,17 @@ import pyarrow.compute as pc
 from diagnosis.errors import ColumnTypeError, MissingColumnError
 from diagnosis.store.tables import REQUIRED, log_schema
 
+_TEXTS = "environment member model model_version ruleset_version code_version fallback source_request_id stratum log_schema"
+_TEXTS += " dropped_by event target before after note link title owner schema_hash"
+_DOUBLES = "score probability propensity latency_ms value expected"
+_LONGS = "rank position slots candidates_total candidates_logged seed rows seen kept lost"
+_KNOWN: dict[str, pa.DataType] = {
+    **dict.fromkeys(_TEXTS.split(), pa.string()),
+    **dict.fromkeys(_DOUBLES.split(), pa.float64()),
+    **dict.fromkeys(_LONGS.split(), pa.int64()),
+    "retrievers": pa.list_(pa.string()),
+    "experiments": pa.map_(pa.string(), pa.string()),
+}
 ROW_GROUP = {"requests": 8192, "candidates": 16384}
 
 
@@ -34,8 +45,10 @@ def normalise(name: str, rows: pa.Table) -> pa.Table:
     for field in rows.schema:
         if pa.types.is_timestamp(field.type) and field.type.tz is None:
             raise ValueError(f"{name}.{field.name} has times without a zone; give UTC times (timestamp[us, tz=UTC])")
-        if pa.types.is_null(field.type):
-            rows = rows.set_column(rows.schema.get_field_index(field.name), field.name, rows.column(field.name).cast(pa.string()))
+    for place, field in reversed(list(enumerate(rows.schema))):
+        if pa.types.is_null(field.type):  # nothing but nulls: the type that the log gives it, else it is left out, which reads as null
+            known = _KNOWN.get(field.name)
+            rows = rows.remove_column(place) if known is None else rows.set_column(place, field.name, rows.column(place).cast(known))
     return rows.cast(log_schema(rows.schema))
 
 

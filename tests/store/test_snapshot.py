@@ -327,3 +327,15 @@ def test_rows_of_a_request_stand_in_logged_order(tmp_path):
     made.append(requests=rows["requests"], candidates=many)
     assert made.snapshot().request("r1").items == [f"i{k}" for k in range(1, 100, 2)]
     assert pc.unique(made.snapshot().fetch(["r2", "r1"]).candidates.column("request_id")).to_pylist() == ["r2", "r1"]
+
+
+def test_a_column_of_nothing_but_nulls_does_not_become_text(tmp_path):
+    made = Workspace.create(tmp_path / "w", id="a")
+    made.append(**more(["r1"], price=pa.nulls(1), score=pa.nulls(1), dropped_by=pa.nulls(1)))
+    made.append(**more(["r2"], price=[1.5], score=[0.5]))
+    table = made.snapshot().request("r1").table
+    assert {c: str(table.schema.field(c).type) for c in ("price", "score", "dropped_by")} == {
+        "price": "double",
+        "score": "double",
+        "dropped_by": "string",
+    }
