@@ -35,7 +35,9 @@ def check(workspaces: Sequence[Path]) -> None:
     ids = [read_settings(path).id for path in workspaces]
     twice = sorted({key for key in ids if ids.count(key) > 1})
     if twice:
-        raise WorkspaceError(f"Two of these workspaces have the id {twice[0]!r}, so links could not tell them apart.", "change id in one diagnosis.toml.")
+        raise WorkspaceError(
+            f"Two of these workspaces have the id {twice[0]!r}, so links could not tell them apart.", "change id in one diagnosis.toml."
+        )
 
 
 def policy() -> str:

@@ -100,7 +100,7 @@ def scores(rows: pd.DataFrame, verdict: str) -> alt.LayerChart:
 
 def effects(rows: pd.DataFrame, column: str, title: str, description: str, details: tuple[str, ...] = ("value",)) -> alt.LayerChart:
     """Bars of features to either side of zero (columns ``feature``, `column`, `details`), in the order given."""
-    size = max(rows[column].abs().max() if len(rows) else 0.0, 1e-12) * 1.25
+    size = max(rows[column].abs().max() if len(rows) else 0.0, 1e-12) * 1.35
     base: Any = alt.Chart(rows).encode(
         y=alt.Y("feature:N", sort=list(rows["feature"]), title=None, axis=alt.Axis(labelLimit=190, labelOverlap=False, ticks=False)),
         tooltip=["feature:N", alt.Tooltip(f"{column}:Q", title=title, format="+.4g"), *(f"{name}:N" for name in details)],

@@ -16,7 +16,7 @@ _SHOWN = 14
 
 def request_page(view: View, held: load.Bench, found: load.Diagnosis) -> Page:
     """What the reader sees of a request: replay, inputs, the candidate in view, the what-if in the URL."""
-    sections = [_scores(found), *_what_if(view, held, found), *_model(view, held, found), *_way(view, found)]
+    sections = [_scores(found), *_what_if(view, held, found), *_model(view, held, found), *_way(view, held, found)]
     title = held.workbench.workspace.settings.title
     evidence = load.evidence(held, found.request)
     return cases.request_page(found.request, found.replay, found.checks, evidence, workspace=title, charts=sections)
@@ -64,17 +64,18 @@ def _what_if(view: View, held: load.Bench, found: load.Diagnosis) -> list[Sectio
 
 def _model(view: View, held: load.Bench, found: load.Diagnosis) -> list[Section]:
     try:
-        given = load.contributions(held, found.request)
+        given = load.contributions(held, found.request, view.what_if)
     except DiagnosisError as error:
         return [Section("Which features made the score", error.message)]
     if not len(given.score):
         return []
     if not given.adds_up:
-        return [Section("Which features made the score", f"The contributions do not add up (residual {given.residual:.3g}).")]
+        return [Section("Which features made the score", given.sentence)]
     items = list(given.values.index)
     item = view.item if view.item in items else str(found.listing.index[0])
     rows = largest(given.of(item).astype({"value": str}), "contribution", _SHOWN)
-    text = f"Contributions to the score of {item} ({given.scale}); they add up within {given.residual:.1g}. {given.method}."
+    what_if = ", in the what-if" if view.edits or view.with_model else ""
+    text = f"Contributions to the score of {item}{what_if} ({given.scale}); they add up within {given.residual:.1g}. {given.method}."
     chart = charts.effects(rows, "contribution", f"contribution ({given.scale})", text)
     sections = [Section("Which features made the score", text, _named(rows, "contribution"), charts.frozen(chart), text)]
     if view.above in items and view.above != item:
@@ -91,8 +92,9 @@ def _named(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     return rows[names].rename(columns={column: f"{column} (raw score)", "a": "value of the first", "b": "value of the second"})
 
 
-def _way(view: View, found: load.Diagnosis) -> list[Section]:
+def _way(view: View, held: load.Bench, found: load.Diagnosis) -> list[Section]:
     if not view.item:
         return []
-    way = funnel(found.request, view.item, view.k)
-    return [Section(f"The way of {view.item}", way.sentence, way.rows.reset_index())]
+    replay = load.what_if(held, found.request, view.what_if)[0] if view.what_if else None
+    way = funnel(found.request, view.item, view.k, replay=replay)
+    return [Section(f"The way of {view.item}{', in the what-if' if replay else ''}", way.sentence, way.rows.reset_index())]

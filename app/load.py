@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from diagnosis import cases, inputs, internals
 from diagnosis.errors import DiagnosisError, NotFoundError, StateError, WorkspaceError
 from diagnosis.log import Request
 from diagnosis.models import assemble
-from diagnosis.reproduce import Edits, Replay, Workbench
+from diagnosis.reproduce import NO_EDITS, Edits, Replay, Workbench
 from diagnosis.reproduce.circumstances import Circumstances
 from diagnosis.reproduce.circumstances import circumstances as circumstances_of
 from diagnosis.reproduce.holdings import Holdings, Traffic
@@ -219,30 +219,38 @@ def _what_if(key: str, request_id: str, edits: Edits, _workbench: Workbench, _re
     return replay, listing(_request, replay, _workbench.items(_request))
 
 
-def features(held: Bench, request: Request, name: str, version: str) -> pd.DataFrame:
-    """What that model is given for each candidate of a request; index ``item_id``.
+def features(held: Bench, request: Request, model: str) -> pd.DataFrame | None:
+    """What a model is given for each candidate of a request; index ``item_id``.
+
+    Parameters
+    ----------
+    model : str
+        ``name/version``; empty for the one that the log names. None is returned where it names none.
 
     Raises
     ------
     NotFoundError, ModelError
     """
-    bundle = held.workbench.bundle(name or None, version)
+    name, _, version = model.rpartition("/")
+    bundle = held.workbench.bundle(name or None, version) if version else held.workbench.bundle_of(request)
+    if bundle is None:
+        return None
     return assemble(bundle, request.batch).set_axis(pd.Index(request.items, name="item_id"), axis=0)
 
 
-def contributions(held: Bench, request: Request) -> internals.Contributions:
-    """Contributions of every candidate of a request.
+def contributions(held: Bench, request: Request, edits: Edits = NO_EDITS) -> internals.Contributions:
+    """Contributions of every candidate of a request, or of a what-if.
 
     Raises
     ------
     ModelError, NotFoundError, CannotSayError
     """
-    return _contributions(held.key, request.request_id, held.workbench, request)
+    return _contributions(held.key, request.request_id, replace(edits, ruleset=None), held.workbench, request)
 
 
 @st.cache_resource(max_entries=64, show_spinner="Explaining the scores …")
-def _contributions(key: str, request_id: str, _workbench: Workbench, _request: Request) -> internals.Contributions:
-    return internals.explain(_workbench, _request)
+def _contributions(key: str, request_id: str, edits: Edits, _workbench: Workbench, _request: Request) -> internals.Contributions:
+    return internals.explain(_workbench, _request, edits=edits)
 
 
 def circumstances(held: Bench, request: Request) -> Circumstances:

@@ -111,7 +111,7 @@ def banner(tone: str, lines: Iterable[tuple[str, str]]) -> None:
 
 def note(tone: str, text: str, hint: str = "") -> None:
     """A message in a part of a page, and what to do about it."""
-    more = f'<span class="dx-hint">{prose(hint)}</span>' if hint else ""
+    more = f'<span class="dx-hint">{prose(_opening(hint))}</span>' if hint else ""
     role = "alert" if tone == "bad" else "note"
     st.html(f'<div class="dx-note dx-{tone}" role="{role}"><i aria-hidden="true">{_MARKS[tone]}</i><div>{prose(text)}{more}</div></div>')
 
@@ -202,7 +202,7 @@ def csv(frame: pd.DataFrame) -> bytes:
         return "'" + value if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
 
     shown = frame.astype({c: object for c in frame.columns if frame[c].dtype.kind not in "iufb"}).map(guarded)
-    return bytes(shown.rename(columns=guarded).to_csv(index=False).encode("utf-8-sig", "replace"))
+    return bytes(shown.rename(columns=guarded).to_csv(index=False).encode("utf-8-sig"))
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------------------
@@ -210,8 +210,8 @@ def csv(frame: pd.DataFrame) -> bytes:
 
 def problem(error: Exception) -> None:
     """What the library, or the reader's link, is told to be wrong; and what to do."""
-    message, hint = (error.message, error.hint) if isinstance(error, DiagnosisError) else (str(error), "")
-    note("bad", message[:1].upper() + message[1:], hint)
+    message, hint = (error.message, error.hint) if isinstance(error, DiagnosisError) else (_opening(str(error)), "")
+    note("bad", message, hint)
 
 
 def failure(error: Exception) -> None:
@@ -233,6 +233,11 @@ def guarded() -> Iterator[None]:
             failure(error)
     except Exception as error:
         failure(error)
+
+
+def _opening(text: str) -> str:
+    """A sentence as it stands alone."""
+    return text[:1].upper() + text[1:]
 
 
 def _ours(error: ValueError) -> bool:

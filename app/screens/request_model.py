@@ -13,7 +13,10 @@ from diagnosis.reproduce.listing import label
 
 def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
     """The score of one candidate split over features, or the difference of two."""
-    given = load.contributions(held, found.request)
+    given = load.contributions(held, found.request, view.what_if)
+    if view.edits or view.with_model:
+        views.note("info", f"These are the scores of the what-if, not of the log: {view.what_if}.")
+        state.link("request", view.but(edits=(), with_model="", with_ruleset=""), "Explain it as logged", ":material/undo:")
     rows = found.listing
     if rows.empty:
         views.empty("No candidate was logged.", "There is no score to explain.")
@@ -45,7 +48,7 @@ def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
     if item is None:
         return
     if not given.adds_up:
-        views.note("bad", f"The contributions do not add up to the score (residual {given.residual:.3g}), so they are not shown.")
+        views.note("bad", given.sentence, "They are not shown.")
         return
     if other and other != item:
         _compared(given, item, other)
@@ -84,8 +87,8 @@ def _compared(given: Contributions, item: str, other: str) -> None:
     )
     rows = compared.rows.astype({"a": str, "b": str})
     drawn = largest(rows, "difference")
-    title = f"pushes {views.plain(item)} up (+) or down (−) against {views.plain(other)} ({given.scale})"
-    views.chart(charts.effects(drawn, "difference", title, compared.sentence, ("a", "b")))
+    views.quiet(f"To the right: pushes {item} up; to the left: pushes {other} up.")
+    views.chart(charts.effects(drawn, "difference", f"difference ({given.scale})", compared.sentence, ("a", "b")))
     columns = {
         "difference": st.column_config.NumberColumn(f"difference ({given.scale})", format="%+.5g"),
         "a": st.column_config.TextColumn(f"value of {views.plain(item)}"),

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import load, state, views
 from app.state import View
+from diagnosis.errors import DiagnosisError
 from diagnosis.internals import Funnel, funnel
 from diagnosis.reproduce.listing import label
 
@@ -16,7 +17,7 @@ def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
     with left:
         _page(found)
     with right, views.guarded():
-        _why(view, found)
+        _why(view, held, found)
 
 
 def _page(found: load.Diagnosis) -> None:
@@ -37,7 +38,7 @@ def _page(found: load.Diagnosis) -> None:
     views.table(shown[names], "The page as it was shown, by position", "page", rows=14, columns=columns)
 
 
-def _why(view: View, found: load.Diagnosis) -> None:
+def _why(view: View, held: load.Bench, found: load.Diagnosis) -> None:
     views.heading("Why is an item (not) there?")
     rows = found.listing
     names = {str(i): views.plain(label(str(i), t, p)) for i, t, p in zip(rows.index, rows["title"], rows["logged_position"], strict=True)}
@@ -61,8 +62,12 @@ def _why(view: View, found: load.Diagnosis) -> None:
             "Retrieved → filtered → scored → ruled → shown: where it fell out, and what it lacked. Also for an item that nobody retrieved."
         )
         return
-    way = funnel(found.request, view.item, view.k)
-    _way(way)
+    try:
+        given = load.contributions(held, found.request)
+    except DiagnosisError:  # the tab of the model says why
+        given = None
+    way = funnel(found.request, view.item, view.k, given=given)
+    draw(way)
     if view.item in names:
         state.link("request", view.but(tab="model"), "Which features made its score", ":material/bar_chart:")
         if way.rival is not None:
@@ -75,7 +80,8 @@ def _why(view: View, found: load.Diagnosis) -> None:
         state.link("request", view.but(tab="what-if"), "What if a feature of it were different", ":material/tune:")
 
 
-def _way(way: Funnel) -> None:
+def draw(way: Funnel) -> None:
+    """The way of an item, in one sentence and stage by stage."""
     tone = "bad" if way.stopped_at else "unknown" if (way.rows["outcome"] == "not_known").any() else "good"
     views.note(tone, way.sentence)
     views.steps([(str(stage), row["outcome"], row["text"]) for stage, row in way.rows.iterrows()], down=True)

@@ -6,8 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from app import charts, load, state, views
+from app.screens import request_page
 from app.state import View
 from diagnosis.errors import DiagnosisError
+from diagnosis.internals import funnel
 from diagnosis.reproduce import Edit
 from diagnosis.reproduce.listing import label
 
@@ -75,16 +77,14 @@ def _add(view: View, held: load.Bench, found: load.Diagnosis) -> None:
 
 
 def _features(view: View, held: load.Bench, found: load.Diagnosis) -> pd.DataFrame | None:
-    row = found.request.row
-    name, _, version = (view.with_model or f"{row.get('model') or ''}/{row.get('model_version') or ''}").rpartition("/")
-    if not version:
-        views.quiet("The log names no model; choose one to change its features.")
-        return None
     try:
-        return load.features(held, found.request, name, version)
+        given = load.features(held, found.request, view.with_model)
     except DiagnosisError as error:
         views.problem(error)
         return None
+    if given is None:
+        views.quiet("The log names no model; choose one to change its features.")
+    return given
 
 
 def _now(given: pd.DataFrame, item: str, feature: str) -> str:
@@ -154,5 +154,8 @@ def _answer(view: View, held: load.Bench, found: load.Diagnosis) -> None:
         "difference": st.column_config.NumberColumn("difference (raw score)", format="%+.3g"),
         "replayed_dropped_by": st.column_config.TextColumn("dropped then by"),
     }
+    if view.item:
+        views.heading("In this what-if", view.item)
+        request_page.draw(funnel(found.request, view.item, view.k, replay=answer))
     names = ["after", "before", "way", "item", "title", "logged", "replayed", "difference", "replayed_dropped_by"]
     views.table(shown[names], "Places and scores before and after", "what-if", rows=12, columns=columns)
