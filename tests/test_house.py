@@ -50,6 +50,7 @@ def test_the_wheel_holds_what_the_app_needs(tmp_path):
     wanted = {
         "app/main.py",
         "app/icon.png",
+        "app/style.css",
         "diagnosis/cases/templates/page.html",
         "diagnosis/store/migrations/env.py",
         "diagnosis/store/migrations/versions/0001_first.py",

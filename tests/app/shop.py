@@ -34,7 +34,7 @@ def build(path: Path, trained, *, workspace="shop", plant="", bundle=bundle_of) 
     )
     made.environments_file.write_text('[environment.eu]\nsla_ms = 200\nregion = "eu"\n')
     prices = {"r1": [1.0, -1.0, 0.2], "r2": [1.0, -1.0, 0.2], "r3": [100.0, -1.0, 0.2]}
-    colours = {"r1": ["red", "green", plant or "blue"], "r2": ["red", "green", None], "r3": ["red", "green", "blue"]}
+    colours = {"r1": ["red", "green", plant or "blue"], "r2": ["red", "green", "blue"], "r3": ["red", "green", "blue"]}
     items = [f"{name}{plant}" for name in ("a", "b", "c")]
     candidates = [_candidates(trained, r, items, prices[r], colours[r], plant, scored=r != "r2") for r in prices]
     model = ["ranker", None, "ranker"]

@@ -1,143 +1,198 @@
 """The workbench in a real browser, as somebody uses it."""
 
 import re
-from urllib.parse import unquote
+import socket
+import time
+import urllib.error
+import urllib.request
+from urllib.parse import quote, unquote
 
-import pyarrow as pa
 import pytest
 
-from diagnosis.reproduce import Workbench
+from diagnosis.cases import add_entry, create_case, share
 from diagnosis.store import Workspace
-from tests.conftest import AT
+from tests.app.shop import SECRET, build
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore::ResourceWarning")]
-EVIL = '<img src=x onerror="window.__pwned=1"><script>window.__pwned=1</script>[x](javascript:window.__pwned=1)'
+EVIL = (
+    '<img src=x onerror="window.__pwned=1"><script>window.__pwned=1</script><svg onload="window.__pwned=1">'
+    "[x](javascript:window.__pwned=1) ![x](https://evil.test/x.png) https://evil.test :red[x] $x$ `x` {{7*7}} ${7*7} =1+1"
+)
 
 
-@pytest.fixture
-def shop(replayable):
-    Workbench.open(replayable).admit()
-    return replayable
+def settled(page):
+    """Wait until the page has run."""
+    page.wait_for_timeout(200)
+    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=30_000)
+
+
+def watched(page):
+    """What the browser refuses on a page, and what it asks elsewhere."""
+    heard = []
+    page.on("console", lambda m: heard.append(m.text) if "Content Security Policy" in m.text else None)
+    page.on("request", lambda r: heard.append(r.url) if not r.url.startswith(("http://127.0.0.1", "data:", "blob:")) else None)
+    page.on("dialog", lambda d: (heard.append(d.message), d.dismiss()))
+    return heard
 
 
 def test_from_the_overview_to_a_page_that_a_stakeholder_opens(shop, serve, browser):
     address = serve(shop)
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    heard = watched(page)
     page.goto(address)
     page.get_by_role("heading", name="Shop").wait_for(timeout=30_000)
-    page.get_by_text("Requests, logged").wait_for()
-    page.keyboard.press("Control+k")
+    page.get_by_text("requests logged", exact=True).wait_for()
+    page.get_by_role("img", name=re.compile("Estimated requests per")).or_(page.locator('[aria-label^="Estimated requests per"]')).first.wait_for()
+
+    page.get_by_test_id("stSidebarNavItems").get_by_role("link", name="Find").click()
     page.get_by_role("heading", name="Find a request").wait_for()
-    field = page.get_by_label("Request id")
-    field.fill("r1")
+    field = page.get_by_label("Member")
+    field.fill("secret-member")
     field.press("Enter")
-    page.get_by_text(re.compile("1 logged requests?, which")).wait_for()
-    assert "id=r1" in page.url
-    grid = page.get_by_test_id("stDataFrame").first
-    grid.wait_for()
-    box = grid.bounding_box()
+    page.get_by_text("1 logged requests, which stand for about 4 in the full traffic").wait_for()
+    assert "w=shop" in page.url
+    assert "member=secret-member" in page.url
+    box = page.get_by_test_id("stDataFrame").bounding_box()
     page.mouse.click(box["x"] + 18, box["y"] + 52)
-    page.get_by_text("Reproduced exactly").wait_for(timeout=20_000)
-    page.get_by_role("radio", name="What if").click()
-    field = page.get_by_role("textbox", name="Value")
-    field.fill("-9")
-    field.press("Tab")
+    page.get_by_text("Reproduced exactly").first.wait_for(timeout=20_000)
+    assert "date=2026-11-01" in page.url
+
+    page.get_by_role("tab", name="What if").click()
+    value = page.get_by_role("textbox", name="Value")
+    value.fill("-9")
     page.get_by_role("button", name="Set").click()
-    page.get_by_role("button", name="*:price=-9", exact=True).wait_for()
+    page.get_by_text("price = -9 on all candidates").wait_for()
     assert "set=*:price=-9" in unquote(page.url)
-    again = browser.new_page()
-    again.goto(page.url)
-    again.get_by_role("button", name="*:price=-9", exact=True).wait_for(timeout=30_000)
+    here = page.url
+    page.go_back()
+    page.get_by_text("Set a value, or choose another model or ruleset.").wait_for()
+    page.go_forward()
+    page.get_by_text("price = -9 on all candidates").wait_for()
+    again = browser.new_context().new_page()
+    again.goto(here)
+    again.get_by_text("price = -9 on all candidates").wait_for(timeout=30_000)
+
     page.get_by_role("button", name="Share").click()
-    page.get_by_role("button", name="Make the link").click()
+    page.get_by_role("button", name="Freeze and make the link").click()
     link = page.get_by_text(re.compile(r"/s/[\w-]{40,}")).first
-    link.wait_for()
+    link.wait_for(timeout=30_000)
     url = link.inner_text().strip()
     stranger = browser.new_context().new_page()
     answer = stranger.goto(url)
     assert answer.status == 200
+    assert "script-src" not in answer.headers["content-security-policy"]
     stranger.get_by_text("Reproduced exactly").first.wait_for()
+    stranger.get_by_role("heading", name="What if").wait_for()
     assert "secret-member" not in stranger.content()
     assert stranger.evaluate("document.scripts.length") == 0
     assert stranger.goto(url + "x").status == 404
+    page.get_by_role("button", name="Revoke this link").click()
+    link.wait_for(state="detached")
+    assert stranger.goto(url).status == 410
+    assert heard == []
+
+
+def test_ctrl_k_opens_a_request_from_everywhere(shop, serve, browser):
+    page = browser.new_page()
+    page.goto(serve(shop) + "/cases?w=shop")
+    page.get_by_role("heading", name="Cases").wait_for(timeout=30_000)
+    settled(page)
+    page.keyboard.press("Control+k")
+    page.get_by_placeholder("Paste a request id, then Enter").wait_for()
+    page.wait_for_timeout(700)
+    page.keyboard.type("r3")
+    page.keyboard.press("Enter")
+    page.get_by_text("price is 100 EUR on 1 of 3 candidates, expected -5 to 5").first.wait_for(timeout=20_000)
+    assert "/request?w=shop&request=r3" in page.url
 
 
 def test_a_link_to_what_is_not_there_says_so(shop, serve, browser):
     address = serve(shop)
     page = browser.new_page()
-    page.goto(f"{address}/request?w=shop&id=r7")
-    page.get_by_text(re.compile("no request r7")).wait_for(timeout=30_000)
-    page.goto(f"{address}/request?w=elsewhere&id=r1")
-    page.get_by_text("not served here").first.wait_for(timeout=30_000)
+    for path, said in (
+        ("request?w=shop&request=r7", "This workspace has no request 'r7'"),
+        ("request?w=elsewhere&request=r1", "This workspace is not served here"),
+        ("find?w=shop&taks=homepage", "This link says 'taks', which is not understood here"),
+    ):
+        page.goto(f"{address}/{path}")
+        page.get_by_text(said).first.wait_for(timeout=30_000)
 
 
-def hostile(folder):
-    """A workspace whose every text is markup."""
-    made = Workspace.create(folder, id="hostile", name=EVIL, description=EVIL, terms=[EVIL])
-    at = pa.array([AT], pa.timestamp("us", "UTC"))
-    requests = pa.table(
-        {
-            "request_id": ["r1"],
-            "served_at": at,
-            "task": [EVIL],
-            "status": ["ok"],
-            "member": [EVIL],
-            "model": [EVIL],
-            "model_version": [EVIL],
-        }
-        | {"keep_probability": [1.0], "device": [EVIL], "slots": [2]}
-    )
-    candidates = pa.table(
-        {"request_id": ["r1"] * 2, "item_id": [EVIL, "b"], "score": [2.0, 1.0], "rank": [1, 2], "position": [1, 2], "genre": [EVIL, "x"]}
-    )
-    made.append(requests=requests, candidates=candidates)
-    made.replace("items", pa.table({"item_id": [EVIL], "title": [EVIL]}))
-    text = {"kind": [EVIL], "target": [EVIL], "before": [EVIL], "after": [EVIL], "note": [EVIL], "link": ["javascript:window.__pwned=1"]}
-    made.replace("changes", pa.table({"changed_at": at, **text}))
-    return folder
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_a_phone_in_both_themes(shop, serve, browser, scheme):
+    address = serve(shop)
+    page = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme).new_page()
+    for path in ("overview?w=shop", "find?w=shop", "cases?w=shop", "request?w=shop&request=r3", "request?w=shop&request=r3&tab=what-if"):
+        page.goto(f"{address}/{path}")
+        page.get_by_role("heading").first.wait_for(timeout=30_000)
+        settled(page)
+        wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
+        assert wide <= 390, (path, wide)
+    ground = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
+    assert ground == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(14, 19, 27)")
 
 
-def test_markup_in_titles_and_values_never_runs(tmp_path, serve, browser):
-    from diagnosis.cases import add_entry, create_case
-
-    folder = hostile(tmp_path / "hostile")
+@pytest.fixture
+def hostile(tmp_path, trained, monkeypatch):
+    """A shop whose every text is markup, and a case about it."""
+    monkeypatch.setenv("DIAGNOSIS_SECRET", SECRET)
+    folder = build(tmp_path / "hostile", trained, workspace="hostile", plant=EVIL)
     state = Workspace.open(folder).state()
     case = create_case(state, "hostile", EVIL)
-    add_entry(state, "hostile", case.id, "note", EVIL)
+    url = "javascript:window.__pwned=1"
+    add_entry(state, "hostile", case.id, "note", EVIL, payload={"url": url})
+    add_entry(state, "hostile", case.id, "verdict", EVIL)
+    return folder, case.id
+
+
+def test_markup_in_titles_and_values_never_runs(hostile, serve, browser):
+    folder, case_id = hostile
     address = serve(folder)
-    page = browser.new_page()
-    dialogs = []
-    page.on("dialog", lambda d: (dialogs.append(d.message), d.dismiss()))
+    page = browser.new_context(viewport={"width": 1280, "height": 1600}).new_page()
+    heard = watched(page)
     tabs = ("replay", "inputs", "model", "page", "circumstances", "what-if")
-    paths = ["overview?w=hostile", "find?w=hostile", "cases?w=hostile", f"case?w=hostile&case={case.id}"]
-    paths += [f"request?w=hostile&id=r1&tab={tab}&item=b" for tab in tabs]
+    item, edit = quote("a" + EVIL, safe=""), quote(f"*:colour={quote(EVIL, safe='')}", safe="")
+    paths = ["overview?w=hostile", "find?w=hostile", "cases?w=hostile", f"case?w=hostile&case={case_id}"]
+    paths += [f"request?w=hostile&request=r1&tab={tab}&item={item}&above={quote('b' + EVIL, safe='')}" for tab in tabs]
+    paths += [f"request?w=hostile&request=r1&tab=what-if&set={edit}", f"request?w=hostile&request={item}", f"find?w=hostile&member={item}"]
+    paths += [f"request?w={item}&request=r1", f"find?w=hostile&{item}=1", f"request?w=hostile&request=r1&tab={item}", "overview"]
     for path in paths:
         page.goto(f"{address}/{path}")
         page.get_by_role("heading").first.wait_for(timeout=30_000)
-        page.wait_for_timeout(700)
-        assert page.evaluate("window.__pwned") is None, path
-        assert page.locator("img[src=x]").count() == 0, path
-        assert page.locator('a[href^="javascript"]').count() == 0, path
-    page.goto(f"{address}/request?w=hostile&id=r1")
+        settled(page)
+        page.wait_for_timeout(300)
+        unharmed(page, path)
+        assert page.get_by_text("This part failed").count() == 0, path
+    page.goto(f"{address}/request?w=hostile&request=r1&item={item}")
+    page.get_by_text("Reproduced exactly").first.wait_for(timeout=20_000)
+    for chart in page.get_by_test_id("stVegaLiteChart").all():
+        chart.hover()
+        page.wait_for_timeout(200)
+        unharmed(page, "a tooltip")
     page.get_by_role("button", name="Share").click()
-    page.get_by_role("button", name="Make the link").click()
+    page.get_by_text("Let member keys stand on the page").click()
+    page.get_by_role("button", name="Freeze and make the link").click()
     link = page.get_by_text(re.compile(r"/s/[\w-]{40,}")).first
-    link.wait_for()
-    stranger = browser.new_page()
+    link.wait_for(timeout=30_000)
+    stranger = browser.new_context().new_page()
+    heard_there = watched(stranger)
     assert stranger.goto(link.inner_text().strip()).status == 200
-    assert stranger.evaluate("window.__pwned") is None
-    assert stranger.locator("script").count() == 0
-    assert dialogs == []
+    unharmed(stranger, "the shared page")
+    assert "&lt;script&gt;" in stranger.content()
+    assert stranger.evaluate("document.scripts.length") == 0
+    assert heard == []
+    assert heard_there == []
 
 
-def test_the_shares_port_serves_shares_alone(shop, serve, browser):
-    import socket
-    import time
-    import urllib.error
-    import urllib.request
+def unharmed(page, where):
+    """Nothing planted ran, and nothing planted became an element."""
+    assert page.evaluate("window.__pwned") is None, where
+    assert page.locator('img[src="x"], img[src*="evil"], svg[onload]').count() == 0, where
+    assert page.locator('a[href^="javascript"], a[href*="//evil.test"]').count() == 0, where
+    assert page.get_by_text("49", exact=True).count() == 0, where
 
-    from diagnosis.cases import share
 
+def test_the_shares_port_serves_shares_alone(shop, serve):
     made = share(Workspace.open(shop).state(), "shop", "t", "<p>frozen</p>")
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
@@ -150,6 +205,15 @@ def test_the_shares_port_serves_shares_alone(shop, serve, browser):
             break
         except urllib.error.URLError:
             time.sleep(0.1)
+    else:
+        raise AssertionError("the port of shared pages did not answer")
     for path in ("/", "/overview", "/_stcore/health", "/media/x"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2)
+
+
+def test_another_name_for_this_machine_reaches_nothing(shop, serve):
+    address = serve(shop)
+    foreign = urllib.request.Request(f"{address}/overview", headers={"Host": "evil.test"})
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(foreign, timeout=5)

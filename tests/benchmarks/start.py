@@ -63,7 +63,7 @@ def main() -> None:
             bare.append(seconds(browser, [sys.executable, "-m", "streamlit", "run", str(empty), *flags], port, "Nothing here"))
             port = free_port()
             command = [sys.executable, "-m", "diagnosis", "demo", "--workspace", str(workspace), "--port", str(port), "--headless"]
-            ours.append(seconds(browser, command, port, "Requests, logged"))
+            ours.append(seconds(browser, command, port, "requests logged"))
         browser.close()
     ours, bare = ours[1:], bare[1:]  # the first of each warms the disk
     print(
