@@ -173,7 +173,7 @@ def _pin_parquet(name: str, path: Path) -> Pinned | None:
     schema = (
         pa.unify_schemas([log_schema(s.remove_metadata()) for s in schemas], promote_options="permissive") if schemas else pa.schema([])
     )
-    dates = tuple(_hive_date(f) for f in files)
+    dates = tuple(hive_date(f) for f in files)
     if any(dates) and "date" not in schema.names:
         schema = schema.append(pa.field("date", pa.date32()))
     return Pinned(name, "parquet", digest.hexdigest()[:16], tuple(files), dates, tuple(aside), log_schema(schema), rows)
@@ -189,7 +189,8 @@ def _files_below(path: Path) -> list[str]:
     )
 
 
-def _hive_date(file: str) -> date | None:
+def hive_date(file: str) -> date | None:
+    """The date in a path ``…/date=2026-11-01/…``; None where there is none."""
     for part in Path(file).parts[:-1]:
         if part.startswith("date="):
             try:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from diagnosis.store.compaction import Compaction
     from diagnosis.store.snapshot import Snapshot
     from diagnosis.store.state import State
 
@@ -171,6 +172,27 @@ class Workspace:
         if table not in SMALL_TABLES:
             raise ValueError(f"{table!r} is no small table; there are {', '.join(SMALL_TABLES)}")
         writing.write(self._place(table), table, writing.normalise(table, rows), partitioned=False, mode="overwrite")
+
+    def compact(self, table: str) -> Compaction:
+        """Rewrite each date of a log table that has several files as one file, sorted by request.
+
+        What the table answers stays the same, and rows of one request keep their order. Writers go on meanwhile: a date that they
+        add to is done again. Files that are replaced stay on disk for earlier versions; dates with damaged files are left alone.
+
+        Raises
+        ------
+        MissingTableError
+            If the workspace has no such table.
+        UnsupportedTableError
+            If it is plain Parquet, which is read only.
+        TableError
+            If writers are too busy for it to get a turn.
+        """
+        from diagnosis.store import compaction
+
+        if table not in LOG_TABLES:
+            raise ValueError(f"{table!r} is no log table; there are {', '.join(LOG_TABLES)}")
+        return compaction.compact(self, table, self._place(table))
 
     def _place(self, table: str) -> Path:
         settings, place = place_of(table, self.settings, self.path)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import random
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from diagnosis.errors import ColumnTypeError, MissingColumnError
+from diagnosis.errors import ColumnTypeError, MissingColumnError, TableError
 from diagnosis.store.tables import REQUIRED, log_schema
 
+if TYPE_CHECKING:
+    from deltalake import WriterProperties
+
+T = TypeVar("T")
+TURNS = 20  # attempts at a commit while others commit too
 ROW_GROUP = {"requests": 8192, "candidates": 16384}
 
 
@@ -87,24 +95,54 @@ def write(path: Path, name: str, rows: pa.Table, *, partitioned: bool, mode: Lit
     ------
     ColumnTypeError
         If a column has another type than the table's.
+    TableError
+        If other writers kept it from committing.
     """
-    from deltalake import BloomFilterProperties, ColumnProperties, DeltaTable, WriterProperties, write_deltalake
+    retried(name, lambda: _commit(path, name, rows, partitioned, mode))
 
-    if (path / "_delta_log").is_dir() and mode == "append":
-        have = log_schema(pa.schema(DeltaTable(str(path)).schema().to_arrow()))
-        _same_types(name, rows.schema, have)
-    keyed = "request_id" in rows.column_names
+
+def retried(name: str, commit: Callable[[], T]) -> T:
+    """`commit`, again when another writer came first: a commit that failed has written nothing that a reader sees.
+
+    Raises
+    ------
+    TableError
+        If it did not get a turn in `TURNS` attempts.
+    """
+    from deltalake.exceptions import CommitFailedError
+
+    for turn in range(TURNS):
+        try:
+            return commit()
+        except CommitFailedError as error:
+            reason = str(error).splitlines()[0]
+            time.sleep(random.uniform(0.0, min(0.5, 0.01 * 2**turn)))  # noqa: S311  # spreads writers; no secret
+    raise TableError(f"Table {name!r} could not be written: {reason}", "other writers are busy with it; try again.")
+
+
+def properties(name: str, *, keyed: bool) -> WriterProperties:
+    """How files are written: Zstandard, small row groups, and a bloom filter where there is a `request_id`."""
+    from deltalake import BloomFilterProperties, ColumnProperties, WriterProperties
+
     bloom = BloomFilterProperties(set_bloom_filter_enabled=True, fpp=0.01, ndv=ROW_GROUP.get(name, 8192))
-    properties = WriterProperties(
+    return WriterProperties(
         compression="ZSTD",
         compression_level=1,
         max_row_group_size=ROW_GROUP.get(name, 65536),
         column_properties={"request_id": ColumnProperties(bloom_filter_properties=bloom)} if keyed else None,
     )
+
+
+def _commit(path: Path, name: str, rows: pa.Table, partitioned: bool, mode: Literal["append", "overwrite"]) -> None:
+    from deltalake import DeltaTable, write_deltalake
+
+    if (path / "_delta_log").is_dir() and mode == "append":
+        have = log_schema(pa.schema(DeltaTable(str(path)).schema().to_arrow()))
+        _same_types(name, rows.schema, have)
     path.mkdir(parents=True, exist_ok=True)
     common: dict[str, Any] = {
         "partition_by": ["date"] if partitioned else None,
-        "writer_properties": properties,
+        "writer_properties": properties(name, keyed="request_id" in rows.column_names),
         "configuration": {"delta.dataSkippingNumIndexedCols": "-1"},
     }
     if mode == "append":
