@@ -182,6 +182,18 @@ class Snapshot:
         """Requests with candidates and outcomes, in the order asked; ids that are not there are left out."""
         return self._fetch(list(dict.fromkeys(request_ids)), None)
 
+    def known(self, request_ids: Sequence[str], dates: Sequence[date]) -> list[str]:
+        """Which of the ids are logged under these dates, sorted."""
+        bound = sql.Bound()
+        table = self._ask(
+            lambda: (
+                f"SELECT DISTINCT request_id FROM {self._from('requests', bound, dates=dates)} "
+                f"WHERE request_id IN {self._list(list(request_ids), bound)} ORDER BY request_id"
+            ),
+            bound,
+        )
+        return list(table.column(0).to_pylist())
+
     def _fetch(self, ids: list[str], dates: list[date] | None) -> Batch:
         bound = sql.Bound()
         requests = self._ask(

@@ -37,6 +37,28 @@ REQUIRED: dict[str, dict[str, str]] = {
     "upstreams": {"upstream": _TEXT},
     "jobs": {"job": _TEXT},
 }
+_AT = pa.timestamp("us", "UTC")
+KNOWN: dict[str, dict[str, pa.DataType]] = {  # types that the format gives; other columns have the type of their values
+    "requests": {
+        **dict.fromkeys(("environment", "member", "model", "model_version", "ruleset_version", "code_version"), pa.string()),
+        **dict.fromkeys(("fallback", "source_request_id", "stratum", "log_schema"), pa.string()),
+        **dict.fromkeys(("slots", "candidates_total", "candidates_logged", "seed"), pa.int64()),
+        "experiments": pa.map_(pa.string(), pa.string()),
+        "latency_ms": pa.float64(),
+    },
+    "candidates": {
+        **dict.fromkeys(("score", "probability", "propensity"), pa.float64()),
+        **dict.fromkeys(("rank", "position"), pa.int64()),
+        "retrievers": pa.list_(pa.string()),
+        "dropped_by": pa.string(),
+    },
+    "outcomes": {"happened_at": _AT, "logged_at": _AT, "value": pa.float64()},
+    "volumes": {"hour": _AT, "stratum": pa.string(), **dict.fromkeys(("seen", "kept", "lost"), pa.int64())},
+    "items": {"title": pa.string(), "valid_from": _AT, "launched_at": _AT, "expected": pa.float64()},
+    "changes": dict.fromkeys(("target", "before", "after", "note", "link"), pa.string()),
+    "upstreams": {"observed_at": _AT, "schema_hash": pa.string(), "rows": pa.int64(), "fresh_until": _AT, "owner": pa.string()},
+    "jobs": {"started_at": _AT, "finished_at": _AT, "status": pa.string(), "rows": pa.int64()},
+}
 
 
 @dataclass(frozen=True)

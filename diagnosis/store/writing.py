@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from diagnosis.errors import ColumnTypeError, MissingColumnError, TableError
-from diagnosis.store.tables import REQUIRED, log_schema
+from diagnosis.store.tables import KNOWN, REQUIRED, log_schema, log_type
 
 if TYPE_CHECKING:
     from deltalake import WriterProperties
@@ -24,12 +24,15 @@ ROW_GROUP = {"requests": 8192, "candidates": 16384}
 
 
 def normalise(name: str, rows: pa.Table) -> pa.Table:
-    """`rows` in the types of the log.
+    """`rows` in the types of the log. Times are cut to microseconds.
+
+    A column of Arrow's type null takes the type that the format gives it. One that the format does not know is left out: until a value
+    says what type it has, no type is the right one.
 
     Raises
     ------
     ValueError
-        If column names differ only by case, or a time has no zone.
+        If column names differ only by case, a time has no zone, a needed value is null, or a number does not fit its type.
     MissingColumnError
     """
     lower = [column.lower() for column in rows.column_names]
@@ -39,12 +42,20 @@ def normalise(name: str, rows: pa.Table) -> pa.Table:
     for column in REQUIRED[name]:
         if column not in rows.column_names:
             raise MissingColumnError(name, column, rows.column_names)
+        if rows.column(column).null_count:
+            raise ValueError(f"{name}.{column} must not be null")
+    columns = {}
     for field in rows.schema:
         if pa.types.is_timestamp(field.type) and field.type.tz is None:
             raise ValueError(f"{name}.{field.name} has times without a zone; give UTC times (timestamp[us, tz=UTC])")
-        if pa.types.is_null(field.type):
-            rows = rows.set_column(rows.schema.get_field_index(field.name), field.name, rows.column(field.name).cast(pa.string()))
-    return rows.cast(log_schema(rows.schema))
+        kind = KNOWN[name].get(field.name) if pa.types.is_null(field.type) else log_type(field.type)
+        if kind is None:
+            continue
+        try:
+            columns[field.name] = rows.column(field.name).cast(kind, safe=not pa.types.is_timestamp(kind))
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{name}.{field.name} does not fit {kind}: {error}") from None
+    return pa.table(columns)
 
 
 def prepare(requests: pa.Table, candidates: pa.Table, outcomes: pa.Table | None) -> dict[str, pa.Table]:
@@ -53,7 +64,7 @@ def prepare(requests: pa.Table, candidates: pa.Table, outcomes: pa.Table | None)
     Raises
     ------
     ValueError
-        If ids repeat, probabilities lie outside (0, 1], or rows belong to no request of this call.
+        If ids repeat (an item within its request, too), probabilities lie outside (0, 1], or rows belong to no request of this call.
     """
     requests = normalise("requests", requests)
     ids = requests.column("request_id").combine_chunks()
@@ -79,6 +90,8 @@ def prepare(requests: pa.Table, candidates: pa.Table, outcomes: pa.Table | None)
                 }
             )
         table = normalise(name, table)
+        if name == "candidates":
+            _refuse_twice(table)
         place = pc.index_in(table.column("request_id"), value_set=sorted_ids)
         if place.null_count:
             raise ValueError(f"{name}: rows of requests that are not written with them, for example {_first_null(table, place)!r}")
@@ -86,6 +99,15 @@ def prepare(requests: pa.Table, candidates: pa.Table, outcomes: pa.Table | None)
         order = np.argsort(place.to_numpy(), kind="stable") if len(place) else np.array([], dtype=np.int64)
         rows[name] = table.take(order)
     return rows
+
+
+def _refuse_twice(candidates: pa.Table) -> None:
+    pairs = candidates.select(["request_id", "item_id"])
+    counted = pairs.group_by(["request_id", "item_id"]).aggregate([([], "count_all")])
+    twice = counted.filter(pc.greater(counted.column("count_all"), 1))
+    if twice.num_rows:
+        first = twice.slice(0, 1).to_pylist()[0]
+        raise ValueError(f"candidates: item {first['item_id']!r} stands {first['count_all']} times in request {first['request_id']!r}")
 
 
 def write(path: Path, name: str, rows: pa.Table, *, partitioned: bool, mode: Literal["append", "overwrite"] = "append") -> None:

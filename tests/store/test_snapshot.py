@@ -380,3 +380,46 @@ def test_text_that_no_log_can_hold_is_refused_without_reading_the_log(workspace)
 def test_a_page_before_the_first_is_refused():
     with pytest.raises(ValueError, match="not negative"):
         Query(offset=-1)
+
+
+def test_a_request_that_is_logged_already_is_refused(workspace):
+    before = workspace.snapshot().versions
+    with pytest.raises(ValueError, match="1 of the requests are logged already, for example 'r1'"):
+        workspace.append(**more(["r1", "r4"]))
+    assert workspace.snapshot().versions == before
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"request_id": ["r1", "r1"], "item_id": ["a", "a"]}, "item 'a' stands 2 times in request 'r1'"),
+        ({"request_id": ["r1", "r1"], "item_id": ["a", None]}, "item_id must not be null"),
+        ({"request_id": ["r1"], "item_id": ["a"], "u": pa.array([2**63], pa.uint64())}, "candidates.u does not fit int64"),
+    ],
+)
+def test_candidates_that_cannot_be_are_refused(tmp_path, rows, message):
+    made = Workspace.create(tmp_path / "w", id="a")
+    with pytest.raises(ValueError, match=message):
+        made.append(requests=requests(), candidates=pa.table(rows))
+    assert not (made.path / "logs").exists()
+
+
+def test_a_column_without_values_takes_its_type_when_it_has_one(workspace):
+    workspace.append(**more(["r4"], price=pa.nulls(1), score=pa.nulls(1), rank=pa.nulls(1)))
+    workspace.append(**more(["r5"], price=[9.5]))
+    columns = workspace.snapshot().columns("candidates")
+    assert (columns["price"], columns["score"], columns["rank"]) == ("double", "double", "int64")
+    assert workspace.snapshot().request("r4").table.column("price").null_count == 1
+
+
+def test_times_are_kept_in_microseconds(workspace):
+    workspace.append(**more(["r4"], x__at=pa.array([1_001], pa.timestamp("ns", "UTC"))))
+    assert workspace.snapshot().request("r4").table.column("x__at").cast(pa.int64()).to_pylist() == [1]
+
+
+def test_late_outcomes_need_the_date_of_their_request(workspace):
+    late = pa.table({"request_id": ["r1"], "item_id": ["a"], "event": ["click"]})
+    with pytest.raises(MissingColumnError, match="'date'"):
+        workspace.add_outcomes(late)
+    workspace.add_outcomes(late.append_column("date", pa.array([date(2026, 11, 1)])))
+    assert workspace.snapshot().request("r1").outcomes.column("event").to_pylist() == ["click"]
