@@ -37,6 +37,28 @@ REQUIRED: dict[str, dict[str, str]] = {
     "upstreams": {"upstream": _TEXT},
     "jobs": {"job": _TEXT},
 }
+_AT = pa.timestamp("us", "UTC")
+KNOWN: dict[str, dict[str, pa.DataType]] = {  # types that the format gives; other columns have the type of their values
+    "requests": {
+        **dict.fromkeys(("environment", "member", "model", "model_version", "ruleset_version", "code_version"), pa.string()),
+        **dict.fromkeys(("fallback", "source_request_id", "stratum", "log_schema"), pa.string()),
+        **dict.fromkeys(("slots", "candidates_total", "candidates_logged", "seed"), pa.int64()),
+        "experiments": pa.map_(pa.string(), pa.string()),
+        "latency_ms": pa.float64(),
+    },
+    "candidates": {
+        **dict.fromkeys(("score", "probability", "propensity"), pa.float64()),
+        **dict.fromkeys(("rank", "position"), pa.int64()),
+        "retrievers": pa.list_(pa.string()),
+        "dropped_by": pa.string(),
+    },
+    "outcomes": {"happened_at": _AT, "logged_at": _AT, "value": pa.float64()},
+    "volumes": {"hour": _AT, "stratum": pa.string(), **dict.fromkeys(("seen", "kept", "lost"), pa.int64())},
+    "items": {"title": pa.string(), "valid_from": _AT, "launched_at": _AT, "expected": pa.float64()},
+    "changes": dict.fromkeys(("target", "before", "after", "note", "link"), pa.string()),
+    "upstreams": {"observed_at": _AT, "schema_hash": pa.string(), "rows": pa.int64(), "fresh_until": _AT, "owner": pa.string()},
+    "jobs": {"started_at": _AT, "finished_at": _AT, "status": pa.string(), "rows": pa.int64()},
+}
 
 
 @dataclass(frozen=True)
@@ -173,7 +195,7 @@ def _pin_parquet(name: str, path: Path) -> Pinned | None:
     schema = (
         pa.unify_schemas([log_schema(s.remove_metadata()) for s in schemas], promote_options="permissive") if schemas else pa.schema([])
     )
-    dates = tuple(_hive_date(f) for f in files)
+    dates = tuple(hive_date(f) for f in files)
     if any(dates) and "date" not in schema.names:
         schema = schema.append(pa.field("date", pa.date32()))
     return Pinned(name, "parquet", digest.hexdigest()[:16], tuple(files), dates, tuple(aside), log_schema(schema), rows)
@@ -189,7 +211,8 @@ def _files_below(path: Path) -> list[str]:
     )
 
 
-def _hive_date(file: str) -> date | None:
+def hive_date(file: str) -> date | None:
+    """The date in a path ``…/date=2026-11-01/…``; None where there is none."""
     for part in Path(file).parts[:-1]:
         if part.startswith("date="):
             try:
