@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from app import theme
-from app.load import check_workspaces, workspace_paths
 from diagnosis.errors import DiagnosisError
 
 POLICY = (
@@ -58,9 +57,13 @@ def report(error: Exception) -> bool:
 def main() -> None:
     """Parse the arguments and run until stopped."""
     import streamlit as st
+    from streamlit.logger import set_log_level
+
+    set_log_level("ERROR")  # caches are declared before the server runs, which Streamlit would warn of
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+    from app.load import check_workspaces, workspace_paths
     from diagnosis.cases.server import share_routes
 
     parser = argparse.ArgumentParser()

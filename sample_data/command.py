@@ -45,4 +45,4 @@ def sample(
             )
         )
     else:
-        print(f"Wrote {len(simulation.traffic)} requests to {workspace}; what is wrong with it stands in {truth}.")
+        print(f"Wrote {len(simulation.traffic)} requests; what is wrong with them stands beside the folder, in *.truth.json.")

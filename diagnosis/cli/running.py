@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -78,4 +79,5 @@ def _sample(folder: Path) -> None:
     point = next(iter(entry_points(group="diagnosis.commands", name="sample")), None)
     if point is None:
         raise DiagnosisError("The sample workspace cannot be built: no `sample` command is installed.", "install the whole package.")
-    point.load()(folder, incident="unit_change", seed=7)
+    with contextlib.redirect_stdout(sys.stderr):
+        point.load()(folder, incident="unit_change", seed=8)

@@ -24,20 +24,19 @@ def contracts_of(workbench: Workbench) -> tuple[Contract, ...]:
 
 
 def check(workbench: Workbench, request: Request) -> Checks:
-    """Check a request against the workspace's contracts and the training sample of the model that the log names.
+    """Check a request against the workspace's contracts and the training sample of the model that the log names (where
+    something else made the page, of the model that served the task then).
 
     Raises
     ------
     ContractError
     """
     bundle = training = None
-    version = request.row.get("model_version")
-    if version is not None:
-        try:
-            bundle = workbench.bundle(request.row.get("model"), version)
-            training = _profile(_Key(bundle), request.task)
-        except DiagnosisError:
-            training = None  # the replay says what is wrong with the bundle
+    try:
+        bundle = workbench.bundle_of(request)
+        training = _profile(_Key(bundle), request.task) if bundle is not None else None
+    except DiagnosisError:
+        training = None  # the replay says what is wrong with the bundle
     return check_request(request, contracts_of(workbench), bundle=bundle, training=training)
 
 
@@ -56,7 +55,7 @@ class _Key:
         return isinstance(other, _Key) and self.key == other.key
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def _profile(key: _Key, task: str) -> TrainingProfile | None:
     training = read_training(key.bundle)
     return None if training is None else profile(key.bundle, training, task)

@@ -112,6 +112,7 @@ def check_request(
         rows += _contracted(request, contract)
     rows += _trained(request, bundle, training, {c.name: c for c in contracts})
     frame = pd.DataFrame(rows, columns=_COLUMNS)
+    frame["item_id"] = pd.Series([row["item_id"] for row in rows], index=frame.index, dtype=object)
     frame["root"] = roots_of(frame, contracts, request.task)
     outcome = frame["outcome"].map({"failed": 0, "ok": 1, "not_applicable": 2})
     telling = frame["check"].map({name: place for place, name in enumerate(CHECKS)})
@@ -338,8 +339,8 @@ def _varied(values: _Values, column: NDArray[Any], usual: float) -> dict[str, An
         return values.row("varied", "ok", observed="the same for all" if stuck else "varies")
     first = column[0]
     shown = "missing" if first is None else repr(first) if isinstance(first, str) else _shown(float(first))
-    row = values.row("varied", "failed", failed=len(column), observed=f"{shown} for every candidate", expected="values that vary")
-    return row | {"expected": f"values that vary (all alike in {usual:.1%} of training requests or fewer)"}
+    expected = f"values that vary (all alike in {usual:.1%} of training requests or fewer)"
+    return values.row("varied", "failed", observed=f"{shown} for all {len(column)} candidates", expected=expected)
 
 
 def _joint(request: Request, features: pd.DataFrame, training: TrainingProfile) -> dict[str, Any]:
@@ -393,7 +394,8 @@ class _Values:
         """A failure in words."""
         numbers = check in ("range", "recomputed", "sentinel", "training") and row["observed"][:1] in "+-.0123456789"
         unit = f" {row['unit']}" if row["unit"] and numbers else ""
-        on = f" on {row['failed']} of {row['of']} candidates" if len(self.items) > 1 and row["failed"] else ""
+        counted = len(self.items) > 1 and check not in ("varied", "joint", "logged", "type")
+        on = f" on {row['failed']} of {row['of']} candidates" if counted else ""
         return f"{row['feature']} is {row['observed']}{unit}{on}, expected {row['expected']}"
 
     def judged(

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Iterable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import tomli_w
+from numpy.typing import NDArray
 
 from diagnosis.errors import ContractError, near_words
 from diagnosis.inputs.expressions import ExpressionError, parse
 from diagnosis.log.records import to_frame
-from diagnosis.models import Bundle
+from diagnosis.models import Bundle, Feature
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,11 @@ class Contract:
     def column(self) -> str:
         """Column of that table."""
         return self.source.partition(".")[2]
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Features that it is computed from: `derived_from`, else what `recompute` names."""
+        return self.derived_from or (tuple(sorted(parse(self.recompute))) if self.recompute else ())
 
     def applies_to(self, task: str) -> bool:
         """Whether the feature means something for that task."""
@@ -126,6 +133,8 @@ def _contract(file: str, entry: Any) -> Contract:
     if values.get("missing", "allowed") not in ("never", "allowed"):
         raise ContractError(f"{file}: {name}: missing = {values['missing']!r}.", "write never or allowed.")
     contract = Contract(**values)
+    if not contract.min <= contract.max:
+        raise ContractError(f"{file}: {name}: no value lies between min = {contract.min:g} and max = {contract.max:g}.", "correct them.")
     if contract.recompute:
         try:
             parse(contract.recompute)
@@ -152,50 +161,41 @@ def infer_contracts(bundle: Bundle, training: pa.Table) -> tuple[Contract, ...]:
     """A draft from the training rows, to be read and mended by those who know.
 
     Bounds are 0 and 1 where all values lie between them, 0 where none is negative, else what was seen. A value that a feature holds in
-    every row of some tasks, and never in the others, is taken for the sentinel of those tasks.
+    every row of some tasks, and never in the others, is taken for the sentinel of those tasks; where it is missing in all of their rows,
+    it is taken not to apply to them.
     """
     frame = to_frame(training)
-    drafts = []
-    for feature in bundle.features:
-        if feature.name not in frame:
-            continue
-        column = frame[feature.name]
-        missing = "allowed" if column.isna().any() else "never"
-        if feature.dtype == "category":
-            drafts.append(Contract(feature.name, feature.source, values=feature.categories, missing=missing))
-            continue
-        numbers = column.astype("float64")
-        tasks, sentinel = _sentinel(numbers, frame.get("task"))
-        plain = numbers[np.isfinite(numbers)]
-        if sentinel is not None:
-            plain = plain[plain != sentinel]
-        low, high = (float(plain.min()), float(plain.max())) if len(plain) else (-math.inf, math.inf)
-        shares = low >= 0 and high <= 1
-        drafts.append(
-            Contract(
-                feature.name,
-                feature.source,
-                min=0.0 if low >= 0 else low,
-                max=1.0 if shares else math.inf if low >= 0 else high,
-                missing=missing,
-                tasks=tasks,
-                sentinel=sentinel,
-            )
-        )
-    return tuple(drafts)
+    task = frame["task"].astype(str).to_numpy() if "task" in frame else None
+    return tuple(_draft(feature, frame[feature.name], task) for feature in bundle.features if feature.name in frame)
 
 
-def _sentinel(numbers: Any, task: Any) -> tuple[tuple[str, ...], float | None]:
-    if task is None or task.nunique() < 2:
+def _draft(feature: Feature, column: pd.Series[Any], task: NDArray[np.object_] | None) -> Contract:
+    text = feature.dtype == "category"
+    values = column.map(lambda v: None if v is None else str(v)).astype(object) if text else column.astype("float64")
+    tasks, sentinel = _sentinel(values, task)
+    applies = np.isin(task, tasks) if task is not None and tasks else np.ones(len(values), dtype=np.bool_)
+    missing = "allowed" if values[applies].isna().any() else "never"
+    draft = Contract(feature.name, feature.source, missing=missing, tasks=tasks, sentinel=sentinel)
+    if text:
+        return replace(draft, values=tuple(c for c in feature.categories if c != sentinel))
+    numbers = values[applies].to_numpy(dtype=np.float64)
+    numbers = numbers[np.isfinite(numbers)]
+    if not len(numbers):
+        return draft
+    low, high = float(numbers.min()), float(numbers.max())
+    return replace(draft, min=min(low, 0.0), max=high if low < 0 else 1.0 if high <= 1 else math.inf)
+
+
+def _sentinel(values: pd.Series[Any], task: NDArray[np.object_] | None) -> tuple[tuple[str, ...], float | str | None]:
+    """Tasks that a feature applies to, and what the others hold; no tasks where that is all of them or cannot be told."""
+    if task is None:
         return (), None
-    constant = {}
-    for name, values in numbers.groupby(task.to_numpy()):
-        kept = values.dropna().unique()
-        if len(kept) == 1 and not values.isna().any():
-            constant[str(name)] = float(kept[0])
-    if not constant or len(set(constant.values())) != 1 or len(constant) == task.nunique():
+    held = {str(name): set(group.dropna()) | ({None} if group.isna().any() else set()) for name, group in values.groupby(task)}
+    enough = {str(name) for name, rows in values.groupby(task).size().items() if rows > 1}
+    constant = {name for name, kinds in held.items() if len(kinds) == 1 and name in enough}
+    found = {value for name in constant for value in held[name]}
+    others = tuple(sorted(set(held) - constant))
+    if len(found) != 1 or not others:
         return (), None
-    sentinel = next(iter(constant.values()))
-    others = sorted(str(t) for t in task.unique() if str(t) not in constant)
-    held = numbers[task.isin(others).to_numpy()]
-    return (tuple(others), sentinel) if not (held == sentinel).any() else ((), None)
+    value = next(iter(found))
+    return (others, value) if value is None or not any(value in held[name] for name in others) else ((), None)

@@ -14,16 +14,16 @@ JOINT = "all numeric features"
 def roots_of(frame: pd.DataFrame, contracts: Sequence[Contract], task: str) -> list[str]:
     """The root of each row of `frame` (see `Checks.rows`), empty where it did not fail.
 
-    A failing feature folds under a failing parent of its `derived_from`, unless it disagrees with its own recipe: then it broke by
-    itself. Two or more such tops of one upstream, which are at least half of its features that apply to this task, fold under that
-    upstream.
+    A failing feature folds under a failing parent, unless it disagrees with its own recipe: then it broke by
+    itself. Of the tops that are left, two or more of one upstream, which are at least half of its features that apply to this task,
+    fold under that upstream.
     """
     by_name = {c.name: c for c in contracts}
     failed = frame[frame["outcome"] == "failed"]
     broken = set(failed["feature"])
     own = set(failed.loc[failed["check"] == "recomputed", "feature"])
     tops = {name: _climb(name, by_name, broken, own) for name in broken}
-    shared = _shared(set(tops.values()) - {JOINT}, contracts, task)
+    shared = _shared(set(tops.values()) - own - {JOINT}, contracts, task)
     single = {shared.get(top, top) for name, top in tops.items() if name != JOINT}
 
     def root(name: str) -> str:
@@ -39,7 +39,7 @@ def _climb(name: str, by_name: Mapping[str, Contract], broken: set[str], own: se
     contract = by_name.get(name)
     if contract is None or name in own:
         return name
-    for parent in contract.derived_from:
+    for parent in contract.parents:
         if parent in broken and parent not in seen and parent != name:
             return _climb(parent, by_name, broken, own, seen | {name})
     return name
@@ -49,7 +49,7 @@ def _shared(tops: set[str], contracts: Sequence[Contract], task: str) -> dict[st
     """The upstream of each top that it shares with enough others."""
     members: dict[str, list[str]] = {}
     for contract in contracts:
-        if contract.upstream and contract.applies_to(task) and not contract.derived_from:
+        if contract.upstream and contract.applies_to(task) and not contract.parents:
             members.setdefault(contract.upstream, []).append(contract.name)
     upstream_of = {c.name: c.upstream for c in contracts if c.upstream}
     shared: dict[str, str] = {}

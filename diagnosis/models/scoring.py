@@ -75,6 +75,10 @@ class LightgbmModel:
         return np.asarray(self.booster.predict(matrix, raw_score=True, **options), dtype=np.float64)
 
 
+# The arrays that scikit-learn's own trees are made of; skops leaves them to its user.
+_TREES = ("sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor")
+
+
 class SklearnModel:
     """A scikit-learn estimator, read by skops from a list of known types."""
 
@@ -85,11 +89,12 @@ class SklearnModel:
             strange = get_untrusted_types(data=artifact)
         except Exception as error:  # skops raises whatever its parts raise on foreign bytes
             raise BundleError(f"{bundle.artifact} is no skops file: {type(error).__name__}.", "save it with skops.io.dump.") from None
+        strange = [kind for kind in strange if kind not in _TREES]
         if strange:
             raise BundleError(
                 f"{bundle.artifact} holds types that are not allowed: {', '.join(map(str, strange))}.", "use plain scikit-learn estimators."
             )
-        self.estimator: Any = loads(artifact, trusted=[])
+        self.estimator: Any = loads(artifact, trusted=list(_TREES))
         self.bundle = bundle
         wanted = getattr(self.estimator, "feature_names_in_", None)
         if wanted is not None and list(wanted) != bundle.names:

@@ -254,13 +254,23 @@ class Workbench:
             If the log names none.
         NotFoundError, NotAdmittedError, ChangedArtifactError, BundleError
         """
-        name, version = request.row.get("model"), request.row.get("model_version")
-        if isinstance(version, str):
-            return self.model(name, version)
-        bundle = self._served_then(request.row) if request.row.get("status") in SERVED else None
+        bundle = self.bundle_of(request)
         if bundle is None:
             raise CannotSayError(f"The log names no model for request {request.request_id!r}.", "choose a model version.")
         return self.model(bundle.name, bundle.version)
+
+    def bundle_of(self, request: Request) -> Bundle | None:
+        """The bundle that the log names for a request; where something else made the page, of the model that served the task then.
+
+        Raises
+        ------
+        NotFoundError
+            If the log names one that is not there.
+        """
+        name, version = request.row.get("model"), request.row.get("model_version")
+        if isinstance(version, str):
+            return self.bundle(name, version)
+        return self._served_then(request.row) if request.row.get("status") in SERVED else None
 
     def preflight(self, request: Request, bundle: Bundle) -> list[Problem]:
         """What stands in the way of replaying `request` with that bundle."""

@@ -69,7 +69,7 @@ def after(
 ) -> Page:
     """The page that a ruleset makes of scores.
 
-    Boosts first, then the sort (of equal scores the one logged first), then filters, caps, deduplication and installed kinds in the
+    Boosts first, then the sort (of equal scores the one ranked better in the log, else logged first), then filters, caps, deduplication and installed kinds in the
     order of the file, then pins, then the cut at the request's `slots`.
 
     Parameters
@@ -94,7 +94,7 @@ def after(
             hit = _hit(rule, request, items)
             adjusted[hit] = adjusted[hit] * rule.factor + rule.add
     key = adjusted if ruleset.sort == "ascending" else -adjusted
-    order = [int(i) for i in np.argsort(key, kind="stable") if scored[i]]
+    order = [int(i) for i in np.lexsort((_logged_ranks(request), key)) if scored[i]]
     logged = _logged_drops(request)
     for rule in rules:
         if rule.kind in ("boost", "pin"):
@@ -228,6 +228,14 @@ def _logged_drops(request: Request) -> NDArray[np.object_]:
     if "dropped_by" not in request.table.column_names:
         return np.full(request.table.num_rows, None, dtype=object)
     return np.asarray(request.table.column("dropped_by").to_pylist(), dtype=object)
+
+
+def _logged_ranks(request: Request) -> NDArray[np.float64]:
+    """Ranks as logged; infinite where there is none."""
+    if "rank" not in request.table.column_names:
+        return np.full(request.table.num_rows, np.inf)
+    rank = np.asarray(request.table.column("rank").to_numpy(), dtype=np.float64)
+    return np.where(np.isnan(rank), np.inf, rank)
 
 
 def _logged_scores_missing(request: Request) -> NDArray[np.bool_]:

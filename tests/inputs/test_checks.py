@@ -176,6 +176,8 @@ def test_contracts_are_written_and_read_the_same(tmp_path):
     [
         ('[[feature]]\nname = "x"\nminn = 1', "did you mean min"),
         ('[[feature]]\nname = "x"\nmin = "a"', "write a number"),
+        ('[[feature]]\nname = "x"\nmin = 2\nmax = 1', "no value lies between"),
+        ('[[feature]]\nname = "x"\nmin = nan', "no value lies between"),
         ('[[feature]]\nname = "x"\ntasks = "a"', "write a list"),
         ('[[feature]]\nname = "x"\nmissing = "maybe"', "never or allowed"),
         ('[[feature]]\nname = "x"\nfrom = "items.x"', "candidates"),
@@ -216,3 +218,93 @@ def test_a_draft_finds_shares_and_sentinels():
     assert (share.min, share.max, share.missing) == (0.0, 1.0, "allowed")
     assert (match.tasks, match.sentinel, match.min, match.missing) == (("search",), -1.0, 0.0, "never")
     assert colour.values == ("u", "v")
+
+
+# --- more of the log's oddities ---------------------------------------------------------------------------------------
+
+
+def test_infinity_is_out_of_range_even_without_bounds():
+    assert outcomes(make_request(x=[float("inf"), 1.0]), of())["x", "range"] == "failed"
+    assert ("x", "range") not in outcomes(make_request(x=[1.0]), of())
+
+
+def test_a_value_from_after_the_request_is_told():
+    at = pa.array([NOON + timedelta(hours=2), NOON - timedelta(hours=1)], pa.timestamp("us", "UTC"))
+    row = check_request(make_request(x=[1.0, 1.0], x__at=at), [of()]).failed.iloc[0]
+    assert (row.check, row.failed, row.observed, row.expected) == ("age", 1, "from 2.0 h after the request", "from before the request")
+
+
+def test_values_without_a_time_are_not_counted():
+    at = pa.array([None, NOON - timedelta(hours=1)], pa.timestamp("us", "UTC"))
+    rows = check_request(make_request(x=[1.0, 1.0], x__at=at), [of(max_age_s=86400.0)]).rows.set_index("check")
+    assert (rows.loc["age", "outcome"], rows.loc["age", "of"], rows.loc["age", "observed"]) == ("ok", 1, "up to 1.0 h old")
+    none = check_request(make_request(x=[1.0], x__at=pa.array([None], pa.timestamp("us", "UTC"))), [of(max_age_s=1.0)])
+    assert none.rows.set_index("check").loc["age", "outcome"] == "not_applicable"
+
+
+def test_what_the_feature_store_said_is_told():
+    row = check_request(make_request(x=[1.0, 2.0, 3.0], x__status=["ok", "timeout", None]), [of()]).failed.iloc[0]
+    assert (row.check, row.failed, row.of, row.observed, row.item_id) == ("status", 1, 2, "'timeout'", "b")
+
+
+def test_a_feature_of_another_task_may_be_missing():
+    contract = of(missing="never", tasks=("search",))
+    assert ("x", "missing") not in outcomes(make_request(x=[None]), contract)
+    assert outcomes(make_request(x=[None], request={"task": "search"}), contract)["x", "missing"] == "failed"
+
+
+def test_a_sentinel_of_another_task_must_not_be_missing():
+    contract = of(missing="never", tasks=("search",), sentinel=-1.0)
+    assert outcomes(make_request(x=pa.array([None], pa.float64())), contract)["x", "sentinel"] == "failed"
+
+
+def test_vectors_have_no_range():
+    assert check_request(make_request(x=[[1.0, 2.0], [3.0]]), [of(missing="never")]).failed.empty
+
+
+def test_whole_numbers_above_2_to_the_53_are_compared():
+    big = 2**53 + 1
+    assert outcomes(make_request(x=[big]), of(min=0.0, recompute="y", tolerance=0.0)) == {
+        ("x", "logged"): "ok",
+        ("x", "type"): "ok",
+        ("x", "range"): "ok",
+    }
+    assert outcomes(make_request(x=[big], y=[big]), of(recompute="y"))["x", "recomputed"] == "ok"
+
+
+def test_every_check_has_one_row_a_feature_whatever_the_number_of_candidates():
+    rows = check_request(make_request(x=[0.5] * 200), [of(min=0.0, max=1.0)]).rows
+    assert len(rows) == len(set(rows["check"])) == 8
+    assert rows.set_index("check").loc["range", ["outcome", "of", "observed", "expected"]].tolist() == ["ok", 200, "0.5", "0 to 1"]
+
+
+def test_duplicate_items_and_unicode_are_checked_as_they_are():
+    row = check_request(make_request(items=["ü", "ü"], x=[0.5, 9.0]), [of(max=1.0)]).failed.iloc[0]
+    assert (row.failed, row.item_id) == (1, "ü")
+
+
+def test_the_json_document_is_plain():
+    import json
+
+    document = check_request(make_request(x=[0.2, 7.0]), [of(min=0.0, max=1.0, unit="share", owner="stats", upstream="daily")]).as_json()
+    assert json.loads(json.dumps(document, allow_nan=False))["checks"][0] == {
+        "feature": "x",
+        "check": "range",
+        "outcome": "failed",
+        "failed": 1,
+        "of": 2,
+        "observed": "7",
+        "expected": "0 to 1",
+        "unit": "share",
+        "owner": "stats",
+        "upstream": "daily",
+        "item_id": "b",
+        "text": "x is 7 share on 1 of 2 candidates, expected 0 to 1",
+        "root": "x",
+    }
+
+
+def test_nothing_to_check_says_so():
+    assert check_request(make_request(x=[1.0]), []).sentence == (
+        "Nothing could be checked: there is no feature contract and no training sample."
+    )

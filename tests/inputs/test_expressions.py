@@ -39,3 +39,18 @@ def test_anything_else_is_refused(text):
 def test_a_column_that_is_not_there_is_named():
     with pytest.raises(ExpressionError, match="'c'"):
         evaluate("a + c", {"a": A})
+
+
+def test_functions_and_columns_do_not_heed_case():
+    assert parse("A / NULLIF(b, 0)") == {"A", "b"}
+    np.testing.assert_array_equal(evaluate("A / NullIf(B, 0)", {"a": A, "b": B}), [0.25, np.nan, np.nan])
+
+
+def test_a_column_may_be_called_like_a_function():
+    assert parse("round / log(log)") == {"round", "log"}
+    np.testing.assert_array_equal(evaluate("round + 1", {"round": A}), [2.0, 3.0, np.nan])
+
+
+def test_a_number_without_end_is_refused():
+    with pytest.raises(ExpressionError, match="too large"):
+        parse("1" + "0" * 400)

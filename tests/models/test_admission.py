@@ -112,3 +112,11 @@ def test_what_is_not_supported_is_refused_by_name(tmp_path, trained):
     bundle = bundle_of(trained, tmp_path, preprocessing={"artifact": "x"})
     with pytest.raises(BundleError, match="preprocessing"):
         admit(read_bundle(bundle.folder))
+
+
+def test_a_forest_of_scikit_learn_is_admitted_and_scores_its_mean(tmp_path):
+    from sklearn.ensemble import RandomForestRegressor
+
+    fitted = RandomForestRegressor(3, random_state=0, bootstrap=False).fit(pd.DataFrame({"x": [0.0, 1.0, 2.0]}), [1.0, 3.0, 5.0])
+    bundle = sklearn_bundle(tmp_path, fitted)
+    assert load(bundle, admit(bundle)).score(pd.DataFrame({"x": [2.0]})) == pytest.approx([5.0])

@@ -493,3 +493,15 @@ def test_processes_that_make_a_table_at_once_lose_nothing(tmp_path):
     snapshot = made.snapshot()
     assert sorted(snapshot.find(Query()).index) == ["x", "y", "z"]
     assert {"x", "y", "z"} <= set(snapshot.columns("candidates"))
+
+
+def test_a_column_of_nothing_but_nulls_does_not_become_text(tmp_path):
+    made = Workspace.create(tmp_path / "w", id="a")
+    made.append(**more(["r1"], price=pa.nulls(1), score=pa.nulls(1), dropped_by=pa.nulls(1)))
+    made.append(**more(["r2"], price=[1.5], score=[0.5]))
+    table = made.snapshot().request("r1").table
+    assert {c: str(table.schema.field(c).type) for c in ("price", "score", "dropped_by")} == {
+        "price": "double",
+        "score": "double",
+        "dropped_by": "string",
+    }

@@ -1,0 +1,54 @@
+"""A running workbench and a browser that looks at it."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from shutil import which
+
+import pytest
+
+CHROMIUM = which("chromium") or which("chromium-browser")
+NEEDED = "the browser tests need Chromium: apt-get install chromium"
+
+
+@pytest.fixture
+def serve():
+    """Starts the workbench on workspaces; gives its address."""
+    running = []
+
+    def start(*workspaces, options=()):
+        with socket.socket() as held:
+            held.bind(("127.0.0.1", 0))
+            port = held.getsockname()[1]
+        command = [sys.executable, "-m", "diagnosis", "serve", *map(str, workspaces), "--headless", "--port", str(port), *options]
+        running.append(subprocess.Popen(command, env=dict(os.environ), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1)
+                return f"http://127.0.0.1:{port}"
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError("the workbench did not start")
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture
+def browser():
+    """Headless Chromium; under CI a missing one fails."""
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail(NEEDED)
+        pytest.skip(NEEDED)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as player:
+        started = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield started
+        started.close()
