@@ -137,6 +137,10 @@ class State:
         with self._translated(), self.engine.begin() as connection:
             yield connection
 
+    def close(self) -> None:
+        """Give back every connection; the next use opens new ones."""
+        self.engine.dispose()
+
     def row(self, workspace: str, actor: str | None = None) -> dict[str, Any]:
         """The columns that every new row carries."""
         return {"id": secrets.token_hex(8), "workspace": workspace, "actor": actor or whoami(), "created_at": datetime.now(UTC)}
