@@ -289,6 +289,10 @@ class Snapshot:
             estimated requests), and each measure (float64; NaN where nothing was measured). Ordered by them.
         """
         bound, query, schema = sql.Bound(), query or Query(), self._pin("requests").schema
+        names = [*(["at"] if bucket else []), *by, "requests", "weight", *(measures or {})]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two columns of the answer would be called {', '.join(twice)}")
 
         def text() -> str:
             keys = [f"time_bucket({bound.bind(bucket)}, served_at) AS at"] if bucket else []

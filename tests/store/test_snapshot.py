@@ -17,6 +17,7 @@ from diagnosis.errors import (
     MissingColumnError,
     MissingTableError,
     NotFoundError,
+    TableError,
     UnsupportedTableError,
 )
 from diagnosis.log import parse_filter
@@ -329,18 +330,6 @@ def test_rows_of_a_request_stand_in_logged_order(tmp_path):
     assert pc.unique(made.snapshot().fetch(["r2", "r1"]).candidates.column("request_id")).to_pylist() == ["r2", "r1"]
 
 
-def test_a_column_of_nothing_but_nulls_does_not_become_text(tmp_path):
-    made = Workspace.create(tmp_path / "w", id="a")
-    made.append(**more(["r1"], price=pa.nulls(1), score=pa.nulls(1), dropped_by=pa.nulls(1)))
-    made.append(**more(["r2"], price=[1.5], score=[0.5]))
-    table = made.snapshot().request("r1").table
-    assert {c: str(table.schema.field(c).type) for c in ("price", "score", "dropped_by")} == {
-        "price": "double",
-        "score": "double",
-        "dropped_by": "string",
-    }
-
-
 @pytest.mark.parametrize("hours", [-11, 9, 14])
 def test_a_window_in_another_time_zone_is_the_same_window(workspace, hours):
     zone = timezone(timedelta(hours=hours))
@@ -435,3 +424,84 @@ def test_late_outcomes_need_the_date_of_their_request(workspace):
         workspace.add_outcomes(late)
     workspace.add_outcomes(late.append_column("date", pa.array([date(2026, 11, 1)])))
     assert workspace.snapshot().request("r1").outcomes.column("event").to_pylist() == ["click"]
+
+
+def test_a_version_that_is_gone_says_so(workspace):
+    with pytest.raises(TableError, match="Version 99 of table 'requests'"):
+        workspace.snapshot({"requests": 99})
+
+
+@pytest.mark.parametrize("text", ['{"add', None])
+def test_a_damaged_table_log_is_said_in_one_line(workspace, text):
+    (first,) = (workspace.path / "logs" / "requests" / "_delta_log").glob("*.json")
+    first.unlink() if text is None else first.write_text(text)
+    with pytest.raises(TableError, match="'requests' cannot be opened") as caught:
+        workspace.snapshot()
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_files_are_listed_oldest_first(workspace):
+    for name in ("r4", "r5", "r6"):
+        workspace.append(**more([name]))
+    files = workspace.snapshot().pinned["requests"].files[-3:]
+    assert [pq.ParquetFile(f).read(["request_id"]).column(0).to_pylist() for f in files] == [["r4"], ["r5"], ["r6"]]
+
+
+def test_a_column_of_two_types_in_a_foreign_log_is_named(tmp_path):
+    made = foreign(tmp_path, requests1=requests(), requests2=requests(member=pa.array([1, 2, 3])), candidates=candidates())
+    with pytest.raises(ColumnTypeError, match=r"'member' .* string in one file and int64 in another"):
+        made.snapshot()
+
+
+def test_integers_and_doubles_of_a_foreign_log_are_doubles(tmp_path):
+    second = requests(request_id=["s1", "s2", "s3"], x=[0.5, 1.5, 2.5])
+    made = foreign(tmp_path, requests1=requests(x=pa.array([1, 2, 3])), requests2=second, candidates=candidates())
+    assert made.snapshot().find(Query(where=parse_filter("x<=1"))).index.tolist() == ["r1", "s1"]
+
+
+@pytest.mark.parametrize(
+    "files", [{"requests1": {"x": [1.0] * 3, "X": [2.0] * 3}}, {"requests1": {"x": [1.0] * 3}, "requests2": {"X": [2.0] * 3}}]
+)
+def test_columns_of_a_foreign_log_that_differ_only_by_case_are_named(tmp_path, files):
+    made = foreign(tmp_path, **{name: requests(**columns) for name, columns in files.items()}, candidates=candidates())
+    with pytest.raises(TableError, match="'x' and 'X'"):
+        made.snapshot()
+
+
+def test_appended_files_have_bloom_filters(workspace):
+    import duckdb
+
+    for table in ("requests", "candidates"):
+        found = duckdb.sql(f"SELECT path_in_schema, bloom_filter_offset FROM parquet_metadata('{a_file(workspace, table)}')").fetchall()
+        assert {column for column, offset in found if offset is not None} == {"request_id"}
+
+
+def test_an_answer_never_has_two_columns_of_one_name(workspace):
+    with pytest.raises(ValueError, match="requests"):
+        workspace.snapshot().aggregate(measures={"requests": Measure("mean", "latency_ms")})
+
+
+def test_processes_that_make_a_table_at_once_lose_nothing(tmp_path):
+    made = Workspace.create(tmp_path / "w", id="a")
+    code = (
+        "import sys\nfrom tests.store.test_snapshot import more\nfrom diagnosis.store import Workspace\n"
+        "Workspace.open(sys.argv[1]).append(**more([sys.argv[2]], **{sys.argv[2]: [1.0]}))\n"
+    )
+    command = [sys.executable, "-c", code, str(made.path)]
+    running = [subprocess.Popen([*command, name], env={**os.environ, "PYTHONPATH": "."}) for name in "xyz"]
+    assert [process.wait() for process in running] == [0, 0, 0]
+    snapshot = made.snapshot()
+    assert sorted(snapshot.find(Query()).index) == ["x", "y", "z"]
+    assert {"x", "y", "z"} <= set(snapshot.columns("candidates"))
+
+
+def test_a_column_of_nothing_but_nulls_does_not_become_text(tmp_path):
+    made = Workspace.create(tmp_path / "w", id="a")
+    made.append(**more(["r1"], price=pa.nulls(1), score=pa.nulls(1), dropped_by=pa.nulls(1)))
+    made.append(**more(["r2"], price=[1.5], score=[0.5]))
+    table = made.snapshot().request("r1").table
+    assert {c: str(table.schema.field(c).type) for c in ("price", "score", "dropped_by")} == {
+        "price": "double",
+        "score": "double",
+        "dropped_by": "string",
+    }
