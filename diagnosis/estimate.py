@@ -164,7 +164,7 @@ def quantile(values: ArrayLike, keep: ArrayLike, q: float, *, of: Target = "traf
     y, p = np.asarray(y[order]), np.asarray(p[order])
     w = 1 / p
     below = np.cumsum(w) / w.sum()
-    value = float(y[min(np.searchsorted(below, q - 1e-12), len(y) - 1)])
+    value = float(y[min(int(np.searchsorted(below, q - 1e-12)), len(y) - 1)])
     inside = ratio((y <= value).astype(np.float64), np.ones(len(y)), p, of=of, share=True, level=level)
     spread = max(inside.se, 0.0)
     half = _quantile_of_t(level, inside.n_effective) * spread
