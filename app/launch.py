@@ -3,97 +3,84 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import contextlib
 import sys
-from collections.abc import Awaitable, Callable
+import threading
+import time
+import urllib.request
+import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from app import theme
+from app.asgi import check, workbench, workspace_paths
 from diagnosis.errors import DiagnosisError
 
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws: wss:; worker-src 'self' blob:; "
-    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
-)
-LOCAL = ("127.0.0.1", "localhost", "::1")
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+def options(host: str, port: int) -> dict[str, Any]:
+    """Everything that Streamlit is told; nothing depends on a configuration file. It always runs headless: `main` opens the browser."""
+    return {
+        "server.address": host,
+        "server.port": port,
+        "server.headless": True,
+        "server.fileWatcherType": "none",
+        "server.showEmailPrompt": False,
+        "server.maxUploadSize": 1,
+        "browser.gatherUsageStats": False,
+        "client.showErrorDetails": "none",
+        "client.showErrorLinks": False,
+        "client.toolbarMode": "viewer",
+        "client.disableDataExport": True,  # its CSV is not safe to open in a spreadsheet; ours is
+        "logger.hideWelcomeMessage": True,  # it asks an outside service for our address
+        **theme.OPTIONS,
+    }
 
 
-class SecureHeaders:
-    """Adds security headers to whatever the workbench answers; shared pages bring stricter ones of their own."""
+def warm(workspaces: Sequence[Path]) -> None:
+    """Import what the first screens need and touch the workspaces, while the server and the browser start. Errors wait for the screens."""
+    import altair  # noqa: F401  # imported for its time
 
-    def __init__(self, app: Any) -> None:
-        self.app = app
+    from app import screens  # noqa: F401
+    from diagnosis.reproduce import Workbench
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Send) -> None:
-        """One request."""
-
-        async def guarded(message: dict[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                have = {name.lower() for name, _ in message["headers"]}
-                extra = {
-                    b"content-security-policy": POLICY.encode(),
-                    b"x-content-type-options": b"nosniff",
-                    b"referrer-policy": b"same-origin",
-                    b"x-frame-options": b"DENY",
-                }
-                message = {**message, "headers": [*message["headers"], *((k, v) for k, v in extra.items() if k not in have)]}
-            await send(message)
-
-        await self.app(scope, receive, guarded if scope["type"] == "http" else send)
+    for path in workspaces:
+        with contextlib.suppress(DiagnosisError):
+            Workbench.open(path).snapshot.health()
+    import lightgbm  # noqa: F401  # three seconds that the first replay need not wait for
 
 
-def report(error: Exception) -> bool:
-    """Show an unexpected error without its traceback, which goes to the server's log."""
-    import streamlit as st
-
-    logging.getLogger("diagnosis").exception("a screen failed", exc_info=error)
-    st.error("This screen failed. The server's log has the details; nothing was lost.", icon=":material/error:")
-    return True
+def announce(host: str, port: int, browse: bool) -> None:
+    """Say where it runs once it answers, and open the browser there."""
+    shown = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)  # noqa: S104  # a comparison, not a binding
+    address = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    for _ in range(600):
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):  # noqa: S310  # http, ours
+            break
+        time.sleep(0.05)
+    else:
+        return
+    print(f"The workbench runs at {address}", file=sys.stderr, flush=True)
+    if browse:
+        webbrowser.open(address)
 
 
 def main() -> None:
     """Parse the arguments and run until stopped."""
-    import streamlit as st
-    from streamlit.logger import set_log_level
-
-    set_log_level("ERROR")  # caches are declared before the server runs, which Streamlit would warn of
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-
-    from app.load import check_workspaces, workspace_paths
-    from diagnosis.cases.server import share_routes
-
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(prog="python -m app.launch", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8501)
-    parser.add_argument("--headless", action="store_true")
+    parser.add_argument("--headless", action="store_true", help="do not open a browser")
     given = parser.parse_args()
+    workspaces = workspace_paths()
     try:
-        check_workspaces()
+        check(workspaces)
     except DiagnosisError as error:
         print(f"diagnosis: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    middleware = [Middleware(SecureHeaders)]
-    if given.host in LOCAL:
-        middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"]))
-    workbench = st.App(
-        Path(__file__).with_name("main.py"), routes=share_routes(workspace_paths()), middleware=middleware, on_script_error=report
-    )
-    workbench.run(
-        config={
-            "server.address": given.host,
-            "server.port": given.port,
-            "server.headless": given.headless,
-            "server.fileWatcherType": "none",
-            "browser.gatherUsageStats": False,
-            "client.showErrorDetails": "none",
-            "client.toolbarMode": "minimal",
-            **theme.OPTIONS,
-        }
-    )
+    threading.Thread(target=warm, args=(workspaces,), daemon=True).start()
+    threading.Thread(target=announce, args=(given.host, given.port, not given.headless), daemon=True).start()
+    workbench(workspaces, given.host).run(config=options(given.host, given.port))
 
 
 if __name__ == "__main__":

@@ -1,178 +1,283 @@
-"""What the screens ask of the library, cached. This module alone caches: bounded, by workspace, table versions and plain values."""
+"""What the screens ask of the library, cached. This module alone caches: bounded, by a key of everything an answer depends on."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-from datetime import date, timedelta
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from app.asgi import workspace_paths
 from diagnosis import cases, inputs, internals
-from diagnosis.errors import DiagnosisError
+from diagnosis.errors import DiagnosisError, NotFoundError, StateError, WorkspaceError
 from diagnosis.log import Request
-from diagnosis.reproduce import Edits, Replay, Workbench
-from diagnosis.store import Count, Measure, Query
-from diagnosis.store.settings import read_settings
+from diagnosis.models import assemble
+from diagnosis.reproduce import NO_EDITS, Edits, Replay, Workbench
+from diagnosis.reproduce.circumstances import Circumstances
+from diagnosis.reproduce.circumstances import circumstances as circumstances_of
+from diagnosis.reproduce.holdings import Holdings, Traffic
+from diagnosis.reproduce.holdings import holdings as holdings_of
+from diagnosis.reproduce.holdings import traffic as traffic_of
+from diagnosis.reproduce.listing import listing
+from diagnosis.store import Count, Query
+from diagnosis.store.settings import FILE, read_settings
+
+FRESH_S = 5  # how old the pinned tables may be
 
 
-def workspace_paths() -> list[Path]:
-    """Folders that are served."""
-    return [Path(p) for p in os.environ.get("DIAGNOSIS_WORKSPACES", "").split(os.pathsep) if p]
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """A workbench, and a key that changes with everything it answers from: tables, models, admissions, rulesets, contracts, settings."""
+
+    workbench: Workbench
+    key: str
+
+    @property
+    def id(self) -> str:
+        """Id of the workspace."""
+        return self.workbench.workspace.id
 
 
-def check_workspaces() -> None:
-    """Refuse to start on what is no workspace, or on two with one id.
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What is known about one request.
 
-    Raises
-    ------
-    DiagnosisError
+    Attributes
+    ----------
+    listing : pandas.DataFrame
+        See `diagnosis.reproduce.listing.listing`.
+    titles : dict of str to str
+        Of its items; empty text where not known.
     """
-    ids = [read_settings(path).id for path in workspace_paths()]
-    if len(set(ids)) < len(ids):
-        raise DiagnosisError(
-            "Two of these workspaces have the same id, so links could not tell them apart.", "change id in one diagnosis.toml."
-        )
+
+    request: Request
+    replay: Replay
+    checks: inputs.Checks
+    verdict: cases.Verdict
+    listing: pd.DataFrame
+    titles: dict[str, str]
 
 
-def workspaces() -> dict[str, str]:
-    """Titles of the workspaces that are served, by id; one that cannot be read is listed with its problem on the overview."""
-    known = {}
+def served() -> tuple[dict[str, str], list[DiagnosisError]]:
+    """Titles of the workspaces that are served, by id; and why others cannot be read."""
+    known, errors = {}, []
     for path in workspace_paths():
         try:
             settings = read_settings(path)
-        except DiagnosisError:
-            continue
-        known[settings.id] = settings.title
-    return known
-
-
-def broken() -> list[DiagnosisError]:
-    """Why workspaces that should be served cannot be read."""
-    errors = []
-    for path in workspace_paths():
-        try:
-            read_settings(path)
         except DiagnosisError as error:
             errors.append(error)
-    return errors
+        else:
+            known[settings.id] = settings.title
+    return known, errors
 
 
-def workbench(workspace: str) -> Workbench:
-    """The workspace of that id, its tables at most five seconds old."""
+def bench(workspace: str) -> Bench:
+    """The workspace of that id, its tables at most `FRESH_S` seconds old.
+
+    Raises
+    ------
+    WorkspaceError, TableError
+    """
     for path in workspace_paths():
         try:
             found = read_settings(path).id
         except DiagnosisError:
             continue
         if found == workspace:
-            return _latest(str(path), path.joinpath("diagnosis.toml").stat().st_mtime_ns if path.joinpath("diagnosis.toml").exists() else 0)
-    raise DiagnosisError(f"Workspace {workspace!r} is not served here.")
-
-
-@st.cache_resource(ttl=5, max_entries=32, show_spinner=False)
-def _latest(path: str, changed: int) -> Workbench:
-    return _opened(path, changed).refreshed()
+            return _latest(str(path), _stamp(path / FILE))
+    raise WorkspaceError(f"Workspace {workspace!r} is not served here.")
 
 
 @st.cache_resource(max_entries=16, show_spinner="Opening the workspace …")
-def _opened(path: str, changed: int) -> Workbench:
+def _opened(path: str, settings: str) -> Workbench:
     return Workbench.open(path)
 
 
-@dataclass(frozen=True, eq=False)
-class Diagnosis:
-    """What is known about one request."""
-
-    request: Request
-    replay: Replay
-    checks: inputs.Checks
-    items: pd.DataFrame
+@st.cache_resource(ttl=FRESH_S, max_entries=16, show_spinner=False)
+def _latest(path: str, settings: str) -> Bench:
+    workbench = _opened(path, settings).refreshed()
+    return Bench(workbench, _key(workbench, settings))
 
 
-def diagnosis(workspace: str, request_id: str, on: date | None) -> Diagnosis:
-    """Replay and input checks of a request."""
-    bench = workbench(workspace)
-    return _diagnosis(bench.snapshot.key, request_id, on, str(sorted(bench.admissions)), bench)
+def _key(workbench: Workbench, settings: str) -> str:
+    workspace = workbench.workspace
+    files = [workspace.contracts_file, workspace.environments_file, *sorted(workspace.rulesets_dir.glob("*.toml"))]
+    files += sorted(workspace.models_dir.glob("*/*/*"))
+    try:
+        admitted = sorted((a.name, a.version, a.artifact_sha256, a.manifest_sha256) for a in workbench.admissions.values())
+    except StateError as error:
+        admitted = [(str(error), "", "", "")]
+    text = repr((workbench.snapshot.key, settings, [(str(f), _stamp(f)) for f in files], admitted))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _stamp(file: Path) -> str:
+    """Changes when the file does."""
+    try:
+        held = file.stat()
+    except OSError:
+        return ""
+    return f"{held.st_mtime_ns} {held.st_size}"
+
+
+def refresh() -> None:
+    """Pin the tables anew at the next question."""
+    _latest.clear()
+
+
+# --- questions --------------------------------------------------------------------------------------------------------------------
+
+
+def holdings(held: Bench) -> Holdings:
+    """What the workspace holds."""
+    return _holdings(held.key, held.workbench)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Reading the tables …")
+def _holdings(key: str, _workbench: Workbench) -> Holdings:
+    return holdings_of(_workbench)
+
+
+def traffic(held: Bench, by: str) -> Traffic:
+    """Requests over time."""
+    return _traffic(held.key, by, held.workbench)
+
+
+@st.cache_resource(max_entries=32, show_spinner="Counting requests …")
+def _traffic(key: str, by: str, _workbench: Workbench) -> Traffic:
+    return traffic_of(_workbench, by)
+
+
+def find(held: Bench, query: Query) -> tuple[pd.DataFrame, Count]:
+    """A page of requests, and how many there are."""
+    return _find(held.key, repr(query), held.workbench, query)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Searching the log …")
+def _find(key: str, asked: str, _workbench: Workbench, _query: Query) -> tuple[pd.DataFrame, Count]:
+    return _workbench.snapshot.find(_query), _workbench.snapshot.count(_query)
+
+
+def values(held: Bench, column: str) -> list[str]:
+    """Values of a request attribute for a picker, the most frequent first; none where there is no such column."""
+    return _values(held.key, column, held.workbench)
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _values(key: str, column: str, _workbench: Workbench) -> list[str]:
+    if column not in _workbench.snapshot.columns("requests"):
+        return []
+    return [str(value) for value in _workbench.snapshot.distinct("requests", column, limit=200)]
+
+
+def diagnosis(held: Bench, request_id: str, on: date | None) -> Diagnosis:
+    """Replay and input checks of a request.
+
+    Raises
+    ------
+    NotFoundError
+        With ids that look like it.
+    """
+    return _diagnosis(held.key, request_id, on, held.workbench)
 
 
 @st.cache_resource(max_entries=64, show_spinner="Replaying the request …")
-def _diagnosis(key: str, request_id: str, on: date | None, admitted: str, _bench: Workbench) -> Diagnosis:
-    request = _bench.request(request_id, date=on)
-    return Diagnosis(request, _bench.replay(request, noise=True), inputs.check(_bench, request), _bench.items(request))
+def _diagnosis(key: str, request_id: str, on: date | None, _workbench: Workbench) -> Diagnosis:
+    request = _request(_workbench, request_id, on)
+    replay, checks = _workbench.replay(request, noise=True), inputs.check(_workbench, request)
+    shown = listing(request, replay, _workbench.items(request))
+    return Diagnosis(request, replay, checks, cases.verdict_on(replay, checks), shown, shown["title"].to_dict())
 
 
-def what_if(workspace: str, request: Request, edits: Edits) -> Replay:
-    """A request replayed with edits."""
-    return workbench(workspace).replay(request, edits=edits)
+def _request(workbench: Workbench, request_id: str, on: date | None) -> Request:
+    """By id; a date that is wrong costs time, not the request, for ids are unique."""
+    if on is not None:
+        try:
+            return workbench.request(request_id, date=on)
+        except NotFoundError:
+            pass
+    return workbench.request(request_id)
 
 
-def contributions(workspace: str, request: Request) -> internals.Contributions:
-    """Contributions of every candidate of a request."""
-    bench = workbench(workspace)
-    return _contributions(bench.snapshot.key, request.request_id, bench, request)
+def what_if(held: Bench, request: Request, edits: Edits) -> tuple[Replay, pd.DataFrame]:
+    """A request replayed with edits, and its candidates.
+
+    Raises
+    ------
+    NotFoundError, ValueError
+        If an edit names what is not there, or does not fit.
+    """
+    return _what_if(held.key, request.request_id, edits, held.workbench, request)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Scoring and ruling the whole list again …")
+def _what_if(key: str, request_id: str, edits: Edits, _workbench: Workbench, _request: Request) -> tuple[Replay, pd.DataFrame]:
+    replay = _workbench.replay(_request, edits=edits)
+    return replay, listing(_request, replay, _workbench.items(_request))
+
+
+def features(held: Bench, request: Request, model: str) -> pd.DataFrame | None:
+    """What a model is given for each candidate of a request; index ``item_id``.
+
+    Parameters
+    ----------
+    model : str
+        ``name/version``; empty for the one that the log names. None is returned where it names none.
+
+    Raises
+    ------
+    NotFoundError, ModelError
+    """
+    name, _, version = model.rpartition("/")
+    bundle = held.workbench.bundle(name or None, version) if version else held.workbench.bundle_of(request)
+    if bundle is None:
+        return None
+    return assemble(bundle, request.batch).set_axis(pd.Index(request.items, name="item_id"), axis=0)
+
+
+def contributions(held: Bench, request: Request, edits: Edits = NO_EDITS) -> internals.Contributions:
+    """Contributions of every candidate of a request, or of a what-if.
+
+    Raises
+    ------
+    ModelError, NotFoundError, CannotSayError
+    """
+    return _contributions(held.key, request.request_id, replace(edits, ruleset=None), held.workbench, request)
 
 
 @st.cache_resource(max_entries=64, show_spinner="Explaining the scores …")
-def _contributions(key: str, request_id: str, _bench: Workbench, _request: Request) -> internals.Contributions:
-    return internals.explain(_bench, _request)
+def _contributions(key: str, request_id: str, edits: Edits, _workbench: Workbench, _request: Request) -> internals.Contributions:
+    return internals.explain(_workbench, _request, edits=edits)
 
 
-def find(workspace: str, query: Query) -> tuple[pd.DataFrame, Count]:
-    """A page of requests, and how many there are."""
-    bench = workbench(workspace)
-    return _find(bench.snapshot.key, repr(query), bench, query)
+def circumstances(held: Bench, request: Request) -> Circumstances:
+    """What surrounded a request.
+
+    Raises
+    ------
+    SettingsError
+    """
+    return _circumstances(held.key, request.request_id, held.workbench, request)
 
 
-@st.cache_data(max_entries=64, show_spinner="Searching the log …")
-def _find(key: str, asked: str, _bench: Workbench, _query: Query) -> tuple[pd.DataFrame, Count]:
-    return _bench.snapshot.find(_query), _bench.snapshot.count(_query)
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _circumstances(key: str, request_id: str, _workbench: Workbench, _request: Request) -> Circumstances:
+    return circumstances_of(_workbench, _request)
 
 
-def traffic(workspace: str) -> pd.DataFrame:
-    """Estimated requests and share of fallbacks per hour, by task."""
-    bench = workbench(workspace)
-    return _traffic(bench.snapshot.key, bench)
-
-
-@st.cache_data(max_entries=16, show_spinner="Counting requests …")
-def _traffic(key: str, _bench: Workbench) -> pd.DataFrame:
-    from diagnosis.log import parse_filter
-
-    window = _bench.snapshot.window()
-    long = window is not None and window[1] - window[0] > timedelta(days=45)
-    not_ok = Measure("share", where=parse_filter("status!=ok"))
-    return _bench.snapshot.aggregate(by=["task"], measures={"not_ok": not_ok}, bucket=timedelta(days=1) if long else timedelta(hours=6))
-
-
-def values(workspace: str, column: str) -> list[str]:
-    """Values of a request attribute, for pickers."""
-    bench = workbench(workspace)
-    return _values(bench.snapshot.key, column, bench)
-
-
-@st.cache_data(max_entries=128, show_spinner=False)
-def _values(key: str, column: str, _bench: Workbench) -> list[str]:
-    if column not in _bench.snapshot.columns("requests"):
-        return []
-    return [str(v) for v in _bench.snapshot.distinct("requests", column, limit=50)]
-
-
-def evidence(workspace: str, request: Request) -> cases.Evidence:
+def evidence(held: Bench, request: Request) -> cases.Evidence:
     """Digests of what a request's diagnosis stands on."""
-    return cases.evidence_of(workbench(workspace), request)
+    return cases.evidence_of(held.workbench, request)
 
 
-def changes_near(workspace: str, request: Request) -> pd.DataFrame:
-    """Changes in the three days before a request."""
-    at = request.row["served_at"]
-    return workbench(workspace).snapshot.changes(at - timedelta(days=3), at + timedelta(seconds=1))
+def moved(held: Bench, case: cases.Case) -> dict[str, str]:
+    """Of each entry with evidence, whether what it stands on has moved."""
+    return {entry.id: _moved(held.key, entry.id, held.workbench, entry) for entry in case.entries if entry.digests}
 
 
-def admissions(workspace: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """Who admitted which model, and when."""
-    bench = workbench(workspace)
-    return bench.state.admissions(bench.workspace.id)
+@st.cache_resource(max_entries=256, show_spinner="Looking whether the data behind the evidence has moved …")
+def _moved(key: str, entry_id: str, _workbench: Workbench, _entry: cases.Entry) -> str:
+    return cases.moved(_workbench, _entry.digests)

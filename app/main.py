@@ -1,33 +1,34 @@
-"""The pages of the workbench."""
+"""The pages of the workbench, and what stands around every one of them."""
 
 from pathlib import Path
 
 import streamlit as st
 
-from app import state
-from app.screens import case, cases, find, overview, request
+from app import state, views
+from app.screens import around, case, cases, find, overview, request
 
 st.set_page_config(page_title="Diagnosis", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide")
+views.style()
 
+start = st.Page(lambda: state.forward("overview"), title="Start", url_path="start", default=True, visibility="hidden")
 pages = {
-    "overview": st.Page(overview.show, title="Overview", icon=":material/space_dashboard:", url_path="overview"),
-    "find": st.Page(find.show, title="Find a request", icon=":material/search:", url_path="find"),
-    "request": st.Page(request.show, title="Request", icon=":material/receipt_long:", url_path="request"),
+    "overview": st.Page(overview.show, title="Overview", icon=":material/monitoring:", url_path="overview"),
+    "find": st.Page(find.show, title="Find", icon=":material/search:", url_path="find"),
+    "request": st.Page(request.show, title="Request", icon=":material/biotech:", url_path="request"),
     "cases": st.Page(cases.show, title="Cases", icon=":material/folder_open:", url_path="cases"),
-    "case": st.Page(case.show, title="Case", icon=":material/description:", url_path="case"),
+    "case": st.Page(case.show, title="Case", url_path="case", visibility="visible" if "case" in st.query_params else "hidden"),
 }
 state.PAGES.update(pages)
-
-
-def home() -> None:
-    """The bare address: forwards to the overview."""
-    st.switch_page(pages["overview"], query_params=state.raw())
-
-
-start = st.Page(home, title="Home", default=True, visibility="hidden")
 chosen = st.navigation(
-    {"Detect": [start, pages["overview"]], "Diagnose": [pages["find"], pages["request"]], "Resolve": [pages["cases"], pages["case"]]}
+    {
+        "Detect": [start, pages["overview"]],
+        "Diagnose": [pages["find"], pages["request"]],
+        "Resolve": [pages["cases"], pages["case"]],
+    },
+    expanded=True,
 )
-if chosen is not start:
-    state.sidebar()
-chosen.run()
+if chosen is start:
+    chosen.run()
+with views.guarded():
+    if around.ready():
+        chosen.run()

@@ -1,118 +1,194 @@
-"""The URL is the state. This module alone touches query parameters."""
+"""The URL is the state. This module alone touches query parameters.
+
+A link that says something that this version does not understand is an error, told to the reader: nothing is dropped or replaced.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import streamlit as st
 
-from app import load
+from diagnosis.errors import DiagnosisError, near_words
+from diagnosis.reproduce import Edit, Edits, parse_edit
 
-PAGES: dict[str, Any] = {}
 TABS = ("replay", "inputs", "model", "page", "circumstances", "what-if")
-_KEYS = {"workspace": "w", "request": "id", "on": "on", "edits": "set", "model_version": "version"}
+PAGES: dict[str, Any] = {}
+_KEYS = {"workspace": "w", "edits": "set"}
+
+
+class LinkError(DiagnosisError):
+    """A link that cannot be read."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What a URL says. Empty text = not said.
+    """What a URL says; empty text and None are "not said". The keys of the URL are the names, but ``w`` and ``set``.
 
     Attributes
     ----------
     workspace : str
-        Id; the URL key is ``w``.
-    request, on : str
-        Request id and the UTC date of its serving.
+        Id; the key is ``w``.
+    by : str
+        Attribute that the traffic is split by.
+    request : str
+        Request id.
+    date : date or None
+        UTC date on which it was served: finds it faster.
+    tab : str
+        One of `TABS`.
     item, above : str
-        Candidate that is looked at, and the one that it is compared with.
-    edits : tuple of str
-        What-if, each ``item:feature=value``.
-    model_version, ruleset : str
-        What-if: another version.
-    page : str
+        Item that is looked at (or searched for), and the one that it is compared with.
+    k : int or None
+        Rank to reach, from 1.
+    edits : tuple of Edit
+        What-if; the key is ``set``, once an edit.
+    with_model, with_ruleset : str
+        What-if: versions. A model is ``name/version``.
+    member, task, status, model_version, where : str
+        What is searched for.
+    since, until : datetime or None
+        Half-open window, UTC.
+    page : int
         Page of the results, from 1.
+    case : str
+        Case id.
     """
 
     workspace: str = ""
+    by: str = ""
     request: str = ""
-    on: str = ""
+    date: date | None = None
     tab: str = ""
     item: str = ""
     above: str = ""
-    edits: tuple[str, ...] = ()
-    model_version: str = ""
-    ruleset: str = ""
+    k: int | None = None
+    edits: tuple[Edit, ...] = ()
+    with_model: str = ""
+    with_ruleset: str = ""
     member: str = ""
     task: str = ""
     status: str = ""
-    served_by: str = ""
+    model_version: str = ""
     where: str = ""
-    since: str = ""
-    until: str = ""
-    page: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    page: int = 1
     case: str = ""
 
     @classmethod
-    def from_query(cls, query: Mapping[str, list[str]]) -> View:
-        """From query parameters; what is unknown is left alone."""
+    def from_query(cls, query: Mapping[str, Sequence[str]]) -> View:
+        """Read query parameters, each a list of its values.
+
+        Raises
+        ------
+        LinkError
+            If a key is unknown or stands twice, or a value does not fit.
+        """
+        names = {_KEYS.get(f.name, f.name): f.name for f in fields(cls)}
         values: dict[str, Any] = {}
-        for field in fields(cls):
-            given = query.get(_KEYS.get(field.name, field.name), [])
-            values[field.name] = tuple(given) if field.name == "edits" else (given[-1] if given else "")
+        for key, given in query.items():
+            if key not in names:
+                near = near_words(key, names)
+                hint = f"did you mean {', '.join(near)}?" if near else "it may have been made by another version."
+                raise LinkError(f"This link says {key!r}, which is not understood here.", hint)
+            if key == "set":
+                values["edits"] = tuple(_parsed(parse_edit, key, text) for text in given)
+            elif len(given) > 1:
+                raise LinkError(f"This link says {key!r} {len(given)} times.", "keep one of them.")
+            elif given and given[0]:
+                values[names[key]] = _parsed(_READ.get(key, str), key, given[0])
+        if values.get("tab") and values["tab"] not in TABS:
+            raise LinkError(f"There is no tab {values['tab']!r}.", f"there are {', '.join(TABS)}.")
         return cls(**values)
 
     def to_query(self) -> dict[str, list[str]]:
-        """As query parameters; what is not said is left out."""
-        values = {_KEYS.get(f.name, f.name): getattr(self, f.name) for f in fields(self)}
-        return {key: list(v) if isinstance(v, tuple) else [v] for key, v in values.items() if v}
+        """As query parameters; what is not said is left out. Reading them gives the view back."""
+        query: dict[str, list[str]] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value == field.default:
+                continue
+            key = _KEYS.get(field.name, field.name)
+            query[key] = [str(edit) for edit in value] if isinstance(value, tuple) else [_written(value)]
+        return query
 
-    @property
-    def date(self) -> date | None:
-        """The date of `on`; None if there is none or it is no date (a link that was cut off)."""
+    @classmethod
+    def from_url(cls, text: str) -> View | None:
+        """The view of a path with its query, as `url` writes it; None if it cannot be read."""
         try:
-            return date.fromisoformat(self.on)
-        except ValueError:
+            return cls.from_query(parse_qs(urlsplit(text).query)) if text.startswith("/") else None
+        except (LinkError, ValueError):
             return None
 
+    def but(self, **changes: Any) -> View:
+        """This view with changes."""
+        return replace(self, **changes)
 
-def raw() -> dict[str, list[str]]:
-    """Query parameters as they are."""
-    return {key: st.query_params.get_all(key) for key in st.query_params}
+    @property
+    def what_if(self) -> Edits:
+        """The changes to replay with."""
+        return Edits(self.edits, self.with_model or None, self.with_ruleset or None)
+
+
+def moment(text: str) -> datetime:
+    """A time; UTC where it names no zone.
+
+    Raises
+    ------
+    ValueError
+    """
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"{text!r} is no time; write 2026-11-01 or 2026-11-01T12:30") from None
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def current() -> View:
-    """The view that the URL names, with the workspace filled in when there is only one to choose from.
+    """The view that the URL names.
 
-    A workspace that is not served here is told, and nothing else is shown.
+    Raises
+    ------
+    LinkError
     """
-    view = View.from_query(raw())
-    known = load.workspaces()
-    if not known:
-        st.info("No workspace is served here. Start with `diagnosis demo`, or `diagnosis serve FOLDER`.", icon=":material/info:")
-        st.stop()
-    if not view.workspace:
-        return replace(view, workspace=next(iter(known)))
-    if view.workspace not in known:
-        st.error("This link names a workspace that is not served here:", icon=":material/link_off:")
-        st.code(view.workspace, language=None)
-        st.caption("Served here:")
-        st.code("\n".join(known), language=None)
-        st.stop()
-    return view
+    return View.from_query(_raw())
 
 
 def put(view: View) -> None:
-    """Make the URL say `view`; the page runs again with it."""
+    """Make the URL say `view`."""
     st.query_params.from_dict(view.to_query())
 
 
-def control(key: str, value: Any, change: Callable[[Any], View]) -> dict[str, Any]:
-    """Arguments that tie a widget to the URL: it shows `value`, and what the reader chooses becomes ``change(choice)``."""
+def bound(key: str, value: Any, change: Callable[[Any], View]) -> dict[str, Any]:
+    """Arguments that tie a widget to the URL: it shows `value`, and what the reader chooses becomes ``change(choice)``.
+
+    A choice that cannot be understood is told on the page, and the URL stays.
+    """
     st.session_state[key] = value
-    return {"key": key, "on_change": lambda: put(change(st.session_state[key]))}
+    return followed(key, change)
+
+
+def followed(key: str, change: Callable[[Any], View]) -> dict[str, Any]:
+    """As `bound`, for a widget that is given what it shows by itself."""
+
+    def changed() -> None:
+        try:
+            put(change(st.session_state[key]))
+        except (DiagnosisError, ValueError) as error:
+            st.session_state[_REFUSED] = error
+
+    return {"key": key, "on_change": changed}
+
+
+def refused() -> Exception | None:
+    """What was wrong with the reader's last choice, once."""
+    error: Exception | None = st.session_state.pop(_REFUSED, None)
+    return error
 
 
 def go(page: str, view: View) -> None:
@@ -121,27 +197,63 @@ def go(page: str, view: View) -> None:
 
 
 def link(page: str, view: View, label: str, icon: str | None = None) -> None:
-    """A link to another page; `label` is our own text."""
+    """A link to another page; `label` is our own text, or has gone through `views.code`."""
     st.page_link(PAGES[page], label=label, icon=icon, query_params=view.to_query())
+
+
+def forward(page: str) -> None:
+    """Open a page with whatever the URL says."""
+    st.switch_page(PAGES[page], query_params=_raw())
 
 
 def url(page: str, view: View) -> str:
     """Path and query of a view, for notes and reports."""
-    from urllib.parse import urlencode
-
     return f"/{page}?{urlencode(view.to_query(), doseq=True)}"
 
 
-def sidebar() -> None:
-    """The workspace picker, where there are several; a jump to a request from everywhere."""
-    known = load.workspaces()
-    with st.sidebar:
-        if len(known) > 1:
-            view = View.from_query(raw())
-            names = list(known)
-            chosen = view.workspace if view.workspace in known else names[0]
-            settings = control("workspace", chosen, lambda w: View(workspace=w))
-            st.selectbox("Workspace", names, format_func=lambda key: known[key], **settings)
-        if known and st.button("Find a request", icon=":material/search:", shortcut="Ctrl+K", width="stretch", help="From every screen"):
-            view = View.from_query(raw())
-            go("find", View(workspace=view.workspace if view.workspace in known else next(iter(known))))
+def origin() -> str:
+    """Scheme, host and port by which the reader reached this page."""
+    return "/".join((st.context.url or "").split("/")[:3])
+
+
+def remembered(name: str, value: str = "") -> str:
+    """What this session last looked at (``workspace``, ``request``); a non-empty `value` is kept."""
+    if value:
+        st.session_state[f"last-{name}"] = value
+    return str(st.session_state.get(f"last-{name}", ""))
+
+
+_REFUSED = "refused-choice"
+
+
+def _raw() -> dict[str, list[str]]:
+    return {key: st.query_params.get_all(key) for key in st.query_params}
+
+
+def _parsed(read: Callable[[str], Any], key: str, text: str) -> Any:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise LinkError(f"This link says {key}={text}, which cannot be read.", str(error).rstrip(".") + ".") from None
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 10**6):
+        raise ValueError("it must be a number from 1")
+    return int(text)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError("write it as 2026-11-01") from None
+
+
+_READ: dict[str, Callable[[str], Any]] = {"date": _day, "k": _count, "page": _count, "since": moment, "until": moment}
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+    return str(value)

@@ -1,97 +1,133 @@
-"""One case: question, evidence, notes, verdict."""
+"""One case: question, evidence and whether it still stands, notes, verdict, report."""
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, urlsplit
-
 import streamlit as st
 
-from app import load, state, views
+from app import freeze, load, state, views
+from app.screens import sharing
 from app.screens.cases import shared
+from app.state import View
 from diagnosis import cases
 from diagnosis.cases.pages import case_markdown
 from diagnosis.errors import NotFoundError
 
 _MOVED = {
-    "unchanged": ("the data behind it is unchanged", "green"),
-    "moved": ("the data behind it has changed since", "orange"),
-    "expired": ("the data behind it is gone", "red"),
+    "unchanged": ("good", "unchanged: the data, model and rules behind it are as they were"),
+    "moved": ("unknown", "moved: the data, model or rules behind it have changed since"),
+    "expired": ("bad", "expired: the request behind it is no longer in the log"),
 }
 
 
 def show() -> None:
     """Draw the screen."""
     view = state.current()
+    held = load.bench(view.workspace)
+    everything = View(workspace=view.workspace)
     if not view.case:
-        st.title("Case", anchor=False)
-        st.info("Pick a case first.", icon=":material/folder_open:")
-        state.link("cases", state.View(workspace=view.workspace), "All cases", ":material/folder_open:")
+        views.title("Case")
+        views.empty("Pick a case first.")
+        state.link("cases", everything, "All cases", ":material/folder_open:")
         return
-    bench = load.workbench(view.workspace)
     try:
-        case = cases.get_case(bench.state, bench.workspace.id, view.case)
+        case = cases.get_case(held.workbench.state, held.id, view.case)
     except NotFoundError as error:
-        st.title("Case", anchor=False)
-        views.problem(error)
-        state.link("cases", state.View(workspace=view.workspace), "All cases", ":material/folder_open:")
+        views.title("Case", mono_text=view.case)
+        views.note("bad", f"This workspace has no case {view.case!r}.", error.hint or "Nothing else is shown in its place.")
+        state.link("cases", everything, "All cases", ":material/folder_open:")
         return
-    st.title(views.text(case.title), anchor=False)
-    views.facts({"status": case.status, "opened": views.when(case.created_at), "by": case.actor, "changed": views.when(case.updated_at)})
-    views.banner(case.verdict or "No verdict yet.", "good" if case.verdict else "unknown")
+    moved = load.moved(held, case)
+    _head(view, held, case, moved)
+    _entries(view, case, moved)
     with views.guarded():
-        states = {e.id: cases.moved(bench, e.digests) for e in case.entries if e.digests}
-    for entry in case.entries:
-        _entry(view, entry, states.get(entry.id))
+        _write(view, held, case)
+    with views.guarded():
+        shared(held, case.id)
+
+
+def _head(view: View, held: load.Bench, case: cases.Case, moved: dict[str, str]) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        views.title(case.title, "case")
+        with st.container(horizontal=True, width="content", gap="small"):
+            with st.popover("Share", icon=":material/share:"), views.guarded():
+                _share(held, case, moved)
+            with st.popover("Report", icon=":material/download:"):
+                _report(held, case, moved)
+    views.banner("info" if case.verdict else "unknown", [("info" if case.verdict else "unknown", case.verdict or "No verdict yet.")])
+    views.facts(
+        [
+            ("status", case.status),
+            ("opened at", case.created_at),
+            ("by", case.actor),
+            ("changed at", case.updated_at),
+            ("id", case.id),
+        ],
+        ids=("id",),
+    )
+    begun = View.from_url(case.question)
+    if begun is not None and begun.workspace == view.workspace and begun.request:
+        state.link("request", begun, "The view that it began with", ":material/history:")
+
+
+def _entries(view: View, case: cases.Case, moved: dict[str, str]) -> None:
+    views.heading("What was found", f"{len(case.entries)} entries")
     if not case.entries:
-        st.caption("Nothing yet. Add evidence from a request, or write a note.")
-    _write(view, case)
-    _report(case, states, bench.workspace.settings.title)
-    shared(view, case.id)
+        views.empty("Nothing yet.", "Add evidence from a request, or write a note.")
+    for entry in case.entries:
+        tone, said = _MOVED.get(moved.get(entry.id, ""), ("info", ""))
+        lines = "".join(f"<p>{views.safe(line)}</p>" for line in entry.text.splitlines() if line.strip())
+        stands = f"<em>{views.safe(said)}</em>" if said else ""
+        st.html(
+            f'<article class="dx-entry dx-{tone}{" dx-verdict" if entry.kind == "verdict" else ""}">'
+            f"<div><time>{entry.created_at:%Y-%m-%d %H:%M}</time><br><time>{views.safe(entry.actor)}</time></div>"
+            f"<div><b>{views.safe(entry.kind)}</b> {stands}{lines}</div></article>"
+        )
+        target = View.from_url(str(entry.payload.get("url", "")))
+        if target is not None and target.workspace == view.workspace and target.request:
+            state.link("request", target, f"Open the view of {views.code(target.request)}", ":material/open_in_new:")
 
 
-def _entry(view: state.View, entry: cases.Entry, moved: str | None) -> None:
-    with st.container(border=True):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.badge(entry.kind, color="blue" if entry.kind == "evidence" else "gray")
-            st.caption(f"{views.when(entry.created_at)} by {views.text(entry.actor)}")
-            if moved:
-                words, colour = _MOVED[moved]
-                st.badge(words, color=colour)
-        st.text(entry.text)
-        target = _target(view, str(entry.payload.get("url", "")))
-        if target is not None:
-            state.link("request", target, "Open the view", ":material/open_in_new:")
-
-
-def _target(view: state.View, url: str) -> state.View | None:
-    """The view that an entry was made from; only of this workspace."""
-    parts = urlsplit(url)
-    found = state.View.from_query(parse_qs(parts.query))
-    return found if parts.path == "/request" and found.workspace == view.workspace and found.request else None
-
-
-def _write(view: state.View, case: cases.Case) -> None:
-    bench = load.workbench(view.workspace)
-    with st.form("entry", clear_on_submit=True, border=False):
-        text = st.text_area("Write", placeholder="What did you see, conclude or do?")
-        left, right = st.columns([2, 1], vertical_alignment="bottom")
-        kind = left.selectbox("As", ["note", "verdict", "action"])
-        if right.form_submit_button("Add", icon=":material/add:", width="stretch"):
-            with views.guarded():
-                cases.add_entry(bench.state, bench.workspace.id, case.id, str(kind), text)
+def _write(view: View, held: load.Bench, case: cases.Case) -> None:
+    with st.form("entry", clear_on_submit=True):
+        text = st.text_area("Write", placeholder="What did you see, conclude or do?", height=90)
+        left, right = st.columns([3, 1], vertical_alignment="bottom")
+        kind = left.segmented_control("As", ["note", "verdict", "action"], default="note", required=True)
+        if right.form_submit_button("Add", icon=":material/add:", width="stretch", type="primary"):
+            cases.add_entry(held.workbench.state, held.id, case.id, str(kind), text)
             st.rerun()
     other = "closed" if case.status == "open" else "open"
     if st.button("Close the case" if other == "closed" else "Open it again", icon=":material/task_alt:"):
-        with views.guarded():
-            cases.set_status(bench.state, bench.workspace.id, case.id, other)
+        cases.set_status(held.workbench.state, held.id, case.id, other)
         st.rerun()
 
 
-def _report(case: cases.Case, states: dict[str, str], workspace: str) -> None:
-    with st.container(horizontal=True):
-        markdown = case_markdown(case, workspace=workspace)
-        st.download_button(
-            "Report (Markdown)", markdown, f"case-{case.id}.md", "text/markdown", icon=":material/download:", on_click="ignore"
-        )
-        page = cases.render(cases.case_page(case, workspace=workspace, states=states), with_members=True)
-        st.download_button("Report (HTML)", page, f"case-{case.id}.html", "text/html", icon=":material/download:", on_click="ignore")
+def _share(held: load.Bench, case: cases.Case, moved: dict[str, str]) -> None:
+    views.quiet("Freezes the case as it stands now, as a page of its own.")
+    wanted = sharing.form("case")
+    if wanted is not None:
+        html = cases.render(freeze.case_page(case, held, moved), with_members=wanted[1])
+        share = cases.share(held.workbench.state, held.id, case.title, html, days=wanted[0], case_id=case.id)
+        st.session_state[f"made-case-{case.id}"] = share
+    sharing.made(held, f"case-{case.id}")
+
+
+def _report(held: load.Bench, case: cases.Case, moved: dict[str, str]) -> None:
+    title = held.workbench.workspace.settings.title
+    st.download_button(
+        "Markdown",
+        lambda: case_markdown(case, workspace=title),
+        f"case-{case.id}.md",
+        "text/markdown",
+        icon=":material/description:",
+        on_click="ignore",
+        width="stretch",
+    )
+    st.download_button(
+        "HTML",
+        lambda: cases.render(freeze.case_page(case, held, moved)),
+        f"case-{case.id}.html",
+        "text/html",
+        icon=":material/html:",
+        on_click="ignore",
+        width="stretch",
+    )

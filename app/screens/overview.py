@@ -2,99 +2,138 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
 from app import charts, load, state, views
-from diagnosis.models import BrokenBundle
+from app.state import View
+from diagnosis.reproduce.holdings import Holdings
+
+SPLITS = ("task", "status", "model_version", "ruleset_version", "environment")
 
 
 def show() -> None:
     """Draw the screen."""
-    for error in load.broken():
-        views.problem(error)
     view = state.current()
-    with views.guarded():
-        bench = load.workbench(view.workspace)
-    st.title(views.text(bench.workspace.settings.title), anchor=False)
-    if bench.workspace.settings.description:
-        st.caption(views.text(bench.workspace.settings.description))
-    if "requests" not in bench.snapshot.tables():
-        st.info("This workspace holds no requests yet.", icon=":material/inbox:")
-        st.caption("Write them to logs/requests and logs/candidates, or import a log with `diagnosis import`.")
+    held = load.bench(view.workspace)
+    settings = held.workbench.workspace.settings
+    views.title(settings.title, settings.description)
+    found = load.holdings(held)
+    for text, hint in _alarms(found):
+        views.note("bad", text, hint)
+    if found.window is None:
+        views.empty(
+            "No request is logged here yet.", "`diagnosis import` reads a log; a serving process writes logs/requests and logs/candidates."
+        )
     else:
-        _traffic(view)
-    left, right = st.columns(2, gap="large")
-    with left:
-        _changes(view)
-        _models(view)
-    with right:
-        _tables(view)
-        _terms(view)
-
-
-def _traffic(view: state.View) -> None:
+        _amounts(found)
+        with views.guarded():
+            _traffic(view, held, found)
     with views.guarded():
-        frame, changes = load.traffic(view.workspace), load.workbench(view.workspace).snapshot.changes()
-        window = load.workbench(view.workspace).snapshot.window()
-        count = load.find(view.workspace, load.Query(limit=1))[1]
-    if window is None:
-        st.info("The log is empty.", icon=":material/inbox:")
+        _changes(found)
+    if found.window is not None:
+        _tasks(found)
+    _models(found)
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        _tables(found)
+    with right:
+        _terms(settings.terms)
+
+
+def _alarms(found: Holdings) -> list[tuple[str, str]]:
+    alarms = [(f"Table {name}: {row['problem']}.", "What could be read is shown.") for name, row in found.troubled_tables.iterrows()]
+    for row in found.troubled_models.itertuples():
+        state_text = {"not admitted": "is not admitted on this machine", "changed": "changed after it was admitted"}.get(
+            row.state, f"is {row.state}"
+        )
+        hint = row.problem if row.state == "not admitted" else "Its requests are not replayed until this is mended."
+        alarms.append(
+            (f"Model {row.model} {row.version} {state_text}" + (f": {row.problem}" if row.state != "not admitted" else "."), hint)
+        )
+    return alarms
+
+
+def _amounts(found: Holdings) -> None:
+    assert found.window is not None
+    rows = [
+        ("requests logged", f"{found.count.kept:,}"),
+        ("requests in the full traffic, estimated", f"{found.count.estimated:,.0f}"),
+        ("first served (UTC)", f"{found.window[0]:%Y-%m-%d %H:%M}"),
+        ("last served (UTC)", f"{found.window[1]:%Y-%m-%d %H:%M}"),
+        ("tasks", f"{len(found.tasks):,}"),
+        ("models", f"{len(found.models):,}"),
+    ]
+    views.facts(rows, wide=True)
+
+
+def _traffic(view: View, held: load.Bench, found: Holdings) -> None:
+    splits = [name for name in SPLITS if name in held.workbench.snapshot.columns("requests")]
+    by = view.by or "task"
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        views.heading("Traffic", "triangles are changes")
+        chosen = state.bound("split", by, lambda name: view.but(by="" if name in (None, "task") else name))
+        st.selectbox("split by", [*splits, *([by] if by not in splits else [])], label_visibility="collapsed", width=190, **chosen)
+    traffic = load.traffic(held, by)
+    views.chart(charts.traffic(traffic.rows, by.replace("_", " "), traffic.per, found.changes))
+
+
+def _tasks(found: Holdings) -> None:
+    views.heading("Tasks")
+    columns = {
+        "task": st.column_config.TextColumn("task"),
+        "phase": st.column_config.TextColumn("phase"),
+        "requests": st.column_config.NumberColumn("requests, logged", format="localized"),
+        "weight": st.column_config.NumberColumn("requests, estimated", format="%,.0f"),
+        "not_ok": st.column_config.NumberColumn("not served ok (share)", format="percent", help="Share of requests whose status is not ok"),
+        "latency_ms": st.column_config.NumberColumn("latency, mean (ms)", format="%.1f"),
+    }
+    views.table(found.tasks.reset_index(), "Tasks, the largest first", "tasks", columns=columns)
+
+
+def _changes(found: Holdings) -> None:
+    views.heading("Latest changes")
+    if found.changes.empty:
+        views.empty("No change is logged here.", "Deploys, ruleset edits and campaigns in the table changes would stand beside what broke.")
         return
-    with st.container(horizontal=True):
-        st.metric("Requests, logged", f"{count.kept:,}", border=True)
-        st.metric("Requests, estimated", f"{count.estimated:,.0f}", border=True, help="Each logged request counts 1 / keep probability.")
-        st.metric("Served from, to (UTC)", f"{window[0]:%Y-%m-%d} – {window[1]:%Y-%m-%d}", border=True)
-    alt = f"Estimated requests over time by task, from {window[0]:%Y-%m-%d} to {window[1]:%Y-%m-%d}, with {len(changes)} changes marked."
-    views.chart(charts.traffic(frame, changes), alt)
+    columns = {"changed_at": st.column_config.DatetimeColumn("changed at (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC")}
+    names = [c for c in ("changed_at", "kind", "target", "before", "after", "note") if c in found.changes]
+    views.table(found.changes[names].head(100), "Changes, the latest first", "changes", rows=6, columns=columns)
 
 
-def _changes(view: state.View) -> None:
-    st.subheader("Latest changes", anchor=False)
-    changes = load.workbench(view.workspace).snapshot.changes()
-    if changes.empty:
-        st.caption("No changes are logged here. Deploys, ruleset edits and campaigns in the table `changes` would stand beside what broke.")
+def _models(found: Holdings) -> None:
+    views.heading("Models")
+    if found.models.empty:
+        views.empty("No model bundle.", "Requests can be read, not replayed. `diagnosis models add` adds one.")
         return
-    latest = changes.iloc[::-1].head(12).drop(columns=["link"], errors="ignore")
-    views.table(
-        latest, "Latest changes, newest first", "changes", column_config={"changed_at": st.column_config.DatetimeColumn("changed at (UTC)")}
-    )
+    columns = {
+        "state": st.column_config.TextColumn("state"),
+        "admitted_by": st.column_config.TextColumn("admitted by"),
+        "admitted_at": st.column_config.DatetimeColumn("admitted at (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC"),
+        "trained_until": st.column_config.DatetimeColumn("trained until (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC"),
+        "features": st.column_config.NumberColumn("features (count)"),
+    }
+    names = ["model", "version", "state", "admitted_by", "admitted_at", "kind", "features", "trained_until"]
+    names += ["problem"] if (found.models["problem"] != "").any() else []
+    views.table(found.models[names], "Models, and by whom they were admitted", "models", rows=6, columns=columns)
 
 
-def _models(view: state.View) -> None:
-    st.subheader("Models", anchor=False)
-    bench, admitted = load.workbench(view.workspace), load.admissions(view.workspace)
-    if not bench.listed:
-        st.caption("No model bundle: requests can be read, not replayed. Add one with `diagnosis models add`.")
-        return
-    rows = []
-    for bundle in bench.listed:
-        if isinstance(bundle, BrokenBundle):
-            rows.append((bundle.folder.parent.name, bundle.folder.name, "broken: " + bundle.problem, "", ""))
-            continue
-        record = admitted.get((bundle.name, bundle.version))
-        status = f"admitted by {record['actor']}" if record else "not admitted: run `diagnosis models admit`"
-        rows.append((bundle.name, bundle.version, status, bundle.kind, bundle.trained_until[:10]))
-    views.table(
-        pd.DataFrame(rows, columns=["model", "version", "status", "kind", "trained until"]),
-        "Models and whether they are admitted",
-        "models",
-    )
+def _tables(found: Holdings) -> None:
+    views.heading("Tables")
+    shown = found.tables.reset_index()
+    shown["state"] = shown["problem"].where(shown["problem"] != "", "ok")
+    columns = {
+        "rows": st.column_config.NumberColumn("rows", format="localized"),
+        "files": st.column_config.NumberColumn("files"),
+        "first_on": st.column_config.DateColumn("first day (UTC)"),
+        "last_on": st.column_config.DateColumn("last day (UTC)"),
+    }
+    names = ["table", "state", "rows", "files", "first_on", "last_on", "format", "version"]
+    views.table(shown[names].astype({"first_on": object}), "Tables and their health", "tables", rows=9, columns=columns)
 
 
-def _tables(view: state.View) -> None:
-    st.subheader("Tables", anchor=False)
-    health = load.workbench(view.workspace).snapshot.health().reset_index()
-    bad = health[(health["problem"] != "") & health["present"]]
-    if len(bad):
-        st.warning(f"{len(bad)} of {len(health)} tables have a problem; what could be read is shown.", icon=":material/warning:")
-    health["state"] = health["problem"].where(health["problem"] != "", "ok")
-    views.table(health[["table", "state", "rows", "files", "version", "format"]], "Tables of this workspace and their health", "tables")
-
-
-def _terms(view: state.View) -> None:
-    terms = load.workbench(view.workspace).workspace.settings.terms
-    if terms:
-        st.subheader("About this data", anchor=False)
-        for line in terms:
-            st.caption(views.text(line))
+def _terms(terms: tuple[str, ...]) -> None:
+    views.heading("About this data")
+    if not terms:
+        views.quiet("The workspace says nothing about where its data comes from and how it may be used (terms in diagnosis.toml).")
+    for line in terms:
+        views.quiet(line)

@@ -1,63 +1,98 @@
-"""Part of the request screen: which features made a score, and why A stands above B."""
+"""Tab of a request: which features made a score, and why A stands above B."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import streamlit as st
 
 from app import charts, load, state, views
-from diagnosis.internals import above
+from app.state import View
+from diagnosis.internals import Contributions, above, largest
 from diagnosis.internals.contributions import place_of
+from diagnosis.reproduce.listing import label
 
-_BARS = 16
 
-
-def show(view: state.View, found: load.Diagnosis) -> None:
-    """Draw it."""
-    given = load.contributions(view.workspace, found.request)
-    order = found.replay.rows.sort_values(["logged_position", "logged_rank"], na_position="last").index.astype(str).tolist()
-    if not order:
-        st.info("There are no candidates to explain.", icon=":material/inbox:")
+def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
+    """The score of one candidate split over features, or the difference of two."""
+    given = load.contributions(held, found.request, view.what_if)
+    if view.edits or view.with_model:
+        views.note("info", f"These are the scores of the what-if, not of the log: {view.what_if}.")
+        state.link("request", view.but(edits=(), with_model="", with_ruleset=""), "Explain it as logged", ":material/undo:")
+    rows = found.listing
+    if rows.empty:
+        views.empty("No candidate was logged.", "There is no score to explain.")
         return
+    order = list(dict.fromkeys(map(str, rows.index)))
     for name in ("item", "above"):
-        wanted = getattr(view, name)
-        if wanted and wanted not in order:
-            st.warning(f"This link names {views.text(wanted)}, which is no candidate of this request.", icon=":material/link_off:")
-    item = view.item if view.item in order else order[0]
-    other = view.above if view.above in order and view.above != item else ""
+        if getattr(view, name) and getattr(view, name) not in order:
+            views.note(
+                "unknown", f"{getattr(view, name)!r} is no candidate of this request, so it has no score to explain.", "Choose one below."
+            )
+    item = view.item if view.item in order else None if view.item else order[0]
+    other = view.above if view.above in order else ""
+    names = dict(
+        zip(
+            rows.index.astype(str),
+            [label(str(i), t, p) for i, t, p in zip(rows.index, rows["title"], rows["logged_position"], strict=True)],
+            strict=True,
+        )
+    )
+    names = {key: views.plain(text) for key, text in names.items()}
     left, right = st.columns(2)
-    left.selectbox("Candidate", order, **state.control("explain-item", item, lambda v: replace(view, item=v, tab="model")))
-    right.selectbox(
-        "Compared with",
-        ["", *[i for i in order if i != item]],
-        format_func=lambda v: v or "nothing: explain its score",
-        **state.control("explain-above", other, lambda v: replace(view, item=item, above=v or "", tab="model")),
+    pick = state.bound("explain-item", item, lambda v: view.but(item=v or "", tab="model"))
+    left.selectbox("Candidate", order, format_func=names.__getitem__, placeholder="choose a candidate", **pick)
+    others = ["", *(i for i in order if i != item)]
+    against = state.bound(
+        "explain-above", other if other in others else "", lambda v: view.but(item=item or "", above=v or "", tab="model")
     )
+    right.selectbox("Compared with", others, format_func=lambda v: names[v] if v else "nothing: explain its score", **against)
+    if item is None:
+        return
     if not given.adds_up:
-        st.error(
-            f"The contributions do not add up to the score (residual {given.residual:.3g}), so they are not shown.", icon=":material/error:"
-        )
+        views.note("bad", given.sentence, "They are not shown.")
         return
-    if other:
-        compared = above(given, item, other)
-        st.text(compared.sentence)
-        rows = compared.rows.reset_index().rename(columns={"difference": "contribution"})
-        rows["value"] = [f"{a} against {b}" for a, b in zip(rows["a"], rows["b"], strict=True)]
-        top = rows.head(_BARS)[["feature", "contribution", "value"]]
-        views.chart(charts.contributions(top, f"what lifts {item} above {other} (raw score)"), compared.sentence)
-        views.table(
-            rows[["feature", "contribution", "a", "b", "shared"]].astype({"a": str, "b": str}), "Difference by feature", "difference"
-        )
-        st.caption(f"Margin {compared.margin:+.6g} raw score; the differences add up to it within {compared.residual:.1g}.")
-        return
-    mine = given.of(item).reset_index()
-    mine["value"] = mine["value"].astype(str)
+    if other and other != item:
+        _compared(given, item, other)
+    else:
+        _explained(given, item)
+
+
+def _explained(given: Contributions, item: str) -> None:
     row = place_of(given, item)
-    score, base = given.score[row], given.base[row]
-    views.chart(charts.contributions(mine.head(_BARS)), f"Contributions of features to the score of {item}, the largest first.")
-    views.table(mine, "Contribution and value of every feature", "contributions")
-    st.caption(
-        f"Score {score:.6g} = base {base:.6g} + contributions, on the raw scale; "
-        f"they add up within {given.residual:.1g}. Method: {views.text(given.method)}."
+    mine = given.of(item)
+    views.facts(
+        [
+            (f"score ({given.scale})", views.number(float(given.score[row]))),
+            ("base, the same for all candidates", views.number(float(given.base[row]))),
+            ("sum of contributions", views.number(float(given.score[row] - given.base[row]))),
+            ("residual: how far they are from adding up", f"{given.residual:.1g}"),
+            ("method", given.method),
+        ]
     )
+    drawn = largest(mine.astype({"value": str}), "contribution")
+    said = f"Contribution of each feature to the score of {views.plain(item)}, the largest first."
+    views.chart(charts.effects(drawn, "contribution", f"contribution ({given.scale})", said))
+    columns = {"contribution": st.column_config.NumberColumn(f"contribution ({given.scale})", format="%+.5g")}
+    views.table(mine.reset_index().astype({"value": str}), said, "contributions", rows=10, columns=columns)
+
+
+def _compared(given: Contributions, item: str, other: str) -> None:
+    compared = above(given, item, other)
+    views.sentence(compared.sentence)
+    views.facts(
+        [
+            (f"margin ({given.scale})", views.number(float(compared.margin))),
+            ("residual: how far the differences are from adding up", f"{compared.residual:.1g}"),
+            ("features with the same value on both", f"{int(compared.rows['shared'].sum())} of {len(compared.rows)}"),
+        ]
+    )
+    rows = compared.rows.astype({"a": str, "b": str})
+    drawn = largest(rows, "difference")
+    views.quiet(f"To the right: pushes {item} up; to the left: pushes {other} up.")
+    views.chart(charts.effects(drawn, "difference", f"difference ({given.scale})", compared.sentence, ("a", "b")))
+    columns = {
+        "difference": st.column_config.NumberColumn(f"difference ({given.scale})", format="%+.5g"),
+        "a": st.column_config.TextColumn(f"value of {views.plain(item)}"),
+        "b": st.column_config.TextColumn(f"value of {views.plain(other)}"),
+        "shared": st.column_config.CheckboxColumn("same value"),
+    }
+    views.table(rows.reset_index(), compared.sentence, "differences", rows=10, columns=columns)

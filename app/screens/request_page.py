@@ -1,150 +1,87 @@
-"""Parts of the request screen: replay, inputs, page and funnel, circumstances."""
+"""Tab of a request: the page as it was shown, and why an item is, or is not, on it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import pandas as pd
 import streamlit as st
 
-from app import charts, load, state, views
-from diagnosis.internals import funnel
-from diagnosis.reproduce.replay import STAGES
+from app import load, state, views
+from app.state import View
+from diagnosis.errors import DiagnosisError
+from diagnosis.internals import Funnel, funnel
+from diagnosis.reproduce.listing import label
 
-_OUTCOMES = {"failed": "✗ failed", "ok": "✓ ok", "not_applicable": "– not applicable"}
+
+def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
+    """The page beside the funnel."""
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        _page(found)
+    with right, views.guarded():
+        _why(view, held, found)
 
 
-def replayed(view: state.View, found: load.Diagnosis) -> None:
-    """Logged against replayed."""
-    answer = found.replay
-    if answer.reasons:
-        for reason in answer.reasons:
-            st.text(f"• {reason}")
-    stages = " → ".join(f"**{s}** ⚠" if s == answer.first_stage else s for s in STAGES)
-    st.markdown(stages)
-    st.caption(
-        "The first stage where log and replay part is marked."
-        if answer.first_stage
-        else "Log and replay do not part at any stage that was compared."
+def _page(found: load.Diagnosis) -> None:
+    rows = found.listing.reset_index(names="item")
+    shown = rows[rows["logged_position"].notna()]
+    views.heading("The page as it was shown", f"{len(shown)} of {found.request.row.get('slots') or '–'} places")
+    if shown.empty:
+        views.empty("No position was logged.", "Which items were shown cannot be said.")
+        return
+    names = ["logged_position", "item", "title", "logged", "logged_rank", "outcomes", "replayed_position", "retrievers"]
+    columns = {
+        "logged_position": st.column_config.NumberColumn("position", width="small"),
+        "logged": st.column_config.NumberColumn("score (raw)", format="%.5g"),
+        "logged_rank": st.column_config.NumberColumn("rank"),
+        "replayed_position": st.column_config.NumberColumn("position, replayed"),
+        "outcomes": st.column_config.TextColumn("outcomes", help="What the member did"),
+    }
+    views.table(shown[names], "The page as it was shown, by position", "page", rows=14, columns=columns)
+
+
+def _why(view: View, held: load.Bench, found: load.Diagnosis) -> None:
+    views.heading("Why is an item (not) there?")
+    rows = found.listing
+    names = {str(i): views.plain(label(str(i), t, p)) for i, t, p in zip(rows.index, rows["title"], rows["logged_position"], strict=True)}
+    options = [*names, *([view.item] if view.item and view.item not in names else [])]
+    places = len(rows)
+    slots = int(found.request.row.get("slots") or max(1, places))
+    box, rank = st.columns([3, 1])
+    pick = state.bound("funnel-item", view.item or None, lambda v: view.but(item=(v or "").strip(), tab="page"))
+    box.selectbox(
+        "Item",
+        options,
+        format_func=lambda v: names.get(v, views.plain(v)),
+        accept_new_options=True,
+        placeholder="choose a candidate, or type any item id",
+        **pick,
     )
-    scores = answer.rows.reset_index(names="item")
-    both = scores.dropna(subset=["logged", "replayed"])
-    left, right = st.columns([2, 3], gap="large")
-    with left:
-        if len(both):
-            views.chart(
-                charts.score_gap(both), f"Logged against replayed score of {len(both)} candidates; {answer.verdict.replace('_', ' ')}."
+    wanted = state.bound("funnel-k", view.k or slots, lambda v: view.but(k=None if v == slots else int(v), tab="page"))
+    rank.number_input("in the top", min_value=1, step=1, **wanted)
+    if not view.item:
+        views.quiet(
+            "Retrieved → filtered → scored → ruled → shown: where it fell out, and what it lacked. Also for an item that nobody retrieved."
+        )
+        return
+    try:
+        given = load.contributions(held, found.request)
+    except DiagnosisError:  # the tab of the model says why
+        given = None
+    way = funnel(found.request, view.item, view.k, given=given)
+    draw(way)
+    if view.item in names:
+        state.link("request", view.but(tab="model"), "Which features made its score", ":material/bar_chart:")
+        if way.rival is not None:
+            state.link(
+                "request",
+                view.but(tab="model", above=str(way.rival)),
+                f"Against {views.code(way.rival)} at rank {way.k}",
+                ":material/compare_arrows:",
             )
-        views.facts(
-            {
-                "verdict": answer.verdict.replace("_", " "),
-                "largest difference": f"{answer.gap:.3g} (raw score)",
-                "tolerance": f"{answer.tolerance:g}",
-                "noise floor": f"{answer.noise_floor:.3g}",
-            }
-        )
-    with right:
-        names = [
-            "item",
-            "logged_position",
-            "replayed_position",
-            "logged",
-            "replayed",
-            "logged_rank",
-            "replayed_rank",
-            "logged_dropped_by",
-            "replayed_dropped_by",
-        ]
-        shown = scores.sort_values(["logged_position", "logged_rank"], na_position="last")[names]
-        views.table(
-            shown.rename(columns=lambda c: c.replace("_", " ")),
-            "Candidates with logged and replayed score, rank and position",
-            "replay",
-            height=420,
-        )
-    for problem in answer.problems:
-        st.caption(f"{problem.kind.replace('_', ' ')}: {views.text(problem.text)}")
+        state.link("request", view.but(tab="what-if"), "What if a feature of it were different", ":material/tune:")
 
 
-def inputs(view: state.View, found: load.Diagnosis) -> None:
-    """What was checked, grouped by what explains it."""
-    checks = found.checks
-    for root in checks.roots:
-        mine = checks.failed[checks.failed["root"] == root]
-        with st.container(border=True):
-            owner = next((o for o in mine["owner"] if o), "")
-            st.markdown(f"**{views.text(root)}**" + (f" — owned by {views.text(owner)}" if owner else ""))
-            for row in mine.itertuples():
-                on = f" on {row.failed} of {row.of} candidates" if row.of > 1 else ""
-                unit = f" {row.unit}" if row.unit else ""
-                st.text(f"{row.feature}: {row.check} failed{on}. Observed {row.observed}{unit}, expected {row.expected}.")
-    if not checks.roots:
-        st.success(views.text(checks.sentence), icon=":material/check_circle:")
-    shown = checks.rows.assign(outcome=checks.rows["outcome"].map(_OUTCOMES))
-    only = st.toggle("Show what does not apply", value=False)
-    shown = shown if only else shown[checks.rows["outcome"] != "not_applicable"]
-    names = ["outcome", "feature", "check", "failed", "of", "observed", "expected", "unit", "owner", "upstream"]
-    views.table(shown[names], "Every check of this request's inputs", "inputs", height=420)
-
-
-def page(view: state.View, found: load.Diagnosis) -> None:
-    """The page as shown, and the way of any item."""
-    rows = found.replay.rows.reset_index(names="item")
-    if "title" in found.items:
-        rows["title"] = rows["item"].map(found.items["title"])
-    shown = rows.dropna(subset=["logged_position"]).sort_values("logged_position")
-    left, right = st.columns([3, 2], gap="large")
-    with left:
-        st.subheader("As it was shown", anchor=False)
-        if shown.empty:
-            st.info("No positions were logged: nothing is known to have been shown.", icon=":material/visibility_off:")
-        else:
-            names = [c for c in ("logged_position", "item", "title", "logged_rank", "logged", "replayed_position") if c in shown]
-            titles = {
-                "logged_position": "position",
-                "logged_rank": "rank",
-                "logged": "score (raw)",
-                "replayed_position": "replayed position",
-            }
-            views.table(shown[names].rename(columns=titles), "The page as it was shown", "page")
-    with right:
-        st.subheader("Why is an item (not) there?", anchor=False)
-        settings = state.control("funnel-item", view.item, lambda v: replace(view, item=(v or "").strip(), tab="page"))
-        st.text_input("Item", placeholder="item id", **settings)
-        if not view.item:
-            st.caption("Any item, also one that is not among the candidates.")
-            return
-        way = funnel(found.request, view.item)
-        st.text(way.sentence)
-        marks = {"passed": "✓", "stopped": "✗", "not_reached": "·", "not_known": "?"}
-        for stage, outcome, text in zip(way.rows.index, way.rows["outcome"], way.rows["text"], strict=True):
-            st.text(f"{marks[outcome]} {stage}" + (f": {text}" if text else ""))
-
-
-def circumstances(view: state.View, found: load.Diagnosis) -> None:
-    """Everything else that was logged, and what changed just before."""
-    left, right = st.columns(2, gap="large")
-    with left:
-        st.subheader("Request", anchor=False)
-        rows = pd.DataFrame([(k, _value(v)) for k, v in found.request.row.items() if v is not None], columns=["attribute", "value"])
-        views.table(rows, "Attributes of this request", "circumstances", height=520)
-    with right:
-        st.subheader("Changes in the three days before", anchor=False)
-        changes = load.changes_near(view.workspace, found.request)
-        if changes.empty:
-            st.caption("None are logged.")
-        else:
-            views.table(changes.iloc[::-1].drop(columns=["link"], errors="ignore"), "Changes before this request", "changes-near")
-        st.subheader("Outcomes", anchor=False)
-        outcomes = found.request.outcomes
-        if not outcomes.num_rows:
-            st.caption("None were logged for this request.")
-        else:
-            names = [c for c in ("item_id", "event", "happened_at", "value") if c in outcomes.column_names]
-            views.table(outcomes.select(names).to_pandas(), "What the member did", "outcomes")
-
-
-def _value(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(f"{k} = {v}" for k, v in value) if value and isinstance(value[0], tuple) else ", ".join(map(str, value))
-    return str(value)
+def draw(way: Funnel) -> None:
+    """The way of an item, in one sentence and stage by stage."""
+    tone = "bad" if way.stopped_at else "unknown" if (way.rows["outcome"] == "not_known").any() else "good"
+    views.note(tone, way.sentence)
+    views.steps([(str(stage), row["outcome"], row["text"]) for stage, row in way.rows.iterrows()], down=True)

@@ -4,79 +4,70 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import charts, load, state, views
+from app import freeze, load, state, views
+from app.state import View
 from diagnosis import cases
-from diagnosis.cases import Section
-from diagnosis.errors import DiagnosisError
+from diagnosis.cases.shares import DAYS, Share
 
 
-def bar(view: state.View, found: load.Diagnosis) -> None:
-    """Buttons below the banner."""
-    with st.container(horizontal=True):
-        with st.popover("Share", icon=":material/share:"):
-            _share(view, found)
-        with st.popover("Add to case", icon=":material/folder_open:"):
-            _add(view, found)
+def bar(view: View, held: load.Bench, found: load.Diagnosis) -> None:
+    """Two buttons, with what they need behind them."""
+    with st.container(horizontal=True, width="content", gap="small"):
+        with st.popover("Share", icon=":material/share:"), views.guarded():
+            _share(view, held, found)
+        with st.popover("Add to case", icon=":material/create_new_folder:"), views.guarded():
+            _add(view, held, found)
 
 
-def _share(view: state.View, found: load.Diagnosis) -> None:
-    st.caption(
-        "Freezes this diagnosis as a page of its own. Whoever has the link can read it until it expires; nothing else is reachable from it."
-    )
-    days = st.number_input("Days until it expires", 1, 366, cases.shares.DAYS)
-    members = st.checkbox("Let member keys stand on the page")
-    if not st.button("Make the link", type="primary", icon=":material/link:"):
+def form(key: str) -> tuple[float, bool] | None:
+    """How long, and whether members may be named; None until the reader makes the link."""
+    days = st.number_input("Expires after (days)", min_value=1, max_value=366, value=DAYS, key=f"days-{key}")
+    members = st.checkbox("Let member keys stand on the page", key=f"members-{key}")
+    if st.button("Freeze and make the link", type="primary", icon=":material/link:", key=f"make-{key}", width="stretch"):
+        return float(days), members
+    return None
+
+
+def made(held: load.Bench, key: str) -> None:
+    """The link that was made last, while this session lasts: only its hash is stored."""
+    share: Share | None = st.session_state.get(f"made-{key}")
+    if share is None:
         return
-    with views.guarded():
-        html = cases.render(_page(view, found), with_members=members)
-        bench = load.workbench(view.workspace)
-        made = cases.share(bench.state, bench.workspace.id, f"Request {view.request}", html, days=float(days), case_id=view.case or None)
-    st.success(f"Open until {made.expires_at:%Y-%m-%d %H:%M} UTC:", icon=":material/check_circle:")
-    st.code(f"{_origin()}/s/{made.token}", language=None)
-    st.caption("It is shown only now. Revoke it on the screen Cases.")
+    st.code(f"{state.origin()}/s/{share.token}", language=None, wrap_lines=True)
+    views.quiet(f"Opens until {share.expires_at:%Y-%m-%d %H:%M} UTC for whoever has it. Copy it now: it cannot be shown again.")
+    if st.button("Revoke this link", icon=":material/link_off:", key=f"undo-{key}", width="stretch"):
+        cases.revoke(held.workbench.state, held.id, share.id)
+        del st.session_state[f"made-{key}"]
+        st.rerun()
 
 
-def _page(view: state.View, found: load.Diagnosis) -> cases.Page:
-    bench = load.workbench(view.workspace)
-    sections = []
-    rows = found.replay.rows.reset_index(names="item")
-    both = rows.dropna(subset=["logged", "replayed"])
-    if len(both):
-        alt = f"Logged against replayed score of {len(both)} candidates."
-        sections.append(Section("Replay", found.replay.sentence, chart=charts.score_gap(both).to_dict(), alt=alt))
-    try:
-        given = load.contributions(view.workspace, found.request)
-        first = rows.sort_values(["logged_position", "logged_rank"], na_position="last")["item"].astype(str).iloc[0]
-        item = view.item if view.item in given.values.index else first
-        mine = given.of(item).reset_index().head(12)
-        mine["value"] = mine["value"].astype(str)
-        text = f"Contributions to the score of {item}, on the raw scale; they add up within {given.residual:.1g}."
-        sections.append(Section("Which features made the score", text, mine, charts.contributions(mine).to_dict(), text))
-    except (DiagnosisError, IndexError):
-        sections.append(Section("Which features made the score", "The model could not be explained."))
-    title = bench.workspace.settings.title
-    return cases.request_page(
-        found.request, found.replay, found.checks, load.evidence(view.workspace, found.request), workspace=title, charts=sections
+def _share(view: View, held: load.Bench, found: load.Diagnosis) -> None:
+    views.quiet("Freezes this view, with its what-if, as a page of its own. From it nothing else can be reached.")
+    wanted = form("request")
+    key = f"request-{held.id}-{view.request}"
+    if wanted is not None:
+        html = cases.render(freeze.request_page(view, held, found), with_members=wanted[1])
+        title = f"Request {view.request}"
+        st.session_state[f"made-{key}"] = cases.share(held.workbench.state, held.id, title, html, days=wanted[0])
+    made(held, key)
+
+
+def _add(view: View, held: load.Bench, found: load.Diagnosis) -> None:
+    state_of = held.workbench.state
+    known = {c.id: c for c in cases.list_cases(state_of, held.id) if c.status == "open"}
+    chosen = st.selectbox(
+        "Case", ["", *known], format_func=lambda key: views.plain(known[key].title) if key else "a new case", key="case-of"
     )
-
-
-def _add(view: state.View, found: load.Diagnosis) -> None:
-    with views.guarded():
-        bench = load.workbench(view.workspace)
-        known = {c.id: c for c in cases.list_cases(bench.state, bench.workspace.id) if c.status == "open"}
-    chosen = st.selectbox("Case", ["", *known], format_func=lambda key: known[key].title if key else "a new case")
-    title = "" if chosen else st.text_input("Title", placeholder="What is wrong?", max_chars=300)
-    if st.button("Add", type="primary", icon=":material/add:"):
-        with views.guarded():
-            key = chosen or cases.create_case(bench.state, bench.workspace.id, title, state.url("request", view)).id
-            evidence = load.evidence(view.workspace, found.request).as_record()
-            text = f"Request {view.request}: {found.replay.sentence} {found.checks.sentence}"
-            payload = {"url": state.url("request", view)}
-            cases.add_entry(bench.state, bench.workspace.id, key, "evidence", text, payload=payload, digests=evidence)
-        state.go("case", state.View(workspace=view.workspace, case=key))
-
-
-def _origin() -> str:
-    url = st.context.url or ""
-    parts = url.split("/")
-    return "/".join(parts[:3]) if len(parts) >= 3 else ""
+    title = "" if chosen else st.text_input("Title", placeholder="What is wrong?", max_chars=300, key="case-title")
+    words = st.text_area("Note", placeholder="What do you see here? (optional)", key="case-note", height=80)
+    if st.button("Add this view as evidence", type="primary", icon=":material/add:", width="stretch"):
+        link = state.url("request", view)
+        key = chosen or cases.create_case(state_of, held.id, title, link).id
+        text = f"Request {view.request}: {found.verdict.sentence}"
+        if view.what_if:
+            text += f" {load.what_if(held, found.request, view.what_if)[0].sentence}"
+        digests = load.evidence(held, found.request).as_record()
+        cases.add_entry(state_of, held.id, key, "evidence", text, payload={"url": link}, digests=digests)
+        if words.strip():
+            cases.add_entry(state_of, held.id, key, "note", words)
+        state.go("case", View(workspace=view.workspace, case=key))

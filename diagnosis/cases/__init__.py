@@ -4,6 +4,7 @@ from diagnosis.cases.casebook import Case, Entry, add_entry, create_case, get_ca
 from diagnosis.cases.evidence import Evidence, evidence_of, moved
 from diagnosis.cases.pages import Page, Section, case_page, render, request_page
 from diagnosis.cases.shares import Share, ShareGone, list_shares, open_share, revoke, share
+from diagnosis.cases.verdict import Verdict, verdict_on
 
 __all__ = [
     "Case",
@@ -13,6 +14,7 @@ __all__ = [
     "Section",
     "Share",
     "ShareGone",
+    "Verdict",
     "add_entry",
     "case_page",
     "create_case",
@@ -27,4 +29,5 @@ __all__ = [
     "revoke",
     "set_status",
     "share",
+    "verdict_on",
 ]

@@ -15,9 +15,11 @@ import pandas as pd
 
 from diagnosis.cases.casebook import Case
 from diagnosis.cases.evidence import Evidence
+from diagnosis.cases.verdict import verdict_on
 from diagnosis.inputs import Checks
 from diagnosis.log.records import Request
 from diagnosis.reproduce import Replay
+from diagnosis.reproduce.circumstances import attributes_of
 
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("diagnosis.cases"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -114,8 +116,7 @@ def request_page(
     columns = ["logged_position", "replayed_position", "logged", "replayed", "logged_rank", "replayed_rank"]
     names = ["position", "replayed position", "score", "replayed score", "rank", "replayed rank"]
     sections.append(Section("The page as it was shown", table=shown[columns].set_axis(names, axis=1).reset_index(names="item")))
-    circumstances = [(k, v) for k, v in request.row.items() if v is not None]
-    sections.append(Section("Circumstances", table=pd.DataFrame(circumstances, columns=["attribute", "value"]).astype(str)))
+    sections.append(Section("Circumstances", table=attributes_of(request)[["attribute", "value"]]))
     facts = (
         ("workspace", workspace),
         ("request", request.request_id),
@@ -127,11 +128,10 @@ def request_page(
         ("digest of the model", (evidence.model or "–")[:16]),
         ("table versions", ", ".join(f"{name} {version}" for name, version in evidence.tables.items())),
     )
-    bad = replay.verdict == "different_scores" or len(failed) > 0 or replay.first_stage is not None
-    tone = "unknown" if replay.verdict == "not_replayable" else "bad" if bad else "good"
+    known = verdict_on(replay, checks)
     member = request.row.get("member")
     title = f"Request {request.request_id}"
-    return Page(title, f"{replay.sentence} {checks.sentence}", tone, tuple(sections), facts, (str(member),) if member else ())
+    return Page(title, known.sentence, known.tone, tuple(sections), facts, (str(member),) if member else ())
 
 
 def case_page(case: Case, *, workspace: str, states: dict[str, str] | None = None, members: Sequence[str] = ()) -> Page:

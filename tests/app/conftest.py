@@ -1,6 +1,7 @@
-"""A running workbench and a browser that looks at it."""
+"""A small workspace, a running workbench, and a browser that looks at it."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,13 +11,34 @@ from shutil import which
 
 import pytest
 
+from tests.app.shop import SECRET, build
+
 CHROMIUM = which("chromium") or which("chromium-browser")
 NEEDED = "the browser tests need Chromium: apt-get install chromium"
 
 
+@pytest.fixture(scope="session")
+def _built(tmp_path_factory, trained):
+    """The shop, built and admitted once."""
+    return build(tmp_path_factory.mktemp("built") / "shop", trained)
+
+
+@pytest.fixture
+def shop(_built, tmp_path, monkeypatch):
+    """A shop of the test's own, served to the app."""
+    import streamlit as st
+
+    folder = tmp_path / "shop"
+    shutil.copytree(_built, folder)
+    monkeypatch.setenv("DIAGNOSIS_SECRET", SECRET)
+    monkeypatch.setenv("DIAGNOSIS_WORKSPACES", str(folder))
+    st.cache_resource.clear()
+    return folder
+
+
 @pytest.fixture
 def serve():
-    """Starts the workbench on workspaces; gives its address."""
+    """Starts the workbench on workspaces; gives its address. Stopped at the end."""
     running = []
 
     def start(*workspaces, options=()):
@@ -27,7 +49,7 @@ def serve():
         running.append(subprocess.Popen(command, env=dict(os.environ), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         for _ in range(300):
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1)
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1).close()
                 return f"http://127.0.0.1:{port}"
             except OSError:
                 time.sleep(0.1)

@@ -1,0 +1,63 @@
+"""Text from logs, numbers, downloads, errors."""
+
+import csv
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from app import views
+
+
+def test_text_from_logs_cannot_be_markup():
+    assert views.safe('<img src=x onerror="a()">&\'') == "<bdi>&lt;img src=x onerror=&quot;a()&quot;&gt;&amp;&#x27;</bdi>"
+    assert views.mono("<b>") == "<code>&lt;b&gt;</code>"
+
+
+def test_backquotes_become_code_only_after_everything_is_escaped():
+    assert views.prose("run `a <b>` now") == "<bdi>run <code>a &lt;b&gt;</code> now</bdi>"
+
+
+def test_a_label_keeps_an_id_inside_its_code_span():
+    assert views.code("a`](javascript:x)\n# b") == "`aˋ](javascript:x) # b`"
+
+
+def test_characters_that_hide_or_reorder_text_are_taken_out():
+    assert views.plain("user\u202egpj.exe\x00\ud800\tx") == "user gpj.exe x"
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan"), pd.NA, pd.NaT, ""])
+def test_nothing_is_shown_as_a_dash(nothing):
+    assert views.plain(nothing) == "–"
+
+
+def test_numbers_carry_their_unit():
+    assert views.number(1234.5, "ms") == "1,234.5 ms"
+    assert views.number(None, "ms") == "–"
+    assert views.number(np.float64("nan")) == "–"
+
+
+def test_a_time_is_told_in_utc():
+    assert views.when(pd.Timestamp("2026-11-01T12:00:00", tz="UTC")) == "2026-11-01 12:00:00 UTC"
+
+
+def test_no_cell_of_a_download_is_a_formula():
+    frame = pd.DataFrame(
+        {"=cmd()": ["=1+1", "+1", "-1", "@x", "\t=1", " =1", "fine"], "n": [-1.0, 1.0, np.nan, 3.0, 4.0, 5.0, 6.0], "l": [["=1"]] * 7}
+    )
+    rows = list(csv.reader(io.StringIO(views.csv(frame).decode("utf-8-sig"))))
+    assert rows[0] == ["'=cmd()", "n", "l"]
+    assert [row[0] for row in rows[1:]] == ["'=1+1", "'+1", "'-1", "'@x", "'\t=1", "' =1", "fine"]
+    assert [row[1] for row in rows[1:]] == ["-1.0", "1.0", "", "3.0", "4.0", "5.0", "6.0"]
+
+
+def test_only_our_own_value_errors_are_for_people():
+    with pytest.raises(ValueError) as ours:
+        from app.state import moment
+
+        moment("yesterday")
+    with pytest.raises(ValueError) as theirs:
+        np.zeros((2, 2)).reshape(3)
+    assert views._ours(ours.value)
+    assert not views._ours(theirs.value)
