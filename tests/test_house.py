@@ -13,7 +13,7 @@ import pytest
 import diagnosis
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("errors", "log", "store", "models", "rules", "reproduce", "inputs", "internals", "cases", "testing")
+ROOMS = ("errors", "estimate", "log", "store", "models", "rules", "metrics", "reproduce", "inputs", "internals", "cases", "testing")
 
 
 def modules():

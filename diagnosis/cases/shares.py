@@ -62,13 +62,14 @@ def share(
     token = secrets.token_urlsafe(32)
     row = state.row(workspace, actor)
     digest = _hash(token)
+    expires = row["created_at"] + timedelta(days=days)
     values = {
         "case_id": case_id,
         "token_sha256": digest,
         "title": title[:300],
         "html": html,
-        "mac": sign("share", workspace, digest, html),
-        "expires_at": row["created_at"] + timedelta(days=days),
+        "mac": _code(workspace, digest, expires, html),
+        "expires_at": expires,
         "revoked_at": None,
         "opened": 0,
     }
@@ -92,7 +93,7 @@ def open_share(state: State, token: str, *, count: bool = True) -> str:
     digest = _hash(token)
     with state.begin() as connection:
         row = connection.execute(tables.shares.select().where(tables.shares.c.token_sha256 == digest)).mappings().first()
-        if row is None or not verified(row["mac"], "share", row["workspace"], digest, row["html"]):
+        if row is None or not verified(row["mac"], *_parts(row["workspace"], digest, row["expires_at"], row["html"])):
             raise NotFoundError("shared page", "behind this link")
         if row["revoked_at"] or row["expires_at"] <= datetime.now(UTC):
             raise ShareGone(
@@ -128,6 +129,15 @@ def list_shares(state: State, workspace: str, case_id: str | None = None) -> lis
     query = sa.select(*(tables.shares.c[name] for name in names)).where(mine).order_by(tables.shares.c.created_at.desc())
     with state.begin() as connection:
         return [Share(**row) for row in connection.execute(query).mappings()]
+
+
+def _code(workspace: str, digest: str, expires: datetime, html: str) -> str:
+    return sign(*_parts(workspace, digest, expires, html))
+
+
+def _parts(workspace: str, digest: str, expires: datetime, html: str) -> tuple[str, ...]:
+    """What a share's code covers: also when it ends, so that nobody who can write to the database makes it live longer."""
+    return ("share", workspace, digest, expires.astimezone(UTC).isoformat(), html)
 
 
 def _hash(token: str) -> str:

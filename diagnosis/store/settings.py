@@ -126,11 +126,23 @@ def read_settings(folder: Path) -> Settings:
             'write a diagnosis.toml with a line id = "my-recommender", or run `diagnosis sample` for an example.',
         )
     try:
-        return Settings.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        return checked_settings(folder, tomllib.loads(file.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(file, "(whole file)", f"is not TOML: {error}", "check the line it names.") from None
+
+
+def checked_settings(folder: Path, values: Mapping[str, Any]) -> Settings:
+    """Settings from the keys of the file in `folder`.
+
+    Raises
+    ------
+    SettingsError
+        If a key is unknown or wrong; names file, key and fix.
+    """
+    try:
+        return Settings.model_validate(values)
     except ValidationError as error:
-        raise _named(file, error) from None
+        raise _named(folder / FILE, error) from None
 
 
 def state_url(settings: Settings, folder: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -35,6 +35,7 @@ _OUTCOMES = pa.schema(
 
 
 EVERYTHING = Filter()
+WEIGHT = "(1.0 / keep_probability)"  # an expression, not a column: a log may have columns of any name
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ class Query:
     limit: int = 100
     offset: int = 0
     newest_first: bool = True
+
+    def __post_init__(self) -> None:
+        if self.limit < 0 or self.offset < 0:
+            raise ValueError(f"limit and offset are not negative, but are {self.limit} and {self.offset}")
 
 
 @dataclass(frozen=True)
@@ -177,6 +182,18 @@ class Snapshot:
         """Requests with candidates and outcomes, in the order asked; ids that are not there are left out."""
         return self._fetch(list(dict.fromkeys(request_ids)), None)
 
+    def known(self, request_ids: Sequence[str], dates: Sequence[date]) -> list[str]:
+        """Which of the ids are logged under these dates, sorted."""
+        bound = sql.Bound()
+        table = self._ask(
+            lambda: (
+                f"SELECT DISTINCT request_id FROM {self._from('requests', bound, dates=dates)} "
+                f"WHERE request_id IN {self._list(list(request_ids), bound)} ORDER BY request_id"
+            ),
+            bound,
+        )
+        return list(table.column(0).to_pylist())
+
     def _fetch(self, ids: list[str], dates: list[date] | None) -> Batch:
         bound = sql.Bound()
         requests = self._ask(
@@ -227,7 +244,7 @@ class Snapshot:
         -------
         pandas.DataFrame
             One row a request, index ``request_id``; columns of `requests`, and ``weight`` (float64, requests of the full traffic
-            that it stands for). Ordered by ``served_at``, then id.
+            that it stands for; a logged column of that name is called ``requests.weight`` here). Ordered by ``served_at``, then id.
 
         Raises
         ------
@@ -236,9 +253,11 @@ class Snapshot:
         """
         bound = sql.Bound()
         way = "DESC" if query.newest_first else "ASC"
+        taken = "weight" in self._pin("requests").schema.names
+        logged = '* RENAME (weight AS "requests.weight")' if taken else "*"
         table = self._ask(
             lambda: (
-                f"SELECT *, 1.0 / keep_probability AS weight FROM {self._selected(query, bound)} "
+                f"SELECT {logged}, {WEIGHT} AS weight FROM {self._selected(query, bound)} "
                 f"ORDER BY served_at {way}, request_id LIMIT {int(query.limit)} OFFSET {int(query.offset)}"
             ),
             bound,
@@ -270,13 +289,17 @@ class Snapshot:
             estimated requests), and each measure (float64; NaN where nothing was measured). Ordered by them.
         """
         bound, query, schema = sql.Bound(), query or Query(), self._pin("requests").schema
+        names = [*(["at"] if bucket else []), *by, "requests", "weight", *(measures or {})]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two columns of the answer would be called {', '.join(twice)}")
 
         def text() -> str:
             keys = [f"time_bucket({bound.bind(bucket)}, served_at) AS at"] if bucket else []
             keys += [f"{sql.attribute(name, schema, bound)[0]} AS {sql.quote(name)}" for name in by]
-            values = ["count(*) AS requests", "sum(w) AS weight"]
+            values = ["count(*) AS requests", f"sum({WEIGHT}) AS weight"]
             values += [f"{_measure(m, schema, bound)} AS {sql.quote(name)}" for name, m in (measures or {}).items()]
-            source = f"(SELECT *, 1.0 / keep_probability AS w FROM {self._selected(query, bound)})"
+            source = self._selected(query, bound)
             tail = " GROUP BY ALL ORDER BY ALL" if keys else ""
             return f"SELECT {', '.join([*keys, *values])} FROM {source}{tail}"
 
@@ -293,7 +316,7 @@ class Snapshot:
         if table not in ("requests", "candidates"):
             raise ValueError(f"no histogram of {table!r}")
         bound, query = sql.Bound(), query or Query()
-        kind = self._pin(table).schema.field(column).type
+        kind = sql.attribute(column, self._pin(table).schema, bound)[1]
         if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
             raise ValueError(f"{column!r} is {kind}, not a number")
 
@@ -337,7 +360,7 @@ class Snapshot:
         """`function` of every request that holds, `batch_size` at a time, in the order of their ids within a day."""
         query = replace(query or Query(), limit=2**31, offset=0)
         bound = sql.Bound()
-        requests = self._ask(lambda: f"SELECT * FROM {self._selected(query, bound)} ORDER BY date, request_id", bound)
+        requests = self._ask(lambda: f"SELECT * FROM {self._selected(query, bound)} ORDER BY served_at::DATE, request_id", bound)
         for start in range(0, requests.num_rows, batch_size):
             yield function(self._complete(requests.slice(start, batch_size)))
 
@@ -407,8 +430,8 @@ class Snapshot:
 
     def _from(self, table: str, bound: sql.Bound, *, dates: Sequence[date] | set[date] | None = None, query: Query | None = None) -> str:
         pinned = self._pin(table)
-        since = query.since.date() if query and query.since else None
-        until = query.until.date() if query and query.until else None
+        since = _utc_date(query.since) if query and query.since else None
+        until = _utc_date(query.until) if query and query.until else None
         files = [file for file in pinned.on(dates, since, until) if file not in self._bad]
         return sql.relation(pinned.schema, files, bound, any(pinned.dates))
 
@@ -448,8 +471,9 @@ class Snapshot:
             except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException):
                 raise  # our own SQL
             except duckdb.Error as error:
-                files = [f for p in self.pinned.values() for f in p.files if f not in self._bad]
-                found = damaged(files) if attempt == 1 else []
+                read = [f for value in bound.values.values() if isinstance(value, list) for f in value]
+                known = {f for p in self.pinned.values() for f in p.files}
+                found = damaged(f for f in read if f in known) if attempt == 1 else []
                 if not found:
                     raise TableError(f"The log cannot be read: {str(error).splitlines()[0]}") from None
                 self._bad.update(found)
@@ -460,11 +484,16 @@ class Snapshot:
 
 def _measure(measure: Measure, schema: pa.Schema, bound: sql.Bound) -> str:
     if measure.kind == "share":
-        return f"sum(CASE WHEN {sql.where(measure.where, schema, bound)} THEN w ELSE 0 END) / sum(w)"
+        return f"sum(CASE WHEN {sql.where(measure.where, schema, bound)} THEN {WEIGHT} ELSE 0 END) / sum({WEIGHT})"
     column, _ = sql.attribute(measure.column or "", schema, bound)
-    held = f"CASE WHEN {column} IS NOT NULL THEN w END"
-    total = f"sum({column}::DOUBLE * w)"
+    held = f"CASE WHEN {column} IS NOT NULL THEN {WEIGHT} END"
+    total = f"sum({column}::DOUBLE * {WEIGHT})"
     return total if measure.kind == "sum" else f"{total} / sum({held})"
+
+
+def _utc_date(time: datetime) -> date:
+    """The UTC date of a time; one without a zone is UTC."""
+    return time.astimezone(UTC).date() if time.tzinfo else time.date()
 
 
 def _ordered(table: pa.Table, ids: list[str]) -> pa.Table:

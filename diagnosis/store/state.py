@@ -122,7 +122,10 @@ class State:
     def __init__(self, url: str) -> None:
         self.url = url
         arguments = {"timeout": _BUSY_S} if url.startswith("sqlite") else {}
-        self.engine = sa.create_engine(url, connect_args=arguments)
+        try:
+            self.engine = sa.create_engine(url, connect_args=arguments)
+        except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
+            raise StateError(f"The state database cannot be used: {error}", "see [state] in diagnosis.toml, or DIAGNOSIS_STATE.") from None
         if url.startswith("sqlite"):
             sa.event.listen(self.engine, "connect", _careful)
         with self._translated():
@@ -133,6 +136,10 @@ class State:
         """A transaction; committed at the end, rolled back on an error."""
         with self._translated(), self.engine.begin() as connection:
             yield connection
+
+    def close(self) -> None:
+        """Give back every connection; the next use opens new ones."""
+        self.engine.dispose()
 
     def row(self, workspace: str, actor: str | None = None) -> dict[str, Any]:
         """The columns that every new row carries."""
@@ -197,7 +204,13 @@ def whoami() -> str:
 
 
 def machine_key() -> bytes:
-    """The secret of this machine: from ``DIAGNOSIS_SECRET``, else a file outside every workspace, made on first use (mode 0600)."""
+    """The secret of this machine: from ``DIAGNOSIS_SECRET``, else a file outside every workspace, made on first use (mode 0600).
+
+    Raises
+    ------
+    StateError
+        If the file is too short to be a key: with an empty one, anybody could sign.
+    """
     given = os.environ.get("DIAGNOSIS_SECRET")
     if given:
         return hashlib.sha256(given.encode()).digest()
@@ -211,7 +224,10 @@ def machine_key() -> bytes:
         with contextlib.suppress(FileExistsError):
             os.link(fresh, file)  # the first of several processes wins
         fresh.unlink()
-    return file.read_bytes()
+    key = file.read_bytes()
+    if len(key) < 32:
+        raise StateError(f"{str(file)!r} holds no key.", "remove it; models are then admitted and pages shared anew.")
+    return key
 
 
 def sign(*parts: str) -> str:

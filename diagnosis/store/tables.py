@@ -13,13 +13,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diagnosis.errors import ColumnTypeError, MissingColumnError, UnsupportedTableError
+from diagnosis.errors import ColumnTypeError, MissingColumnError, TableError, UnsupportedTableError
 from diagnosis.store.settings import Settings, TableSettings
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 LOG_TABLES = ("requests", "candidates", "outcomes", "volumes")
 SMALL_TABLES = ("items", "changes", "upstreams", "jobs")
@@ -37,6 +40,28 @@ REQUIRED: dict[str, dict[str, str]] = {
     "upstreams": {"upstream": _TEXT},
     "jobs": {"job": _TEXT},
 }
+_AT = pa.timestamp("us", "UTC")
+KNOWN: dict[str, dict[str, pa.DataType]] = {  # types that the format gives; other columns have the type of their values
+    "requests": {
+        **dict.fromkeys(("environment", "member", "model", "model_version", "ruleset_version", "code_version"), pa.string()),
+        **dict.fromkeys(("fallback", "source_request_id", "stratum", "log_schema"), pa.string()),
+        **dict.fromkeys(("slots", "candidates_total", "candidates_logged", "seed"), pa.int64()),
+        "experiments": pa.map_(pa.string(), pa.string()),
+        "latency_ms": pa.float64(),
+    },
+    "candidates": {
+        **dict.fromkeys(("score", "probability", "propensity"), pa.float64()),
+        **dict.fromkeys(("rank", "position"), pa.int64()),
+        "retrievers": pa.list_(pa.string()),
+        "dropped_by": pa.string(),
+    },
+    "outcomes": {"happened_at": _AT, "logged_at": _AT, "value": pa.float64()},
+    "volumes": {"hour": _AT, "stratum": pa.string(), **dict.fromkeys(("seen", "kept", "lost"), pa.int64())},
+    "items": {"title": pa.string(), "valid_from": _AT, "launched_at": _AT, "expected": pa.float64()},
+    "changes": dict.fromkeys(("target", "before", "after", "note", "link"), pa.string()),
+    "upstreams": {"observed_at": _AT, "schema_hash": pa.string(), "rows": pa.int64(), "fresh_until": _AT, "owner": pa.string()},
+    "jobs": {"started_at": _AT, "finished_at": _AT, "status": pa.string(), "rows": pa.int64()},
+}
 
 
 @dataclass(frozen=True)
@@ -48,7 +73,7 @@ class Pinned:
     version : str
         Delta version, or a digest of the file list of plain Parquet.
     files : tuple of str
-        Absolute paths, in the order of commits.
+        Absolute paths, oldest first (plain Parquet: by name).
     dates : tuple of (date or None)
         Partition of each file; None where the table is not partitioned.
     set_aside : tuple of (str, str)
@@ -108,14 +133,14 @@ def pin(name: str, settings: Settings, root: Path, version: int | None = None) -
 def _pin_delta(name: str, path: Path, version: int | None) -> Pinned | None:
     if not (path / "_delta_log").is_dir():
         return None
-    from deltalake import DeltaTable
-
-    delta = DeltaTable(str(path), version=version)
+    delta = _delta(name, path, version)
     _refuse_unhonoured(name, delta)
     adds = pa.table(delta.get_add_actions(flatten=True))
     files, dates, aside, rows = [], [], [], 0
     known = "num_records" in adds.column_names and adds.column("num_records").null_count == 0
-    for row in adds.select([c for c in ("path", "size_bytes", "num_records", "partition.date") if c in adds.column_names]).to_pylist():
+    wanted = ("path", "size_bytes", "modification_time", "num_records", "partition.date")
+    listed = adds.select([column for column in wanted if column in adds.column_names]).to_pylist()
+    for row in sorted(listed, key=lambda row: (row["modification_time"], row["path"])):  # the log itself lists the newest first
         file = os.path.join(str(path), _unquote(row["path"]))
         problem = _problem(file, row["size_bytes"])
         if problem:
@@ -134,6 +159,22 @@ def _pin_delta(name: str, path: Path, version: int | None) -> Pinned | None:
         schema=log_schema(pa.schema(delta.schema().to_arrow())),
         rows=rows if known else None,
     )
+
+
+def _delta(name: str, path: Path, version: int | None) -> DeltaTable:
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError, TableNotFoundError
+
+    try:
+        return DeltaTable(str(path), version=version)
+    except (DeltaError, TableNotFoundError) as error:
+        what = f"Version {version} of table {name!r}" if version is not None else f"Table {name!r}"
+        hint = "its `_delta_log` is damaged or incomplete; restore it, or move the table away."
+        if version is not None:
+            hint = "there is no such version, or it expired."
+        if "%" in str(path):
+            hint = "Delta Lake reads `%` in a path as an escape: rename the folder."
+        raise TableError(f"{what} cannot be opened: {str(error).splitlines()[0]}", hint) from None
 
 
 def _refuse_unhonoured(name: str, delta: Any) -> None:
@@ -170,13 +211,31 @@ def _pin_parquet(name: str, path: Path) -> Pinned | None:
         info = os.stat(file)
         digest.update(f"{file}\0{info.st_size}\0{info.st_mtime_ns}\n".encode())
         files.append(file)
-    schema = (
-        pa.unify_schemas([log_schema(s.remove_metadata()) for s in schemas], promote_options="permissive") if schemas else pa.schema([])
-    )
-    dates = tuple(_hive_date(f) for f in files)
+    schema = _unified(name, schemas)
+    dates = tuple(hive_date(f) for f in files)
     if any(dates) and "date" not in schema.names:
         schema = schema.append(pa.field("date", pa.date32()))
     return Pinned(name, "parquet", digest.hexdigest()[:16], tuple(files), dates, tuple(aside), log_schema(schema), rows)
+
+
+def _unified(name: str, schemas: list[pa.Schema]) -> pa.Schema:
+    """One schema of all files, in the types of the log; columns in the order in which they first appear."""
+    spelled: dict[str, str] = {}
+    fields: dict[str, pa.Field] = {}
+    for schema in schemas:
+        for field in log_schema(schema):
+            other = spelled.setdefault(field.name.lower(), field.name)
+            if other != field.name:
+                raise TableError(
+                    f"Table {name!r} has columns {other!r} and {field.name!r}, which differ only by case.",
+                    "readers cannot tell them apart; rename one where the log is written.",
+                )
+            have = fields.setdefault(field.name, field)
+            try:
+                fields[field.name] = pa.unify_schemas([pa.schema([have]), pa.schema([field])], promote_options="permissive").field(0)
+            except (pa.ArrowTypeError, pa.ArrowInvalid):
+                raise ColumnTypeError(name, field.name, f"{have.type} in one file and {field.type} in another", "of one type") from None
+    return pa.schema(list(fields.values()))
 
 
 def _files_below(path: Path) -> list[str]:
@@ -189,7 +248,8 @@ def _files_below(path: Path) -> list[str]:
     )
 
 
-def _hive_date(file: str) -> date | None:
+def hive_date(file: str) -> date | None:
+    """The date in a path ``…/date=2026-11-01/…``; None where there is none."""
     for part in Path(file).parts[:-1]:
         if part.startswith("date="):
             try:

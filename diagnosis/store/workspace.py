@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from diagnosis.errors import UnsupportedTableError, WorkspaceError
-from diagnosis.store.settings import FILE, Settings, read_settings, state_url
+from diagnosis.errors import MissingColumnError, UnsupportedTableError, WorkspaceError
+from diagnosis.store.settings import FILE, Settings, checked_settings, read_settings, state_url
 from diagnosis.store.tables import LOG_TABLES, PARTITIONED, SMALL_TABLES, Pinned, pin, place_of
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from diagnosis.store.compaction import Compaction
     from diagnosis.store.snapshot import Snapshot
     from diagnosis.store.state import State
 
@@ -54,11 +55,13 @@ class Workspace:
         ------
         WorkspaceError
             If there is one already.
+        SettingsError
+            If a setting is unknown or wrong.
         """
         folder = Path(path).expanduser()
         if (folder / FILE).exists() or (folder / "logs").exists():
             raise WorkspaceError(f"{str(folder)!r} is a workspace already.", "choose another folder, or remove this one first.")
-        checked = Settings.model_validate(settings)
+        checked = checked_settings(folder, settings)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FILE).write_text(tomli_w.dumps(settings), encoding="utf-8")
         return cls(folder, checked)
@@ -145,13 +148,15 @@ class Workspace:
         Raises
         ------
         ValueError
-            If ids repeat, times are naive, probabilities lie outside (0, 1], or candidates belong to no request.
+            If ids repeat, within the rows or among logged requests of the same dates; times are naive; a needed value is null;
+            probabilities lie outside (0, 1]; or candidates belong to no request.
         ColumnTypeError
             If a column changes its type.
         """
         from diagnosis.store import writing
 
         rows = writing.prepare(requests, candidates, outcomes)
+        self._refuse_known(rows["requests"])
         for name in ("candidates", "outcomes", "requests"):
             if rows[name].num_rows or name != "outcomes":
                 writing.write(self._place(name), name, rows[name], partitioned=name in PARTITIONED)
@@ -159,9 +164,19 @@ class Workspace:
             writing.write(self._place("volumes"), "volumes", writing.normalise("volumes", volumes), partitioned=False)
 
     def add_outcomes(self, outcomes: pa.Table) -> None:
-        """Add outcomes that arrived later; each carries the `date` of its request."""
+        """Add outcomes that arrived later; each carries the `date` of its request.
+
+        Raises
+        ------
+        MissingColumnError
+            If they carry no date.
+        """
         from diagnosis.store import writing
 
+        if "date" not in outcomes.column_names:
+            raise MissingColumnError("outcomes", "date", outcomes.column_names)
+        if outcomes.column("date").null_count:
+            raise ValueError("outcomes.date must not be null")
         writing.write(self._place("outcomes"), "outcomes", writing.normalise("outcomes", outcomes), partitioned=True)
 
     def replace(self, table: str, rows: pa.Table) -> None:
@@ -171,6 +186,40 @@ class Workspace:
         if table not in SMALL_TABLES:
             raise ValueError(f"{table!r} is no small table; there are {', '.join(SMALL_TABLES)}")
         writing.write(self._place(table), table, writing.normalise(table, rows), partitioned=False, mode="overwrite")
+
+    def compact(self, table: str) -> Compaction:
+        """Rewrite each date of a log table that has several files as one file, sorted by request.
+
+        What the table answers stays the same, and rows of one request keep their order. Writers go on meanwhile: a date that they
+        add to is done again. Files that are replaced stay on disk for earlier versions; dates with damaged files are left alone.
+
+        Raises
+        ------
+        MissingTableError
+            If the workspace has no such table.
+        UnsupportedTableError
+            If it is plain Parquet, which is read only.
+        TableError
+            If writers are too busy for it to get a turn.
+        """
+        from diagnosis.store import compaction
+
+        if table not in LOG_TABLES:
+            raise ValueError(f"{table!r} is no log table; there are {', '.join(LOG_TABLES)}")
+        return compaction.compact(self, table, self._place(table))
+
+    def _refuse_known(self, requests: pa.Table) -> None:
+        """Refuse ids that are logged already; two writers of the same id at the same moment are not seen."""
+        from diagnosis.store.snapshot import Snapshot
+
+        logged = pin("requests", self.settings, self.path)
+        if logged is None:
+            return
+        known = Snapshot(self, {"requests": logged}).known(
+            requests.column("request_id").to_pylist(), sorted(set(requests.column("date").to_pylist()))
+        )
+        if known:
+            raise ValueError(f"{len(known)} of the requests are logged already, for example {known[0]!r}; nothing was written")
 
     def _place(self, table: str) -> Path:
         settings, place = place_of(table, self.settings, self.path)

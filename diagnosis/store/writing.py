@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
+import random
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from diagnosis.errors import ColumnTypeError, MissingColumnError
-from diagnosis.store.tables import REQUIRED, log_schema
+from diagnosis.errors import ColumnTypeError, MissingColumnError, TableError
+from diagnosis.store.tables import KNOWN, REQUIRED, log_schema, log_type
 
-_TEXTS = "environment member model model_version ruleset_version code_version fallback source_request_id stratum log_schema"
-_TEXTS += " dropped_by event target before after note link title owner schema_hash"
-_DOUBLES = "score probability propensity latency_ms value expected"
-_LONGS = "rank position slots candidates_total candidates_logged seed rows seen kept lost"
-_KNOWN: dict[str, pa.DataType] = {
-    **dict.fromkeys(_TEXTS.split(), pa.string()),
-    **dict.fromkeys(_DOUBLES.split(), pa.float64()),
-    **dict.fromkeys(_LONGS.split(), pa.int64()),
-    "retrievers": pa.list_(pa.string()),
-    "experiments": pa.map_(pa.string(), pa.string()),
-}
+if TYPE_CHECKING:
+    from deltalake import WriterProperties
+
+T = TypeVar("T")
+TURNS = 20  # attempts at a commit while others commit too
 ROW_GROUP = {"requests": 8192, "candidates": 16384}
 
 
 def normalise(name: str, rows: pa.Table) -> pa.Table:
-    """`rows` in the types of the log.
+    """`rows` in the types of the log. Times are cut to microseconds.
+
+    A column of Arrow's type null takes the type that the format gives it. One that the format does not know is left out: until a value
+    says what type it has, no type is the right one.
 
     Raises
     ------
     ValueError
-        If column names differ only by case, or a time has no zone.
+        If column names differ only by case, a time has no zone, a needed value is null, or a number does not fit its type.
     MissingColumnError
     """
     lower = [column.lower() for column in rows.column_names]
@@ -42,14 +42,20 @@ def normalise(name: str, rows: pa.Table) -> pa.Table:
     for column in REQUIRED[name]:
         if column not in rows.column_names:
             raise MissingColumnError(name, column, rows.column_names)
+        if rows.column(column).null_count:
+            raise ValueError(f"{name}.{column} must not be null")
+    columns = {}
     for field in rows.schema:
         if pa.types.is_timestamp(field.type) and field.type.tz is None:
             raise ValueError(f"{name}.{field.name} has times without a zone; give UTC times (timestamp[us, tz=UTC])")
-    for place, field in reversed(list(enumerate(rows.schema))):
-        if pa.types.is_null(field.type):  # nothing but nulls: the type that the log gives it, else it is left out, which reads as null
-            known = _KNOWN.get(field.name)
-            rows = rows.remove_column(place) if known is None else rows.set_column(place, field.name, rows.column(place).cast(known))
-    return rows.cast(log_schema(rows.schema))
+        kind = KNOWN[name].get(field.name) if pa.types.is_null(field.type) else log_type(field.type)
+        if kind is None:
+            continue
+        try:
+            columns[field.name] = rows.column(field.name).cast(kind, safe=not pa.types.is_timestamp(kind))
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{name}.{field.name} does not fit {kind}: {error}") from None
+    return pa.table(columns)
 
 
 def prepare(requests: pa.Table, candidates: pa.Table, outcomes: pa.Table | None) -> dict[str, pa.Table]:
@@ -58,7 +64,7 @@ def prepare(requests: pa.Table, candidates: pa.Table, outcomes: pa.Table | None)
     Raises
     ------
     ValueError
-        If ids repeat, probabilities lie outside (0, 1], or rows belong to no request of this call.
+        If ids repeat (an item within its request, too), probabilities lie outside (0, 1], or rows belong to no request of this call.
     """
     requests = normalise("requests", requests)
     ids = requests.column("request_id").combine_chunks()
@@ -84,6 +90,8 @@ def prepare(requests: pa.Table, candidates: pa.Table, outcomes: pa.Table | None)
                 }
             )
         table = normalise(name, table)
+        if name == "candidates":
+            _refuse_twice(table)
         place = pc.index_in(table.column("request_id"), value_set=sorted_ids)
         if place.null_count:
             raise ValueError(f"{name}: rows of requests that are not written with them, for example {_first_null(table, place)!r}")
@@ -93,6 +101,15 @@ def prepare(requests: pa.Table, candidates: pa.Table, outcomes: pa.Table | None)
     return rows
 
 
+def _refuse_twice(candidates: pa.Table) -> None:
+    pairs = candidates.select(["request_id", "item_id"])
+    counted = pairs.group_by(["request_id", "item_id"]).aggregate([([], "count_all")])
+    twice = counted.filter(pc.greater(counted.column("count_all"), 1))
+    if twice.num_rows:
+        first = twice.slice(0, 1).to_pylist()[0]
+        raise ValueError(f"candidates: item {first['item_id']!r} stands {first['count_all']} times in request {first['request_id']!r}")
+
+
 def write(path: Path, name: str, rows: pa.Table, *, partitioned: bool, mode: Literal["append", "overwrite"] = "append") -> None:
     """Commit `rows` to the Delta table at `path`, made if absent.
 
@@ -100,24 +117,54 @@ def write(path: Path, name: str, rows: pa.Table, *, partitioned: bool, mode: Lit
     ------
     ColumnTypeError
         If a column has another type than the table's.
+    TableError
+        If other writers kept it from committing.
     """
-    from deltalake import BloomFilterProperties, ColumnProperties, DeltaTable, WriterProperties, write_deltalake
+    retried(name, lambda: _commit(path, name, rows, partitioned, mode))
 
-    if (path / "_delta_log").is_dir() and mode == "append":
-        have = log_schema(pa.schema(DeltaTable(str(path)).schema().to_arrow()))
-        _same_types(name, rows.schema, have)
-    keyed = "request_id" in rows.column_names
+
+def retried(name: str, commit: Callable[[], T]) -> T:
+    """`commit`, again when another writer came first: a commit that failed has written nothing that a reader sees.
+
+    Raises
+    ------
+    TableError
+        If it did not get a turn in `TURNS` attempts.
+    """
+    from deltalake.exceptions import CommitFailedError
+
+    for turn in range(TURNS):
+        try:
+            return commit()
+        except CommitFailedError as error:
+            reason = str(error).splitlines()[0]
+            time.sleep(random.uniform(0.0, min(0.5, 0.01 * 2**turn)))  # noqa: S311  # spreads writers; no secret
+    raise TableError(f"Table {name!r} could not be written: {reason}", "other writers are busy with it; try again.")
+
+
+def properties(name: str, *, keyed: bool) -> WriterProperties:
+    """How files are written: Zstandard, small row groups, and a bloom filter where there is a `request_id`."""
+    from deltalake import BloomFilterProperties, ColumnProperties, WriterProperties
+
     bloom = BloomFilterProperties(set_bloom_filter_enabled=True, fpp=0.01, ndv=ROW_GROUP.get(name, 8192))
-    properties = WriterProperties(
+    return WriterProperties(
         compression="ZSTD",
         compression_level=1,
         max_row_group_size=ROW_GROUP.get(name, 65536),
         column_properties={"request_id": ColumnProperties(bloom_filter_properties=bloom)} if keyed else None,
     )
+
+
+def _commit(path: Path, name: str, rows: pa.Table, partitioned: bool, mode: Literal["append", "overwrite"]) -> None:
+    from deltalake import DeltaTable, write_deltalake
+
+    if (path / "_delta_log").is_dir() and mode == "append":
+        have = log_schema(pa.schema(DeltaTable(str(path)).schema().to_arrow()))
+        _same_types(name, rows.schema, have)
     path.mkdir(parents=True, exist_ok=True)
     common: dict[str, Any] = {
         "partition_by": ["date"] if partitioned else None,
-        "writer_properties": properties,
+        "writer_properties": properties(name, keyed="request_id" in rows.column_names),
         "configuration": {"delta.dataSkippingNumIndexedCols": "-1"},
     }
     if mode == "append":

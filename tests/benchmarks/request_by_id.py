@@ -51,7 +51,9 @@ def rows(rng: np.random.Generator, day: datetime, n: int) -> dict[str, pa.Table]
     m = n * WIDTH
     candidates = {
         "request_id": np.repeat(ids, WIDTH),
-        "item_id": np.array([f"i{k}" for k in range(997)], dtype=object)[rng.integers(0, 997, m)],
+        "item_id": np.array([f"i{k}" for k in range(997)], dtype=object)[
+            ((rng.integers(0, 997, n)[:, None] + 25 * np.arange(WIDTH)) % 997).ravel()  # an item once a request
+        ],
     }
     candidates |= {"score": rng.normal(size=m), "rank": np.tile(np.arange(1, WIDTH + 1), n)}
     candidates |= {f"x{i}": rng.normal(size=m) for i in range(FEATURES)}

@@ -1,5 +1,6 @@
 """Cases, evidence, shares and their pages."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -95,10 +96,8 @@ def test_a_share_opens_by_its_token_and_only_its_hash_is_kept(state):
 
 
 def test_a_share_expires_and_can_be_revoked(state):
-    old, closed = share(state, "shop", "t", "x"), share(state, "shop", "t", "x")
-    with state.begin() as connection:
-        past = datetime.now(UTC) - timedelta(seconds=1)
-        connection.execute(tables.shares.update().where(tables.shares.c.id == old.id).values(expires_at=past))
+    old, closed = share(state, "shop", "t", "x", days=1e-6), share(state, "shop", "t", "x")
+    time.sleep(0.2)
     revoke(state, "shop", closed.id)
     for token in (old.token, closed.token):
         with pytest.raises(ShareGone):
@@ -112,6 +111,14 @@ def test_a_page_that_was_put_into_the_database_elsewhere_is_not_served(state):
     made = share(state, "shop", "t", "good")
     with state.begin() as connection:
         connection.execute(tables.shares.update().values(html="forged"))
+    with pytest.raises(NotFoundError):
+        open_share(state, made.token)
+
+
+def test_a_share_that_was_prolonged_in_the_database_is_not_served(state):
+    made = share(state, "shop", "t", "x", days=1)
+    with state.begin() as connection:
+        connection.execute(tables.shares.update().values(expires_at=datetime.now(UTC) + timedelta(days=300)))
     with pytest.raises(NotFoundError):
         open_share(state, made.token)
 

@@ -47,3 +47,11 @@ def test_an_existing_workspace_is_not_overwritten(tmp_path):
     Workspace.create(tmp_path / "w", id="a")
     with pytest.raises(WorkspaceError, match="already"):
         Workspace.create(tmp_path / "w", id="b")
+
+
+@pytest.mark.parametrize(("values", "key"), [({"id": "a b"}, "id"), ({"id": "a", "nmae": "x"}, "nmae"), ({}, "id")])
+def test_a_wrong_setting_is_named_when_a_workspace_is_made(tmp_path, values, key):
+    with pytest.raises(SettingsError) as caught:
+        Workspace.create(tmp_path / "w", **values)
+    assert caught.value.key == key
+    assert not (tmp_path / "w").exists()

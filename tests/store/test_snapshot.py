@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from datetime import date, timedelta
+from datetime import date, timedelta, timezone
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from diagnosis.errors import (
     MissingColumnError,
     MissingTableError,
     NotFoundError,
+    TableError,
     UnsupportedTableError,
 )
 from diagnosis.log import parse_filter
@@ -327,6 +328,171 @@ def test_rows_of_a_request_stand_in_logged_order(tmp_path):
     made.append(requests=rows["requests"], candidates=many)
     assert made.snapshot().request("r1").items == [f"i{k}" for k in range(1, 100, 2)]
     assert pc.unique(made.snapshot().fetch(["r2", "r1"]).candidates.column("request_id")).to_pylist() == ["r2", "r1"]
+
+
+@pytest.mark.parametrize("hours", [-11, 9, 14])
+def test_a_window_in_another_time_zone_is_the_same_window(workspace, hours):
+    zone = timezone(timedelta(hours=hours))
+    snapshot = workspace.snapshot()
+    assert snapshot.find(Query(since=DAY2.astimezone(zone))).index.tolist() == ["r3"]
+    assert snapshot.find(Query(until=DAY2.astimezone(zone))).index.tolist() == ["r1", "r2"]
+    assert snapshot.find(Query(since=DAY2.replace(tzinfo=None))).index.tolist() == ["r3"]
+
+
+def test_logged_columns_of_any_name_do_not_change_the_weights(tmp_path):
+    made = Workspace.create(tmp_path / "w", id="a")
+    made.append(requests=requests(w=[5.0] * 3, weight=[7.0] * 3, x=[1.0] * 3), candidates=candidates(w=[1.0] * 4))
+    snapshot = made.snapshot()
+    assert snapshot.aggregate(by=["task"], measures={"m": Measure("mean", "w")})["weight"].tolist() == [3.0, 10.0]
+    assert snapshot.find(Query())["weight"].tolist() == [1.0, 2.0, 10.0]
+    assert snapshot.find(Query())["requests.weight"].tolist() == [7.0] * 3
+    assert snapshot.histogram("requests", "w", bins=1)["weight"].tolist() == [13.0]
+
+
+def test_a_log_of_others_needs_no_date_column(tmp_path):
+    snapshot = foreign(tmp_path, requests=requests(), candidates=candidates()).snapshot()
+    assert list(snapshot.map_batches(lambda b: b.request_ids)) == [["r1", "r2", "r3"]]
+
+
+def test_a_histogram_of_no_column_names_near_ones(workspace):
+    with pytest.raises(FilterError, match="did you mean score"):
+        workspace.snapshot().histogram("candidates", "scor")
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 60, "1" + "0" * 400, "9" * 19, str(2**63)])
+def test_an_integer_that_no_column_holds_is_found_nowhere(workspace, number):
+    rows = more(["r9"])
+    workspace.append(requests=rows["requests"].append_column("n", pa.array([2**63 - 1])), candidates=rows["candidates"])
+    assert workspace.snapshot().find(Query(where=parse_filter(f"n={number}"))).empty
+    assert workspace.snapshot().find(Query(where=parse_filter(f"n<{number}"))).index.tolist() == ["r9"]
+
+
+def test_text_that_no_log_can_hold_is_refused_without_reading_the_log(workspace):
+    for file in (workspace.path / "logs").rglob("*.parquet"):
+        data = bytearray(file.read_bytes())
+        data[4:-400] = bytes(len(data) - 404)
+        file.write_bytes(bytes(data))
+    snapshot = workspace.snapshot()
+    with pytest.raises(FilterError, match="not text"):
+        snapshot.request("\udc80")
+    assert set(snapshot.health()["problem"]) == {"", "absent"}
+
+
+def test_a_page_before_the_first_is_refused():
+    with pytest.raises(ValueError, match="not negative"):
+        Query(offset=-1)
+
+
+def test_a_request_that_is_logged_already_is_refused(workspace):
+    before = workspace.snapshot().versions
+    with pytest.raises(ValueError, match="1 of the requests are logged already, for example 'r1'"):
+        workspace.append(**more(["r1", "r4"]))
+    assert workspace.snapshot().versions == before
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"request_id": ["r1", "r1"], "item_id": ["a", "a"]}, "item 'a' stands 2 times in request 'r1'"),
+        ({"request_id": ["r1", "r1"], "item_id": ["a", None]}, "item_id must not be null"),
+        ({"request_id": ["r1"], "item_id": ["a"], "u": pa.array([2**63], pa.uint64())}, "candidates.u does not fit int64"),
+    ],
+)
+def test_candidates_that_cannot_be_are_refused(tmp_path, rows, message):
+    made = Workspace.create(tmp_path / "w", id="a")
+    with pytest.raises(ValueError, match=message):
+        made.append(requests=requests(), candidates=pa.table(rows))
+    assert not (made.path / "logs").exists()
+
+
+def test_a_column_without_values_takes_its_type_when_it_has_one(workspace):
+    workspace.append(**more(["r4"], price=pa.nulls(1), score=pa.nulls(1), rank=pa.nulls(1)))
+    workspace.append(**more(["r5"], price=[9.5]))
+    columns = workspace.snapshot().columns("candidates")
+    assert (columns["price"], columns["score"], columns["rank"]) == ("double", "double", "int64")
+    assert workspace.snapshot().request("r4").table.column("price").null_count == 1
+
+
+def test_times_are_kept_in_microseconds(workspace):
+    workspace.append(**more(["r4"], x__at=pa.array([1_001], pa.timestamp("ns", "UTC"))))
+    assert workspace.snapshot().request("r4").table.column("x__at").cast(pa.int64()).to_pylist() == [1]
+
+
+def test_late_outcomes_need_the_date_of_their_request(workspace):
+    late = pa.table({"request_id": ["r1"], "item_id": ["a"], "event": ["click"]})
+    with pytest.raises(MissingColumnError, match="'date'"):
+        workspace.add_outcomes(late)
+    workspace.add_outcomes(late.append_column("date", pa.array([date(2026, 11, 1)])))
+    assert workspace.snapshot().request("r1").outcomes.column("event").to_pylist() == ["click"]
+
+
+def test_a_version_that_is_gone_says_so(workspace):
+    with pytest.raises(TableError, match="Version 99 of table 'requests'"):
+        workspace.snapshot({"requests": 99})
+
+
+@pytest.mark.parametrize("text", ['{"add', None])
+def test_a_damaged_table_log_is_said_in_one_line(workspace, text):
+    (first,) = (workspace.path / "logs" / "requests" / "_delta_log").glob("*.json")
+    first.unlink() if text is None else first.write_text(text)
+    with pytest.raises(TableError, match="'requests' cannot be opened") as caught:
+        workspace.snapshot()
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_files_are_listed_oldest_first(workspace):
+    for name in ("r4", "r5", "r6"):
+        workspace.append(**more([name]))
+    files = workspace.snapshot().pinned["requests"].files[-3:]
+    assert [pq.ParquetFile(f).read(["request_id"]).column(0).to_pylist() for f in files] == [["r4"], ["r5"], ["r6"]]
+
+
+def test_a_column_of_two_types_in_a_foreign_log_is_named(tmp_path):
+    made = foreign(tmp_path, requests1=requests(), requests2=requests(member=pa.array([1, 2, 3])), candidates=candidates())
+    with pytest.raises(ColumnTypeError, match=r"'member' .* string in one file and int64 in another"):
+        made.snapshot()
+
+
+def test_integers_and_doubles_of_a_foreign_log_are_doubles(tmp_path):
+    second = requests(request_id=["s1", "s2", "s3"], x=[0.5, 1.5, 2.5])
+    made = foreign(tmp_path, requests1=requests(x=pa.array([1, 2, 3])), requests2=second, candidates=candidates())
+    assert made.snapshot().find(Query(where=parse_filter("x<=1"))).index.tolist() == ["r1", "s1"]
+
+
+@pytest.mark.parametrize(
+    "files", [{"requests1": {"x": [1.0] * 3, "X": [2.0] * 3}}, {"requests1": {"x": [1.0] * 3}, "requests2": {"X": [2.0] * 3}}]
+)
+def test_columns_of_a_foreign_log_that_differ_only_by_case_are_named(tmp_path, files):
+    made = foreign(tmp_path, **{name: requests(**columns) for name, columns in files.items()}, candidates=candidates())
+    with pytest.raises(TableError, match="'x' and 'X'"):
+        made.snapshot()
+
+
+def test_appended_files_have_bloom_filters(workspace):
+    import duckdb
+
+    for table in ("requests", "candidates"):
+        found = duckdb.sql(f"SELECT path_in_schema, bloom_filter_offset FROM parquet_metadata('{a_file(workspace, table)}')").fetchall()
+        assert {column for column, offset in found if offset is not None} == {"request_id"}
+
+
+def test_an_answer_never_has_two_columns_of_one_name(workspace):
+    with pytest.raises(ValueError, match="requests"):
+        workspace.snapshot().aggregate(measures={"requests": Measure("mean", "latency_ms")})
+
+
+def test_processes_that_make_a_table_at_once_lose_nothing(tmp_path):
+    made = Workspace.create(tmp_path / "w", id="a")
+    code = (
+        "import sys\nfrom tests.store.test_snapshot import more\nfrom diagnosis.store import Workspace\n"
+        "Workspace.open(sys.argv[1]).append(**more([sys.argv[2]], **{sys.argv[2]: [1.0]}))\n"
+    )
+    command = [sys.executable, "-c", code, str(made.path)]
+    running = [subprocess.Popen([*command, name], env={**os.environ, "PYTHONPATH": "."}) for name in "xyz"]
+    assert [process.wait() for process in running] == [0, 0, 0]
+    snapshot = made.snapshot()
+    assert sorted(snapshot.find(Query()).index) == ["x", "y", "z"]
+    assert {"x", "y", "z"} <= set(snapshot.columns("candidates"))
 
 
 def test_a_column_of_nothing_but_nulls_does_not_become_text(tmp_path):

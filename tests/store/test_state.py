@@ -1,6 +1,9 @@
 """The state database."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 import sqlalchemy as sa
@@ -67,3 +70,34 @@ def test_migrations_and_tables_agree(state):
         found = compare_metadata(MigrationContext.configure(connection), st.metadata)
     assert found == []
     assert set(sa.inspect(state.engine).get_table_names()) >= {"cases", "shares", "audit"}
+
+
+def test_processes_that_open_a_new_database_at_once_all_write(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIAGNOSIS_SECRET", "here")
+    url = f"sqlite:///{tmp_path}/state.db"
+    code = "import sys\nfrom diagnosis.store import State\nState(sys.argv[1]).admit('w', {'name': 'm', 'version': sys.argv[2]})"
+    running = [subprocess.Popen([sys.executable, "-c", code, url, v], env={**os.environ, "PYTHONPATH": "."}) for v in "123"]
+    assert [process.wait() for process in running] == [0, 0, 0]
+    assert sorted(version for _, version in State(url).admissions("w")) == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("url", ["nonsense", "nosuchdb://host/db"])
+def test_a_url_of_no_database_is_said(url):
+    with pytest.raises(StateError, match="cannot be used"):
+        State(url)
+
+
+def test_a_key_file_that_is_empty_signs_nothing(tmp_path, monkeypatch):
+    monkeypatch.delenv("DIAGNOSIS_SECRET", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "diagnosis").mkdir()
+    (tmp_path / "diagnosis" / "key").write_bytes(b"")
+    with pytest.raises(StateError, match="holds no key"):
+        st.machine_key()
+
+
+def test_an_admission_moved_to_another_workspace_does_not_count(state):
+    state.admit("w", {"name": "ranker", "version": "1"})
+    with state.begin() as connection:
+        connection.execute(st.admissions.update().values(workspace="v"))
+    assert state.admissions("v") == {}

@@ -1,0 +1,98 @@
+"""The metrics there are: name, unit, direction, and what they need from the log (DESIGN 4.7)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from diagnosis.errors import NotFoundError
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A definition.
+
+    Attributes
+    ----------
+    name : str
+        As asked for, arguments included: ``ndcg@10``, ``exposure:genre=drama``.
+    base : str
+        The built-in that it is a case of.
+    unit : str
+        Of its value; ``share`` lies in [0, 1].
+    direction : str
+        ``up`` if more is better, ``down`` if less is, ``none`` if neither.
+    kind : str
+        ``ratio`` (sum over sum), ``quantile`` or ``distinct``.
+    sampled : bool
+        Whether it can be estimated from a sample at all.
+    k : int
+        Places that count; 0 = all.
+    attribute, value : str
+        Of the item.
+    """
+
+    name: str
+    base: str
+    unit: str
+    direction: str
+    kind: str = "ratio"
+    sampled: bool = True
+    k: int = 0
+    attribute: str = ""
+    value: str = ""
+    description: str = ""
+
+
+BUILT_IN: dict[str, Metric] = {
+    m.base: m
+    for m in (
+        Metric("ctr", "ctr", "share", "up", description="shown candidates with a positive event"),
+        Metric("ndcg@K", "ndcg", "share", "up", description="discounted gain of positive events by position; a page without any counts 0"),
+        Metric("mrr", "mrr", "share", "up", description="1 / position of the first positive event; a page without any counts 0"),
+        Metric("ndcg_clicked@K", "ndcg_clicked", "share", "up", description="ndcg over pages with a positive event"),
+        Metric("mrr_clicked", "mrr_clicked", "share", "up", description="mrr over pages with a positive event"),
+        Metric("score_mean", "score_mean", "raw score", "none", description="mean logged score of scored candidates"),
+        Metric("calibration", "calibration", "observed / predicted", "none", description="positive events over the sum of probabilities"),
+        Metric("exposure:<attribute>=<value>", "exposure", "share", "none", description="shown positions of items with that value"),
+        Metric("diversity:<attribute>", "diversity", "share", "up", description="chance that two places of a page differ (Simpson 1949)"),
+        Metric("coverage", "coverage", "items", "up", kind="distinct", sampled=False, description="distinct items shown"),
+        Metric("launch_exposure", "launch_exposure", "share", "none", description="shown positions of items in their first week"),
+        Metric("rank_churn", "rank_churn", "share", "none", description="shown places whose order is not the model's"),
+        Metric("fallback_rate", "fallback_rate", "share", "down", description="requests served by a fallback"),
+        Metric("error_rate", "error_rate", "share", "down", description="requests that ended in an error or timed out"),
+        Metric("latency_p95", "latency_p95", "ms", "down", kind="quantile", description="95th percentile of latency"),
+        Metric("cost", "cost", "cost / request", "down", description="mean of the logged column cost"),
+    )
+}
+
+
+def metric(name: str) -> Metric:
+    """The metric of that name, its arguments read.
+
+    >>> metric("ndcg@10").k
+    10
+
+    Raises
+    ------
+    NotFoundError
+        With near names.
+    ValueError
+        If an argument is missing or wrong.
+    """
+    match = re.fullmatch(r"(?P<base>[a-z_0-9]+?)(?:@(?P<k>\d+))?(?::(?P<attribute>[^=]+)(?:=(?P<value>.*))?)?", name.strip())
+    base = match["base"] if match else name
+    if match is None or base not in BUILT_IN:
+        raise NotFoundError("metric", name, [m.name for m in BUILT_IN.values()])
+    found = replace(BUILT_IN[base], name=name.strip())
+    if base in ("ndcg", "ndcg_clicked"):
+        if not match["k"] or int(match["k"]) < 1:
+            raise ValueError(f"{base} needs the number of places; write {base}@10")
+        return replace(found, k=int(match["k"]))
+    if base == "exposure" and not (match["attribute"] and match["value"] is not None):
+        raise ValueError("exposure needs an attribute and a value; write exposure:genre=drama")
+    if base == "diversity" and not match["attribute"]:
+        raise ValueError("diversity needs an attribute; write diversity:genre")
+    if match["k"] or (match["attribute"] and base not in ("exposure", "diversity")):
+        raise ValueError(f"{base} takes no argument")
+    return replace(found, attribute=match["attribute"] or "", value=match["value"] or "")

@@ -1,0 +1,130 @@
+"""Many small files of a table into one sorted file a date. What the table answers stays the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from diagnosis.errors import MissingTableError
+from diagnosis.store import sql, writing
+from diagnosis.store.tables import Pinned, hive_date, pin
+
+if TYPE_CHECKING:
+    from diagnosis.store.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """What a compaction did.
+
+    Attributes
+    ----------
+    table : str
+    files_before, files_after : int
+        Readable files of the versions it began and ended with; appends that came meanwhile are among the latter.
+    rewritten : tuple of (date or None)
+        Partitions that are one sorted file now; None is a table without partitions.
+    left : tuple of (date or None, str)
+        Partitions that were left alone, with the reason: their files are as they were.
+    """
+
+    table: str
+    files_before: int
+    files_after: int
+    rewritten: tuple[date | None, ...]
+    left: tuple[tuple[date | None, str], ...]
+
+
+def compact(workspace: Workspace, table: str, path: Path) -> Compaction:
+    """Rewrite each date that has several files as one file, sorted by request; see `Workspace.compact`."""
+    began = _pinned(workspace, table)
+    rewritten, left = [], []
+    days = [*began.dates, *(hive_date(file) for file, _ in began.set_aside)]
+    for day in sorted({d for d in days if days.count(d) > 1}, key=str):
+        reason = writing.retried(table, lambda day=day: _rewrite(workspace, table, path, day))  # type: ignore[misc]  # bound now
+        if reason is None:
+            rewritten.append(day)
+        else:
+            left.append((day, reason))
+    return Compaction(table, len(began.files), len(_pinned(workspace, table).files), tuple(rewritten), tuple(left))
+
+
+def _pinned(workspace: Workspace, table: str) -> Pinned:
+    pinned = pin(table, workspace.settings, workspace.path)
+    if pinned is None:
+        raise MissingTableError(table, "there is nothing to compact.")
+    return pinned
+
+
+def _rewrite(workspace: Workspace, table: str, path: Path, day: date | None) -> str | None:
+    """One partition, from the version there is now; why it was left alone, or None.
+
+    The commit names the files that were read. A writer who added to the partition meanwhile makes it fail, and it is done again.
+    """
+    from deltalake import DeltaTable, write_deltalake
+
+    pinned = _pinned(workspace, table)
+    files = [file for file, d in zip(pinned.files, pinned.dates, strict=True) if d == day]
+    damaged = [file for file, _ in pinned.set_aside if hive_date(file) == day]
+    if damaged:
+        return f"{len(damaged)} of its files cannot be read"
+    if len(files) < 2:
+        return "somebody else compacted it meanwhile"
+    delta = DeltaTable(str(path), version=int(pinned.version))
+    rows, problem = _read(workspace, pinned, files)
+    if rows is None or rows.num_rows != _recorded(delta, day):
+        return problem or "its files hold other rows than the table's log says"
+    partitioned = any(pinned.dates)
+    write_deltalake(
+        delta,
+        _sorted(rows),
+        mode="overwrite",
+        predicate=(f"date = '{day.isoformat()}'" if day else "date IS NULL") if partitioned else None,
+        writer_properties=writing.properties(table, keyed="request_id" in rows.column_names),
+        target_file_size=1 << 40,  # one file: two of one date would be compacted again and again
+    )
+    return None
+
+
+def _read(workspace: Workspace, pinned: Pinned, files: list[str]) -> tuple[pa.Table | None, str]:
+    """All rows of `files` in their order, in the types of the log; never the rows of some of them."""
+    import duckdb
+
+    bound = sql.Bound()
+    text = f"SELECT * FROM {sql.relation(pinned.schema, files, bound, any(pinned.dates))}"
+    cursor = workspace.connection.cursor()
+    try:
+        rows = pa.table(cursor.sql(text, params=bound.values).to_arrow_table())
+    except duckdb.Error as error:
+        return None, f"its files cannot be read: {str(error).splitlines()[0]}"
+    finally:
+        cursor.close()
+    return rows.select(pinned.schema.names).cast(pinned.schema), ""
+
+
+def _recorded(delta: object, day: date | None) -> int | None:
+    """Rows of a partition as the table's log says; None if it does not."""
+    adds = pa.table(delta.get_add_actions(flatten=True))  # type: ignore[attr-defined]
+    if "num_records" not in adds.column_names:
+        return None
+    if "partition.date" in adds.column_names:
+        days = adds.column("partition.date")
+        adds = adds.filter(pc.is_null(days) if day is None else pc.equal(days, pa.scalar(day, days.type)))
+    total = pc.sum(adds.column("num_records")).as_py()
+    return None if adds.column("num_records").null_count else int(total)
+
+
+def _sorted(rows: pa.Table) -> pa.Table:
+    """By request; rows of one request keep their order."""
+    if "request_id" not in rows.column_names:
+        return rows
+    ids = rows.column("request_id").combine_chunks().dictionary_encode()
+    ids = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+    places = pc.rank(ids.dictionary, sort_keys="ascending", tiebreaker="dense").to_numpy()
+    return rows.take(np.argsort(places[ids.indices.to_numpy(zero_copy_only=False)], kind="stable"))

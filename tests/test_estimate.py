@@ -1,0 +1,174 @@
+"""Estimates are held to the truth: full traffic of which samples are drawn two thousand times."""
+
+import numpy as np
+import pytest
+
+from diagnosis import estimate
+from diagnosis.errors import CannotSayError
+
+SAMPLES = 2000
+
+
+def population(n=6000, seed=0):
+    """Full traffic: shown items, clicks, latency, members, keep probabilities by stratum."""
+    rng = np.random.default_rng(seed)
+    stratum = rng.choice(4, n, p=[0.5, 0.3, 0.15, 0.05])
+    keep = np.array([0.15, 0.3, 0.5, 0.9])[stratum]
+    shown = rng.integers(3, 13, n).astype(float)
+    clicks = rng.binomial(shown.astype(int), np.array([0.1, 0.14, 0.2, 0.05])[stratum]).astype(float)
+    latency = np.exp(rng.normal(3.5 + 0.2 * stratum, 0.4))
+    return {
+        "stratum": stratum,
+        "keep": keep,
+        "shown": shown,
+        "clicks": clicks,
+        "latency": latency,
+        "fallback": (rng.random(n) < 0.02).astype(float),
+    }
+
+
+FULL = population()
+
+
+def held(function, truth, bounds=(0.93, 0.97), bias=0.1):
+    """Bias in standard errors and coverage of `function(rows)` over many samples."""
+    rng = np.random.default_rng(1)
+    found = [function(np.flatnonzero(rng.random(len(FULL["keep"])) < FULL["keep"])) for _ in range(SAMPLES)]
+    values = np.array([f.value for f in found])
+    inside = np.mean([f.low <= truth <= f.high for f in found])
+    assert bounds[0] <= inside <= bounds[1], inside
+    if bias:
+        assert abs(values.mean() - truth) < bias * values.std(), (values.mean(), truth)
+        assert np.mean([f.se for f in found]) == pytest.approx(values.std(), rel=0.08)
+
+
+def of(rows, name):
+    return FULL[name][rows]
+
+
+def test_counts_cover_the_full_traffic():
+    held(lambda r: estimate.count(of(r, "keep")), 6000.0)
+
+
+def test_totals_cover_the_full_traffic():
+    held(lambda r: estimate.total(of(r, "clicks"), of(r, "keep")), FULL["clicks"].sum())
+
+
+def test_means_cover_the_full_traffic():
+    held(lambda r: estimate.mean(of(r, "latency"), of(r, "keep")), FULL["latency"].mean())
+
+
+def test_ratios_cover_the_full_traffic():
+    truth = FULL["clicks"].sum() / FULL["shown"].sum()
+    held(lambda r: estimate.ratio(of(r, "clicks"), of(r, "shown"), of(r, "keep"), share=True), truth)
+
+
+def test_rare_shares_cover_the_full_traffic():
+    held(lambda r: estimate.mean(of(r, "fallback"), of(r, "keep"), share=True), FULL["fallback"].mean())
+
+
+def test_a_small_slice_covers_its_truth():
+    small = (FULL["stratum"] == 1) & (np.arange(6000) % 15 == 0)
+    truth = FULL["clicks"][small].sum() / FULL["shown"][small].sum()
+
+    def ask(rows):
+        rows = rows[small[rows]]
+        return estimate.ratio(of(rows, "clicks"), of(rows, "shown"), of(rows, "keep"), share=True)
+
+    held(ask, truth)
+
+
+def test_quantiles_cover_the_full_traffic():
+    truth = np.quantile(FULL["latency"], 0.95, method="inverted_cdf")
+    held(lambda r: estimate.quantile(of(r, "latency"), of(r, "keep"), 0.95), truth, bias=0)
+
+
+def test_the_interval_of_the_process_covers_the_process_with_members_who_come_often():
+    rng = np.random.default_rng(3)
+    truth, inside = 0.3, []
+    for _ in range(SAMPLES):
+        member = rng.integers(0, 120, 500)
+        taste = np.clip(rng.normal(truth, 0.1, 120), 0, 1)
+        keep = np.full(500, 0.5)
+        rows = rng.random(500) < keep
+        clicked = (rng.random(500) < taste[member]).astype(float)
+        found = estimate.mean(clicked[rows], keep[rows], of="process", clusters=member[rows], share=True)
+        inside.append(found.low <= truth <= found.high)
+    assert 0.93 <= np.mean(inside) <= 0.97
+
+
+def test_windows_that_do_not_differ_are_called_different_one_time_in_twenty():
+    rng = np.random.default_rng(4)
+    different = []
+    for _ in range(SAMPLES):
+        pair = []
+        for _ in range(2):
+            keep = np.where(rng.random(400) < 0.5, 0.2, 0.8)
+            rows = rng.random(400) < keep
+            pair.append(estimate.mean((rng.random(400) < 0.2).astype(float)[rows], keep[rows], of="process", share=True))
+        change = estimate.difference(*pair)
+        different.append(not change.low <= 0 <= change.high)
+    assert 0.03 <= np.mean(different) <= 0.07
+
+
+def test_with_every_request_kept_nothing_about_the_traffic_is_uncertain():
+    found = estimate.ratio([1.0, 0.0], [2.0, 2.0], [1.0, 1.0], share=True)
+    assert (found.value, found.low, found.high, found.se) == (0.25, 0.25, 0.25, 0.0)
+
+
+def test_a_weighted_ratio_by_hand():
+    found = estimate.ratio([1.0, 0.0], [1.0, 1.0], [0.5, 0.1])
+    assert found.value == pytest.approx(2 / 12)
+    assert found.n_effective == pytest.approx(12**2 / (4 + 100))
+
+
+def test_no_event_at_all_is_no_certainty():
+    found = estimate.mean(np.zeros(50), np.full(50, 0.5), share=True)
+    assert (found.value, found.low) == (0.0, 0.0)
+    assert 0.01 < found.high < 0.1
+
+
+def test_one_request_says_nearly_nothing_of_the_process():
+    found = estimate.mean([1.0], [1.0], of="process")
+    assert (found.low, found.high) == (-np.inf, np.inf)
+
+
+def test_no_requests_cannot_say():
+    with pytest.raises(CannotSayError):
+        estimate.mean([], [])
+    with pytest.raises(CannotSayError):
+        estimate.ratio([0.0], [0.0], [0.5])
+    with pytest.raises(CannotSayError):
+        estimate.quantile([], [], 0.5)
+
+
+def test_distinct_values_are_refused_below_rate_one():
+    assert estimate.distinct(["a", "b", "a"], [1.0, 1.0, 1.0]) == 2
+    with pytest.raises(CannotSayError, match="sample"):
+        estimate.distinct(["a"], [0.5])
+
+
+@pytest.mark.parametrize("keep", [[0.0], [1.5], [float("nan")]])
+def test_what_is_no_probability_is_refused(keep):
+    with pytest.raises(ValueError, match="keep probabilities"):
+        estimate.mean([1.0], keep)
+
+
+def test_nan_is_never_averaged():
+    with pytest.raises(ValueError, match="NaN"):
+        estimate.mean([float("nan")], [0.5])
+
+
+def test_bootstrap_sums_add_up_and_spread_as_the_formula_says():
+    rng = np.random.default_rng(5)
+    table = rng.normal(1.0, 1.0, (400, 2))
+    draws = estimate.bootstrap(np.column_stack([table, table.sum(axis=1)]), np.ones(400), draws=3000)
+    np.testing.assert_allclose(draws[:, 0] + draws[:, 1], draws[:, 2])
+    assert draws[:, 0].std() == pytest.approx(np.sqrt((table[:, 0] ** 2).sum()), rel=0.06)
+
+
+def test_a_change_of_the_detectable_size_is_seen_four_times_in_five():
+    rng = np.random.default_rng(6)
+    size = estimate.detectable(0.1)
+    z = (size + rng.normal(0, 0.1, 4000) - rng.normal(0, 0.1, 4000)) / (0.1 * np.sqrt(2))
+    assert np.mean(np.abs(z) > 1.96) == pytest.approx(0.8, abs=0.03)
