@@ -8,6 +8,7 @@ import urllib.request
 from urllib.parse import quote, unquote
 
 import pytest
+from playwright.sync_api import expect
 
 from diagnosis.cases import add_entry, create_case, share
 from diagnosis.store import Workspace
@@ -42,7 +43,9 @@ def test_from_the_overview_to_a_page_that_a_stakeholder_opens(shop, serve, brows
     page.goto(address)
     page.get_by_role("heading", name="Shop").wait_for(timeout=30_000)
     page.get_by_text("requests logged", exact=True).wait_for()
-    page.get_by_role("img", name=re.compile("Estimated requests per")).or_(page.locator('[aria-label^="Estimated requests per"]')).first.wait_for()
+    page.get_by_role("img", name=re.compile("Estimated requests per")).or_(
+        page.locator('[aria-label^="Estimated requests per"]')
+    ).first.wait_for()
 
     page.get_by_test_id("stSidebarNavItems").get_by_role("link", name="Find").click()
     page.get_by_role("heading", name="Find a request").wait_for()
@@ -52,7 +55,9 @@ def test_from_the_overview_to_a_page_that_a_stakeholder_opens(shop, serve, brows
     page.get_by_text("1 logged requests, which stand for about 4 in the full traffic").wait_for()
     assert "w=shop" in page.url
     assert "member=secret-member" in page.url
-    box = page.get_by_test_id("stDataFrame").bounding_box()
+    grid = page.get_by_test_id("stDataFrame")
+    expect(grid).to_have_count(1)  # those of the page before are gone
+    box = grid.bounding_box()
     page.mouse.click(box["x"] + 18, box["y"] + 52)
     page.get_by_text("Reproduced exactly").first.wait_for(timeout=20_000)
     assert "date=2026-11-01" in page.url

@@ -25,9 +25,7 @@ def test_traffic_is_drawn_in_utc_with_its_bucket_in_the_title():
 
 
 def test_scores_differ_in_shape_as_well_as_in_colour():
-    rows = pd.DataFrame(
-        {"item": ["a"], "title": ["Apple"], "logged": [1.0], "replayed": [1.5], "logged_rank": [1], "difference": [0.5]}
-    )
+    rows = pd.DataFrame({"item": ["a"], "title": ["Apple"], "logged": [1.0], "replayed": [1.5], "logged_rank": [1], "difference": [0.5]})
     spec = charts.scores(rows, "different_scores").to_dict()
     assert spec["description"] == "Logged and replayed score of 1 candidates by logged rank: different scores."
     assert fields(spec, "y")[0]["title"] == "score (raw, no unit)"

@@ -115,7 +115,9 @@ def test_a_session_goes_on_in_the_workspace_that_it_was_in(shop, tmp_path, monke
 
 
 @pytest.mark.parametrize("tab", ["replay", "inputs", "model", "page", "circumstances", "what-if"])
-@pytest.mark.parametrize(("request_id", "known"), [("r1", "Reproduced exactly"), ("r2", "a fallback made the page"), ("r3", "input checks failed")])
+@pytest.mark.parametrize(
+    ("request_id", "known"), [("r1", "Reproduced exactly"), ("r2", "a fallback made the page"), ("r3", "input checks failed")]
+)
 def test_every_tab_of_a_request_is_drawn(shop, tab, request_id, known):
     said = words(screen("request", w="shop", request=request_id, tab=tab, item="a", above="b"))
     assert known in said

@@ -12,7 +12,9 @@ from diagnosis.reproduce import Edit
 texts = st.text(max_size=12)
 named = st.text(min_size=1, max_size=12)
 times = st.none() | st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
-edits = st.lists(st.builds(Edit, item=st.none() | named, feature=named, value=st.none() | st.text(alphabet="ab1.;=&%#+ ü", min_size=1)), max_size=3)
+edits = st.lists(
+    st.builds(Edit, item=st.none() | named, feature=named, value=st.none() | st.text(alphabet="ab1.;=&%#+ ü", min_size=1)), max_size=3
+)
 views = st.builds(
     View,
     **dict.fromkeys(("workspace", "by", "request", "item", "above", "with_model", "with_ruleset", "case"), texts),

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app import views
+from app import state, views
 
 
 def test_text_from_logs_cannot_be_markup():
@@ -53,11 +53,9 @@ def test_no_cell_of_a_download_is_a_formula():
 
 
 def test_only_our_own_value_errors_are_for_people():
-    with pytest.raises(ValueError) as ours:
-        from app.state import moment
-
-        moment("yesterday")
-    with pytest.raises(ValueError) as theirs:
+    with pytest.raises(ValueError, match="yesterday") as ours:
+        state.moment("yesterday")
+    with pytest.raises(ValueError, match="reshape") as theirs:
         np.zeros((2, 2)).reshape(3)
     assert views._ours(ours.value)
     assert not views._ours(theirs.value)

@@ -22,7 +22,9 @@ def bench(tmp_path):
         "[environment.eu]\nsla_ms = 200\nregion = 'eu'\n[environment.us]\nsla_ms = {homepage = 50}\n[environment.ap]\ncache_s = 3\n"
     )
     times = [AT - timedelta(days=8), AT - timedelta(hours=6), AT, AT + timedelta(hours=1)]
-    made.replace("changes", pa.table({"changed_at": pa.array(times, pa.timestamp("us", "UTC")), "kind": ["code"] * 4, "target": list("abcd")}))
+    made.replace(
+        "changes", pa.table({"changed_at": pa.array(times, pa.timestamp("us", "UTC")), "kind": ["code"] * 4, "target": list("abcd")})
+    )
     return Workbench.open(tmp_path / "w")
 
 
@@ -78,7 +80,10 @@ def test_without_a_file_no_environment_is_known(tmp_path):
     assert environments(Workbench.open(tmp_path / "w")) == {}
 
 
-@pytest.mark.parametrize(("text", "said"), [("[environment", "is not TOML"), ("environment = 3", "a table a deployment"), ("[environment]\neu = 3", "a table a deployment")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("[environment", "is not TOML"), ("environment = 3", "a table a deployment"), ("[environment]\neu = 3", "a table a deployment")],
+)
 def test_a_file_that_cannot_be_read_names_itself(bench, text, said):
     bench.workspace.environments_file.write_text(text)
     with pytest.raises(SettingsError, match=said):

@@ -27,14 +27,21 @@ def logged(folder, columns, changes=()):
     candidates = pa.table({"request_id": pa.array(["r0"]), "item_id": pa.array(["a"])})
     made.append(requests=pa.table(requests), candidates=candidates)
     if changes:
-        made.replace("changes", pa.table({"changed_at": pa.array(list(changes), pa.timestamp("us", "UTC")), "kind": ["code"] * len(changes)}))
+        made.replace(
+            "changes", pa.table({"changed_at": pa.array(list(changes), pa.timestamp("us", "UTC")), "kind": ["code"] * len(changes)})
+        )
     return Workbench.open(folder)
 
 
 def test_a_workspace_tells_its_window_its_counts_and_its_tasks(tmp_path):
     bench = logged(
         tmp_path / "w",
-        {"task": ["home", "home", "search"], "status": ["ok", "error", "ok"], "latency_ms": [10.0, 30.0, None], "keep_probability": [0.5, 0.25, 0.5]},
+        {
+            "task": ["home", "home", "search"],
+            "status": ["ok", "error", "ok"],
+            "latency_ms": [10.0, 30.0, None],
+            "keep_probability": [0.5, 0.25, 0.5],
+        },
     )
     found = holdings(bench)
     assert found.window == (AT, AT + timedelta(hours=2))
