@@ -49,6 +49,11 @@ def _tables(workbench: Workbench) -> list[Finding]:
         else:
             rows = "" if row["rows"] is None else f"{row['rows']} rows in "
             found.append(Finding(f"table {table}", "ok", f"{rows}{row['files']} files, version {row['version']}"))
+    if "requests" in workbench.snapshot.tables() and workbench.snapshot.pinned["requests"].format == "parquet":
+        repeated = workbench.snapshot.repeated()  # our own writes refuse them
+        if repeated:
+            text = "ids that stand more than once: " + ", ".join(f"{key} ({n} times)" for key, n in repeated.items())
+            found.append(Finding("request ids", "fail", text, "every request needs an id of its own; counts take each row for a request"))
     return found
 
 

@@ -154,6 +154,18 @@ class Snapshot:
         names = ["table", "present", "format", "version", "files", "rows", "first_on", "last_on", "problem"]
         return pd.DataFrame(rows, columns=names).astype({"rows": "Int64", "files": "int64"}).set_index("table")
 
+    def repeated(self, *, limit: int = 5) -> dict[str, int]:
+        """Request ids that stand more than once in the log, with how often; the most frequent `limit`. Reads every id."""
+        bound = sql.Bound()
+        table = self._ask(
+            lambda: (
+                f"SELECT request_id, count(*) AS n FROM {self._from('requests', bound)} GROUP BY request_id HAVING n > 1 "
+                f"ORDER BY n DESC, request_id LIMIT {int(limit)}"
+            ),
+            bound,
+        )
+        return dict(zip(table.column("request_id").to_pylist(), table.column("n").to_pylist(), strict=True))
+
     def window(self) -> tuple[datetime, datetime] | None:
         """First and last ``served_at`` in the log; None when it is empty."""
         bound = sql.Bound()

@@ -505,3 +505,15 @@ def test_a_column_of_nothing_but_nulls_does_not_become_text(tmp_path):
         "score": "double",
         "dropped_by": "string",
     }
+
+
+def test_ids_that_stand_twice_in_a_log_of_others_are_named(tmp_path):
+    twice = pa.concat_tables([requests(), requests().slice(0, 1)])
+    snapshot = foreign(tmp_path, requests=twice, candidates=candidates()).snapshot()
+    assert snapshot.repeated() == {"r1": 2}
+    assert len(snapshot.fetch(["r1"])) == 1
+    from diagnosis.reproduce import Workbench
+    from diagnosis.reproduce.checkup import checkup
+
+    found = {f.what: f for f in checkup(Workbench.open(tmp_path / "w"))}
+    assert found["request ids"].text == "ids that stand more than once: r1 (2 times)"
