@@ -203,9 +203,11 @@ def _diversity(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
 
 
 def _launch_exposure(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
-    launched = (
-        pd.DatetimeIndex(pd.to_datetime(_attribute(rows, "launched_at"), utc=True)).tz_convert(None).to_numpy().astype("datetime64[us]")
-    )
+    if "launched_at" not in rows.items.columns:
+        raise MissingColumnError("items", "launched_at", rows.items.columns)
+    by_item = pd.Series(pd.DatetimeIndex(pd.to_datetime(rows.items["launched_at"], utc=True)).tz_convert(None), index=rows.items.index)
+    ids = pd.Index(rows.batch.candidates.column("item_id").to_pylist(), dtype=object)
+    launched = by_item.reindex(ids).to_numpy().astype("datetime64[us]")
     served = rows.batch.requests.column("served_at").to_numpy().astype("datetime64[us]")[rows.owner]
     age = (served - launched) / np.timedelta64(1, "s")
     young = rows.shown & (age >= 0) & (age < _WEEK_S)
