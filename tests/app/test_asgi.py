@@ -18,14 +18,14 @@ from diagnosis.store import Workspace
 
 def answered(headers):
     """What a route that sends those headers is answered with behind the guard."""
-    import httpx
+    import httpx2
 
     async def route(request):
         return PlainTextResponse("hello", headers=headers)
 
     async def ask():
         guarded = SecureHeaders(Starlette(routes=[Route("/", route)]))
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=guarded), base_url="http://localhost") as client:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=guarded), base_url="http://localhost") as client:
             return await client.get("/")
 
     return asyncio.run(ask())
