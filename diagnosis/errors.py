@@ -12,6 +12,7 @@
     │   └── UnsupportedTableError
     ├── NotFoundError           an id that is not there, with near ones
     ├── FilterError             the `--where` grammar
+    ├── WindowError             two windows that cannot be compared
     ├── ModelError              what scored a request
     │   ├── BundleError
     │   ├── NotAdmittedError
@@ -131,6 +132,10 @@ class NotFoundError(DiagnosisError):
 
 class FilterError(DiagnosisError):
     """A filter expression that cannot be understood, or names an attribute that is not there."""
+
+
+class WindowError(DiagnosisError):
+    """A window that is none, or two that cannot be compared."""
 
 
 class ModelError(DiagnosisError):

@@ -38,7 +38,7 @@ class _Rows:
     batch: Batch
     owner: NDArray[np.int64]
     position: Floats  # NaN = not shown
-    positive: NDArray[np.bool_]
+    positive: NDArray[np.bool_] | Floats
     items: pd.DataFrame
 
     def per_request(self, values: Floats) -> Floats:
@@ -58,6 +58,7 @@ def per_request(
     items: pd.DataFrame | None = None,
     positive: Sequence[str] = POSITIVE,
     attribution_s: float = 86400.0,
+    success: NDArray[np.bool_] | Floats | None = None,
 ) -> PerRequest:
     """The metric of every request.
 
@@ -69,6 +70,8 @@ def per_request(
         Events that count as success.
     attribution_s : float
         How long after a request an event still counts for it, in seconds.
+    success : array of bool or float64, shape (candidates,), optional
+        Instead of the logged outcomes: which candidates succeed, or with which chance where the metric is linear in it.
 
     Raises
     ------
@@ -79,7 +82,7 @@ def per_request(
     """
     if metric.kind != "ratio":
         raise CannotSayError(f"{metric.name} is no sum over requests.", "use `measure`.")
-    rows = _rows(batch, items if items is not None else pd.DataFrame(), positive, attribution_s)
+    rows = _rows(batch, items if items is not None else pd.DataFrame(), positive, attribution_s, success)
     numerator, denominator = _COMPUTED[metric.base](metric, rows)
     return PerRequest(np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64))
 
@@ -116,15 +119,22 @@ def measure(
     return estimate.ratio(parts.numerator, parts.denominator, keep, of=of, clusters=members, share=share, unit=metric.unit)
 
 
-def _rows(batch: Batch, items: pd.DataFrame, positive: Sequence[str], attribution_s: float) -> _Rows:
+def _rows(
+    batch: Batch,
+    items: pd.DataFrame,
+    positive: Sequence[str],
+    attribution_s: float,
+    success: NDArray[np.bool_] | Floats | None = None,
+) -> _Rows:
     if "position" in batch.candidates.column_names:
         position = np.asarray(batch.candidates.column("position").to_numpy(), dtype=np.float64)
     else:
         position = np.full(batch.candidates.num_rows, np.nan)
-    return _Rows(batch, batch.owner, position, _positives(batch, positive, attribution_s), items)
+    hits = positives(batch, positive, attribution_s) if success is None else success
+    return _Rows(batch, batch.owner, position, hits, items)
 
 
-def _positives(batch: Batch, positive: Sequence[str], attribution_s: float) -> NDArray[np.bool_]:
+def positives(batch: Batch, positive: Sequence[str], attribution_s: float) -> NDArray[np.bool_]:
     """Which candidates had a positive event within the attribution time."""
     n = batch.candidates.num_rows
     outcomes = batch.outcomes
@@ -144,14 +154,14 @@ def _positives(batch: Batch, positive: Sequence[str], attribution_s: float) -> N
 
 def _ctr(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
     shown = rows.shown
-    return rows.per_request((shown & rows.positive).astype(np.float64)), rows.per_request(shown.astype(np.float64))
+    return rows.per_request(np.where(shown, rows.positive, 0.0)), rows.per_request(shown.astype(np.float64))
 
 
 def _ndcg(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
     inside = rows.shown & (rows.position <= metric.k)
     gain = np.zeros(len(rows.position))
     gain[inside] = rows.positive[inside] / np.log2(rows.position[inside] + 1)
-    hits = rows.per_request((rows.shown & rows.positive).astype(np.float64))
+    hits = rows.per_request(np.where(rows.shown, rows.positive, 0.0))
     ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, metric.k + 2)))])[np.minimum(hits, metric.k).astype(int)]
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.where(ideal > 0, rows.per_request(gain) / ideal, 0.0)
@@ -159,7 +169,7 @@ def _ndcg(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
 
 
 def _mrr(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
-    hit = rows.shown & rows.positive
+    hit = rows.shown & (rows.positive > 0)
     first = np.full(len(rows.batch), np.inf)
     np.minimum.at(first, rows.owner[hit], rows.position[hit])
     return 1 / first, _pages(rows, metric, rows.per_request(hit.astype(np.float64)))
@@ -180,7 +190,7 @@ def _score_mean(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
 def _calibration(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
     chance = _numbers(rows, "probability")
     held = rows.shown & np.isfinite(chance)
-    return rows.per_request((held & rows.positive).astype(np.float64)), rows.per_request(np.where(held, chance, 0.0))
+    return rows.per_request(np.where(held, rows.positive, 0.0)), rows.per_request(np.where(held, chance, 0.0))
 
 
 def _exposure(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:

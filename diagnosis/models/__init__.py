@@ -3,13 +3,14 @@
 from diagnosis.models.admission import Admission, admit
 from diagnosis.models.bundle import BrokenBundle, Bundle, Feature, list_bundles, read_bundle, read_training, write_bundle
 from diagnosis.models.features import Problem, assemble, encode, preflight
-from diagnosis.models.scoring import Model, load
+from diagnosis.models.scoring import LightgbmModel, Model, load
 
 __all__ = [
     "Admission",
     "BrokenBundle",
     "Bundle",
     "Feature",
+    "LightgbmModel",
     "Model",
     "Problem",
     "admit",

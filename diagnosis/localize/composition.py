@@ -1,0 +1,246 @@
+"""Candidates as suspects: a retriever that stopped proposing something, and a flood of launches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from diagnosis.localize.judge import Judge
+from diagnosis.localize.sample import Floats, Ints, Mask, Sample, dictionary
+from diagnosis.localize.stage import Stage
+from diagnosis.localize.suspects import Evidence, Repair, Suspect
+from diagnosis.localize.where import jump, onset, slice_of
+from diagnosis.log.records import Batch
+
+_LOUD = 8.0
+_DROP, _FLOOD = 0.5, 1.6  # relative change that is worth a look
+_WEEK_S = 7 * 86400.0
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """Candidates of one retriever with one value of an item attribute (all of them when the attribute is empty)."""
+
+    retriever: str
+    attribute: str
+    value: Any
+    rows: Mask
+
+
+def retriever_masks(sample: Sample) -> dict[str, Mask]:
+    """Which candidates each retriever proposed."""
+    table = sample.batch.candidates
+    if "retrievers" not in table.column_names:
+        return {}
+    column = table.column("retrievers").combine_chunks()
+    if pa.types.is_string(column.type):
+        codes, names = dictionary(table.column("retrievers"))
+        return {str(n): codes == i for i, n in enumerate(names)}
+    if not pa.types.is_list(column.type) and not pa.types.is_large_list(column.type):
+        return {}
+    lengths = np.diff(column.offsets.to_numpy())
+    codes, names = dictionary(pa.chunked_array([column.flatten()]))
+    owner = np.repeat(np.arange(len(column)), lengths) if len(codes) == lengths.sum() else _owners(column)
+    masks = {}
+    for i, name in enumerate(names[:50]):
+        mask = np.zeros(table.num_rows, dtype=np.bool_)
+        mask[owner[codes == i]] = True
+        masks[str(name)] = mask
+    return masks
+
+
+def _owners(column: pa.ListArray) -> Ints:
+    lengths = np.array([0 if v is None else len(v) for v in column.to_pylist()])
+    return np.repeat(np.arange(len(column)), lengths)
+
+
+def item_attributes(sample: Sample) -> dict[str, tuple[Ints, tuple[Any, ...]]]:
+    """Item attributes with few values, coded per candidate; -1 = none."""
+    codes, ids = dictionary(sample.batch.candidates.column("item_id"))
+    place = sample.items.index.get_indexer(pd.Index(ids, dtype=object)) if len(sample.items) else np.full(len(ids), -1)
+    found: dict[str, tuple[Ints, tuple[Any, ...]]] = {}
+    for name in sample.items.columns:
+        values = sample.items[name]
+        if not (values.dtype == object or values.dtype == bool or isinstance(values.dtype, pd.CategoricalDtype | pd.StringDtype)):
+            continue
+        try:
+            coded, levels = pd.factorize(values.to_numpy(dtype=object))
+        except TypeError:  # lists
+            continue
+        if 2 <= len(levels) <= 40:
+            table = np.append(coded, -1)
+            found[name] = (table[place][codes], tuple(levels))
+    return found
+
+
+def _kinds(sample: Sample) -> Iterator[Kind]:
+    attributes = item_attributes(sample)
+    for retriever, rows in retriever_masks(sample).items():
+        yield Kind(retriever, "", None, rows)
+        for name, (codes, levels) in attributes.items():
+            for i, level in enumerate(levels):
+                yield Kind(retriever, name, level, rows & (codes == i))
+
+
+def dropped(sample: Sample) -> list[tuple[Suspect, Kind]]:
+    """Retrievers that propose less of something than they did."""
+    found: list[tuple[float, float, Kind]] = []
+    before = ~sample.incident
+    for kind in _kinds(sample):
+        count = np.bincount(sample.owner, weights=kind.rows, minlength=len(sample))
+        usual = float(count[before].mean()) if before.any() else 0.0
+        if usual < 0.05:
+            continue
+        stands = jump(-count / usual, sample)
+        if stands.z > _LOUD and stands.size > _DROP * (0.6 if kind.attribute else 0.4):
+            found.append((stands.z, stands.size, kind))
+    best: dict[str, tuple[float, float, Kind]] = {}
+    for z, size, kind in found:
+        old = best.get(kind.retriever)
+        if old is None or (size * np.sqrt(z), z) > (old[1] * np.sqrt(old[0]), old[0]):
+            best[kind.retriever] = (z, size, kind)
+    return [(_drop(sample, z, kind), kind) for z, _, kind in best.values()]
+
+
+def _drop(sample: Sample, z: float, kind: Kind) -> Suspect:
+    count = np.bincount(sample.owner, weights=kind.rows, minlength=len(sample))
+    none = count == 0
+    rate = float(none[~sample.incident].mean())
+    rows = np.flatnonzero(sample.incident)
+    where = slice_of(none, sample, rows, rate)
+    inside = sample.inside(where)
+    since = onset(none, sample, np.flatnonzero(inside))
+    hit = sample.incident & inside & (sample.at >= since - 1e-6)
+    if none[hit].mean() < 0.8:
+        hit &= none
+    what = f"candidates with {kind.attribute} {kind.value}" if kind.attribute else "candidates"
+    mine = sample.inside(where)
+    was, now = count[~sample.incident & mine].mean(), count[sample.incident & mine].mean()
+    text = f"retriever {kind.retriever} proposed {was:.2f} {what} per request before, {now:.2f} after"
+    shown = {kind.attribute: [kind.value], **where} if kind.attribute else where
+    return Suspect("candidates", kind.retriever, shown, hit, since, z, None, (Evidence("composition", text),), proof="replay+model")
+
+
+def flood(sample: Sample) -> list[Suspect]:
+    """Items in their first week that became a larger part of the candidates."""
+    young = young_items(sample)
+    if young is None:
+        return []
+    size = np.maximum(sample.batch.groups, 1)
+    share = np.bincount(sample.owner, weights=young, minlength=len(sample)) / size
+    before = ~sample.incident
+    usual = float(share[before].mean()) if before.any() else 0.0
+    stands = jump(share, sample)
+    if stands.z < _LOUD or stands.size < max((_FLOOD - 1) * usual, 0.01):
+        return []
+    many = share > np.quantile(share[before], 0.95) if before.any() else share > 0
+    where = slice_of(many, sample, np.flatnonzero(sample.incident), float(many[before].mean()))
+    inside = sample.inside(where)
+    since = onset(many, sample, np.flatnonzero(inside))
+    hit = sample.incident & inside & (sample.at >= since - 1e-6)
+    now = float(share[hit].mean()) if hit.any() else 0.0
+    rng = np.random.default_rng(0)
+    codes, ids = dictionary(sample.batch.candidates.column("item_id"))
+    stays = rng.random(len(ids)) < min(1.0, usual / max(now, 1e-9))  # whole items go, as if they had not been launched
+    text = f"items in their first week are {usual:.1%} of candidates before, {now:.1%} after"
+    return [
+        Suspect("candidates", "launches", where, hit, since, stands.z, Repair(absent=young & ~stays[codes], replay=hit), (Evidence("composition", text),))
+    ]
+
+
+def young_items(sample: Sample) -> Mask | None:
+    """Candidates in their first week; None where the items do not say when they were launched."""
+    if "launched_at" not in sample.items.columns:
+        return None
+    times = pd.DatetimeIndex(pd.to_datetime(sample.items["launched_at"], utc=True)).tz_convert(None).to_numpy().astype("datetime64[us]")
+    launched = pd.Series(np.where(np.isnat(times), np.nan, times.astype(np.int64) / 1e6), index=sample.items.index)
+    codes, ids = dictionary(sample.batch.candidates.column("item_id"))
+    at = launched.reindex(pd.Index(ids, dtype=object)).to_numpy(dtype=np.float64)[codes]
+    age = sample.at[sample.owner] - at
+    with np.errstate(invalid="ignore"):
+        return np.asarray((age >= 0) & (age < _WEEK_S), dtype=np.bool_)
+
+
+def with_donors(sample: Sample, hit: Ints, kind: Kind, seed: int = 0) -> tuple[Sample, Mask]:
+    """The requests in `hit` with the candidates that the retriever would have proposed, borrowed from the baseline.
+
+    A request of the same member and task lends its candidates of that kind, else any of the same task.
+
+    Returns
+    -------
+    Sample, array of bool
+        The requests with the borrowed candidates, and which candidates are borrowed.
+    """
+    rng = np.random.default_rng(seed)
+    count = np.bincount(sample.owner, weights=kind.rows, minlength=len(sample))
+    donors = np.flatnonzero(~sample.incident & (count > 0))
+    every = ~sample.incident
+    tasks = sample.words("task")[0]
+    by_task = {t: np.flatnonzero(every & (tasks == t)) for t in np.unique(tasks[hit])}
+    by_member: dict[tuple[int, int], list[int]] = {}
+    for d in donors:
+        by_member.setdefault((int(sample.members[d]), int(tasks[d])), []).append(int(d))
+    offsets = sample.batch.offsets
+    part = sample.take(hit)
+    take, owners = [], []
+    items = sample.batch.candidates.column("item_id").combine_chunks().dictionary_encode().indices.to_numpy()
+    for place, request in enumerate(hit):
+        own = by_member.get((int(sample.members[request]), int(tasks[request])))
+        pool = own if own else by_task[tasks[request]]
+        if not len(pool):
+            continue
+        donor = int(pool[rng.integers(len(pool))])
+        rows = np.arange(offsets[donor], offsets[donor + 1])
+        rows = rows[kind.rows[rows]]
+        rows = rows[~np.isin(items[rows], items[offsets[request] : offsets[request + 1]])]
+        take.append(rows)
+        owners.append(np.full(len(rows), place))
+    lent = np.concatenate(take) if take else np.zeros(0, dtype=np.int64)
+    owner = np.concatenate(owners) if owners else np.zeros(0, dtype=np.int64)
+    borrowed = sample.batch.candidates.take(pa.array(lent))
+    ids = part.batch.requests.column("request_id").take(pa.array(owner))
+    borrowed = borrowed.set_column(borrowed.schema.get_field_index("request_id"), "request_id", ids.cast(borrowed.schema.field("request_id").type))
+    for name in ("score", "rank", "position", "dropped_by"):
+        place = borrowed.schema.get_field_index(name)
+        if place >= 0:
+            borrowed = borrowed.set_column(place, name, pa.nulls(borrowed.num_rows, borrowed.schema.field(name).type))
+    table = pa.concat_tables([part.batch.candidates, borrowed])
+    order = np.argsort(np.concatenate([part.owner, owner]), kind="stable")
+    fresh = np.repeat([False, True], [len(part.owner), len(owner)])[order]
+    batch = Batch(part.batch.requests, table.take(pa.array(order)), part.batch.outcomes)
+    return replace(part, batch=batch), fresh
+
+
+def drop_effect(stage: Stage, judge: Judge, suspect: Suspect, kind: Kind, sources: list[str], most: int = 1500) -> tuple[Floats, Floats, Ints]:
+    """The metric per request without and with the candidates that were not retrieved.
+
+    Returns
+    -------
+    numerators, denominators : array of float64, shape (2, requests)
+        Served, and put back.
+    rows : array of int64
+        Places of the requests in the whole sample.
+    """
+    from diagnosis.localize.columns import columns_of
+    from diagnosis.localize.stage import changed
+
+    hit = np.flatnonzero(suspect.hit)
+    if len(hit) > most:
+        hit = np.sort(np.random.default_rng(0).choice(hit, most, replace=False))
+    sample, fresh = with_donors(stage.sample, hit, kind)
+    table = columns_of(sample, sources)
+    part = Stage.of(sample, table, stage.models, stage.rulesets)
+    world = part.served()
+    every = np.ones(len(sample), dtype=np.bool_)
+    able = world.replayed & (world.model >= 0)
+    served = changed(world, absent=fresh, rescored=able)
+    back = changed(world, rescored=every & able)
+    parts = [judge.expected(part, part.play(w), table) for w in (served, back)]
+    return np.stack([p.numerator for p in parts]), np.stack([p.denominator for p in parts]), hit
+
+

@@ -1,0 +1,264 @@
+"""What each suspect did to the metric: put back alone, broken alone, and its Shapley share among those that hit the same requests."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from diagnosis.localize.composition import Kind, drop_effect
+from diagnosis.localize.columns import Columns
+from diagnosis.localize.judge import Judge
+from diagnosis.localize.sample import Floats, Ints, Sample
+from diagnosis.localize.stage import Stage, World
+from diagnosis.localize.suspects import Suspect, put_back
+from diagnosis.metrics import PerRequest
+
+MOST = 2500  # hit requests that are played for one suspect
+_MOST_JOINT = 900
+_EXACT = 4  # suspects of a cluster up to which every coalition is played
+_PERMUTATIONS = 12
+_OVERLAP = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Effect:
+    """What one suspect did.
+
+    Attributes
+    ----------
+    value, se : float
+        Change of the metric over the whole incident window that it brought, and its standard error (requests resampled).
+    noise : float
+        Standard error that outcomes would have if drawn once with and once without it, by the same luck: what an effect must exceed to
+        be worth anything. 0 for metrics that need no outcomes.
+    necessity, sufficiency : float
+        Change of the metric when only it is put back, and when only it is broken.
+    served, restored : tuple of float
+        Metric over the hit requests that were played, as served and put back.
+    rows : array of int64
+        Those requests.
+    """
+
+    suspect: Suspect
+    value: float
+    se: float
+    noise: float
+    necessity: float
+    sufficiency: float
+    served: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+    restored: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+    rows: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    @property
+    def harm(self) -> float:
+        """The effect in units of what must be exceeded."""
+        unit = math.hypot(self.noise, self.se)
+        return self.value / unit if unit > 0 else (math.copysign(math.inf, self.value) if self.value else 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Effects:
+    """All of them, and pairs that matter together."""
+
+    effects: tuple[Effect, ...]
+    interactions: tuple[tuple[str, str, float], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """From sums over requests to the metric of the incident window."""
+
+    ratio: float
+    size: float  # weighted denominator of the whole incident window
+
+    @classmethod
+    def of(cls, sample: Sample, judge: Judge) -> Scale:
+        """Of the incident requests of a sample."""
+        logged, rows = judge.logged(sample), sample.incident
+        size = float((sample.weight * logged.denominator)[rows].sum())
+        return cls(float((sample.weight * logged.numerator)[rows].sum()) / size if size else math.nan, size)
+
+    def parts(self, weight: Floats, served: PerRequest, other: PerRequest) -> Floats:
+        """Contribution of every request to the change of the metric."""
+        change = (served.numerator - other.numerator) - self.ratio * (served.denominator - other.denominator)
+        return np.asarray(weight * change / self.size)
+
+
+def clean_columns(stage: Stage, suspects: Sequence[Suspect]) -> Columns:
+    """Features with every suspect's repair: what members reacted to."""
+    columns = stage.columns
+    for suspect in suspects:
+        if suspect.repair is not None and suspect.repair.columns:
+            mine = suspect.hit[stage.rows][stage.sample.owner]
+            columns = columns.having(columns[c.source].put(mine, c.values[stage.kept]) for c in suspect.repair.columns)
+    return columns
+
+
+def evaluate(
+    stage: Stage, judge: Judge, world: World, suspects: Sequence[Suspect], drops: Sequence[tuple[Suspect, Kind]], sources: list[str]
+) -> Effects:
+    """Play every suspect."""
+    scale = Scale.of(stage.sample, judge)
+    clean = clean_columns(stage, suspects)
+    found = [_alone(stage, judge, world, s, scale, clean) for s in suspects if s.repair is not None]
+    found += [_given(s) for s in suspects if s.repair is None]
+    found += [_dropped(stage, judge, s, kind, scale, sources) for s, kind in drops]
+    return shared(stage, judge, world, found, scale, clean)
+
+
+def some(hit: Ints, most: int, seed: int = 0) -> Ints:
+    """At most so many of them, in order."""
+    return hit if len(hit) <= most else np.sort(np.random.default_rng(seed).choice(hit, most, replace=False))
+
+
+def world_of(part: Stage, whole: World) -> World:
+    """A world cut down to the requests of a stage."""
+    rows, kept = part.rows, part.kept
+    return World(
+        part.columns,
+        whole.model[rows],
+        whole.ruleset[rows],
+        whole.rescored[rows],
+        whole.replayed[rows],
+        whole.absent[kept],
+        whole.upside_down[rows],
+    )
+
+
+def _alone(stage: Stage, judge: Judge, world: World, suspect: Suspect, scale: Scale, clean: Columns) -> Effect:
+    hit = np.flatnonzero(suspect.hit)
+    rows = some(hit, MOST)
+    part = stage.take(rows)
+    mine = clean.take(part.kept)
+    before = world_of(part, world)
+    served, back = part.play(before), part.play(put_back(part, before, suspect))
+    values = [judge.expected(part, played, mine) for played in (served, back)]
+    noise = judge.noise(part, served, back, mine)
+    return _effect(stage, suspect, scale, hit, rows, values[0], values[1], noise)
+
+
+def _dropped(stage: Stage, judge: Judge, suspect: Suspect, kind: Kind, scale: Scale, sources: list[str]) -> Effect:
+    numerators, denominators, rows = drop_effect(stage, judge, suspect, kind, sources)
+    served, back = (PerRequest(numerators[i], denominators[i]) for i in (0, 1))
+    noise = np.abs(served.numerator - back.numerator)
+    return _effect(stage, suspect, scale, np.flatnonzero(suspect.hit), rows, served, back, noise)
+
+
+def _given(suspect: Suspect) -> Effect:
+    value, se = suspect.effect or (0.0, math.inf)
+    return Effect(suspect, value, se, 0.0, value, value, rows=some(np.flatnonzero(suspect.hit), MOST))
+
+
+def _effect(
+    stage: Stage, suspect: Suspect, scale: Scale, hit: Ints, rows: Ints, served: PerRequest, back: PerRequest, noise: Floats
+) -> Effect:
+    weight = stage.sample.weight
+    factor = float(weight[hit].sum() / weight[rows].sum())
+    parts = scale.parts(weight[rows], served, back)
+    value = factor * float(parts.sum())
+    sums = np.bincount(stage.sample.members[rows], weights=parts)
+    asked = np.bincount(stage.sample.members[rows]) > 0
+    centred = np.where(asked, sums - sums.sum() / asked.sum(), 0.0)
+    se = factor * float(np.sqrt((centred**2).sum())) if asked.sum() > 1 else abs(value)
+    luck = math.sqrt(factor * float((weight[rows] ** 2 * noise).sum())) / scale.size if scale.size else math.inf
+    return Effect(suspect, value, se, luck, value, value, _mean(weight[rows], served), _mean(weight[rows], back), rows)
+
+
+def _mean(weight: Floats, parts: PerRequest) -> tuple[float, float, float]:
+    """The metric over some requests, with its 95% interval over requests."""
+    size = float((weight * parts.denominator).sum())
+    if size <= 0:
+        return (math.nan, math.nan, math.nan)
+    value = float((weight * parts.numerator).sum()) / size
+    se = float(np.sqrt(((weight * (parts.numerator - value * parts.denominator)) ** 2).sum())) / size
+    return value, value - 1.96 * se, value + 1.96 * se
+
+
+def shared(stage: Stage, judge: Judge, world: World, effects: Sequence[Effect], scale: Scale, clean: Columns) -> Effects:
+    """Shapley shares within every cluster of suspects that hit the same requests."""
+    done, pairs = list(effects), []
+    playable = [i for i, e in enumerate(effects) if e.suspect.repair is not None and abs(e.harm) > 1.0]
+    for cluster in _clusters(playable, effects):
+        if len(cluster) < 2:
+            continue
+        members = [effects[i] for i in cluster]
+        values, interaction = _shapley(stage, judge, world, [e.suspect for e in members], scale, clean)
+        total = sum(abs(v[0]) for v in values)
+        for i, (share, alone, broken) in zip(cluster, values, strict=True):
+            done[i] = replace(effects[i], value=share, necessity=alone, sufficiency=broken)
+        pairs += [(members[a].suspect.name, members[b].suspect.name, v) for a, b, v in interaction if abs(v) > 0.1 * total]
+    return Effects(tuple(done), tuple(pairs))
+
+
+def _clusters(among: Sequence[int], effects: Sequence[Effect]) -> list[list[int]]:
+    """Suspects linked by requests that both hit."""
+    left, found = list(among), []
+    while left:
+        group, grew = [left.pop(0)], True
+        while grew:
+            grew = False
+            for i in list(left):
+                if any(_overlap(effects[i], effects[j]) > _OVERLAP for j in group):
+                    group.append(i)
+                    left.remove(i)
+                    grew = True
+        group.sort(key=lambda i: -abs(effects[i].value))
+        found.append(group[:6])
+    return found
+
+
+def _overlap(a: Effect, b: Effect) -> float:
+    both = (a.suspect.hit & b.suspect.hit).sum()
+    return float(both / max(min(a.suspect.hit.sum(), b.suspect.hit.sum()), 1))
+
+
+def _shapley(
+    stage: Stage, judge: Judge, world: World, suspects: Sequence[Suspect], scale: Scale, clean: Columns
+) -> tuple[list[tuple[float, float, float]], list[tuple[int, int, float]]]:
+    """Share, effect alone (put back), effect alone (broken) of each suspect; and interactions of pairs.
+
+    Shapley (1953) over the game of what is broken, every coalition for a few suspects, else antithetic permutations (Mitchell et al. 2022).
+    """
+    hit = np.flatnonzero(np.logical_or.reduce([s.hit for s in suspects]))
+    rows = some(hit, _MOST_JOINT)
+    part = stage.take(rows)
+    base, mine = world_of(part, world), clean.take(part.kept)
+    weight = stage.sample.weight
+    factor = float(weight[hit].sum() / weight[rows].sum())
+    served = judge.expected(part, part.play(base), mine)
+    known: dict[frozenset[int], float] = {frozenset(range(len(suspects))): 0.0}
+
+    def value(broken: frozenset[int]) -> float:
+        """The metric with only these broken, less the metric as served."""
+        if broken not in known:
+            now = base
+            for i, suspect in enumerate(suspects):
+                if i not in broken:
+                    now = put_back(part, now, suspect)
+            known[broken] = -factor * float(scale.parts(weight[rows], served, judge.expected(part, part.play(now), mine)).sum())
+        return known[broken]
+
+    n = len(suspects)
+    orders: list[tuple[int, ...]] = list(itertools.permutations(range(n)))
+    if n > _EXACT:
+        rng = np.random.default_rng(0)
+        orders = [tuple(int(i) for i in o) for _ in range(_PERMUTATIONS // 2) for p in [rng.permutation(n)] for o in (p, p[::-1])]
+    shares = np.zeros(n)
+    for order in orders:
+        broken: frozenset[int] = frozenset()
+        for i in order:
+            more = broken | {i}
+            shares[i] += (value(more) - value(broken)) / len(orders)
+            broken = more
+    every, none = frozenset(range(n)), frozenset[int]()
+    alone = [(value(every) - value(every - {i}), value(frozenset({i})) - value(none)) for i in range(n)]
+    pairs = []
+    if n <= _EXACT:
+        for a, b in itertools.combinations(range(n), 2):
+            joint = value(frozenset({a, b})) - value(frozenset({a})) - value(frozenset({b})) + value(none)
+            pairs.append((a, b, joint))
+    return [(float(shares[i]), *alone[i]) for i in range(n)], pairs

@@ -1,0 +1,203 @@
+"""Broken features as suspects: symptoms gathered into causes, derived ones under their root, many of one upstream as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from diagnosis.inputs.contracts import Contract
+from diagnosis.localize.columns import Columns
+from diagnosis.localize.restore import restore
+from diagnosis.localize.sample import Mask, Sample
+from diagnosis.localize.suspects import Evidence, Repair, Suspect
+from diagnosis.localize.symptoms import HARD, Items, Symptom, per_request, symptoms, unlikely
+from diagnosis.localize.where import jump, onset, slice_of
+
+_LOUD = 7.0  # standard errors; the scan looks at a few hundred slices, and requests of a day hang together
+_SIZE = 0.02
+_SAME = 0.7  # Jaccard index of hit requests above which features are taken to fail together
+
+
+@dataclass(frozen=True, eq=False)
+class Broken:
+    """One feature that shows a symptom: what, where, since when."""
+
+    symptom: Symptom
+    where: Mapping[str, list[Any]]
+    hit: Mask  # requests
+    rows: Mask  # candidates to be put back
+    since: float
+    z: float
+
+
+def broken_features(sample: Sample, found: Iterable[Symptom]) -> list[Broken]:
+    """Symptoms that stand out against the baseline, the loudest of each feature."""
+    best: dict[str, list[Broken]] = {}
+    for symptom in found:
+        share = per_request(symptom.rows, sample)
+        stands = jump(share, sample)
+        if stands.z < _LOUD or stands.size < _SIZE:
+            continue
+        made = _place(symptom, share, sample, stands.z)
+        if made is not None:
+            best.setdefault(symptom.source, []).append(made)
+    return [_loudest(several) for several in best.values()]
+
+
+def _loudest(several: Sequence[Broken]) -> Broken:
+    """What explains a feature best: hard symptoms before soft ones, then how much of the hit requests it covers."""
+    hard = [b for b in several if b.symptom.kind in HARD] or list(several)
+    widest = max(hard, key=lambda b: (int(b.rows[np.isin(b.rows, [True])].sum()), b.z))
+    told = [b for b in hard if b.rows.sum() >= 0.8 * widest.rows.sum()]
+    return max(told, key=lambda b: (-HARD.index(b.symptom.kind) if b.symptom.kind in HARD else -99, b.z))
+
+
+def _place(symptom: Symptom, share: np.ndarray, sample: Sample, z: float) -> Broken | None:  # type: ignore[type-arg]
+    before = ~sample.incident
+    usual = float(np.quantile(share[before], 0.99)) if before.any() else 0.0
+    seen = share > max(usual, 0.0) + (0.0 if usual == 0 else 1e-9)
+    rows = np.flatnonzero(sample.incident)
+    if seen[rows].mean() < 0.001:
+        seen = share > float(np.quantile(share[before], 0.9))
+    rate = float(seen[before].mean())
+    where = slice_of(seen, sample, rows, rate)
+    inside = sample.inside(dict(where))
+    if not (seen & inside & sample.incident).any():
+        return None
+    since = onset(seen, sample, np.flatnonzero(inside))
+    hit = sample.incident & inside & (sample.at >= since - 1e-6) & seen
+    after = sample.incident & inside & (sample.at >= since - 1e-6)
+    if seen[after].mean() > 0.8:
+        hit = after  # nearly all of the slice: those that do not show it are hit as well
+    flagged = share[hit].mean()
+    mine = hit[sample.owner]
+    soft = symptom.kind not in HARD
+    candidates = mine if (soft or flagged > 0.8) else mine & symptom.rows
+    return Broken(symptom, where, hit, candidates, since, z)
+
+
+def feature_suspects(
+    sample: Sample, columns: Columns, contracts: Mapping[str, Contract], used: set[str], *, deep: bool = False
+) -> list[Suspect]:
+    """Suspects among the features.
+
+    Parameters
+    ----------
+    contracts : mapping of source to Contract
+    used : set of str
+        Sources that a model is given; others matter only as parents of those.
+    deep : bool
+        Also look at whether values agree with the other features, which takes seconds.
+    """
+    items = Items.of(sample)
+    found = list(broken_features(sample, symptoms(sample, columns, contracts, items)))
+    if deep:
+        fine = [s for s in columns.by_source if s in used and s not in {b.symptom.source for b in found}]
+        found += broken_features(sample, unlikely(sample, columns, fine))
+    made = []
+    for group in _together(found):
+        suspect = _suspect(sample, columns, contracts, group, items, found)
+        if suspect is not None:
+            made.append(suspect)
+    return made
+
+
+def _together(found: Sequence[Broken]) -> list[list[Broken]]:
+    """Features that fail for the same requests."""
+    groups: list[list[Broken]] = []
+    for broken in sorted(found, key=lambda b: -int(b.hit.sum())):
+        for group in groups:
+            both, either = (broken.hit & group[0].hit).sum(), (broken.hit | group[0].hit).sum()
+            if either and both / either > _SAME:
+                group.append(broken)
+                break
+        else:
+            groups.append([broken])
+    return groups
+
+
+def _suspect(
+    sample: Sample,
+    columns: Columns,
+    contracts: Mapping[str, Contract],
+    group: Sequence[Broken],
+    items: Items,
+    everything: Sequence[Broken],
+) -> Suspect | None:
+    sources = [b.symptom.source for b in group]
+    roots = _roots(group, contracts)
+    upstreams = {contracts[s].upstream for s in roots if s in contracts and contracts[s].upstream}
+    main = max((b for b in group if b.symptom.source in roots), key=lambda b: (b.symptom.kind in HARD, b.z))
+    target, upstream = main.symptom.source.partition(".")[2], ""
+    if len(roots) > 1 and len(upstreams) == 1 and all(s in contracts for s in roots):
+        upstream = next(iter(upstreams))
+        applied = [c for c in contracts.values() if c.upstream == upstream and not set(c.parents) - set() and c.source in columns]
+        if len(roots) >= 0.5 * max(len([c for c in applied if not _derived(c)]), 1):
+            target = upstream
+    broken = {b.symptom.source for b in everything}
+    put = [restore(sample, columns, columns[b.symptom.source], b.rows, contracts.get(b.symptom.source), items, broken) for b in group]
+    contract = contracts.get(main.symptom.source)
+    hit = np.logical_or.reduce([b.hit for b in group])
+    evidence = [Evidence(_kind(b, contracts), f"{b.symptom.text} ({_share(b, sample)})") for b in group]
+    how = ", ".join(dict.fromkeys(f"{r.column.source.partition('.')[2]} {_HOW[r.how]}" for r in put))
+    return Suspect(
+        "feature",
+        target,
+        main.where,
+        hit,
+        main.since,
+        max(b.z for b in group),
+        Repair(columns=tuple(r.column for r in put), rescore=hit, replay=None),
+        (*evidence, Evidence("restored", f"Put back for the replay: {how}.")),
+        features=tuple(s.partition(".")[2] for s in sources),
+        upstream=upstream or (contract.upstream if contract else ""),
+        owner=contract.owner if contract else "",
+    )
+
+
+_HOW = {
+    "recomputed": "recomputed from its logged parents",
+    "entity": "as the same item or member last had it",
+    "mapped": "mapped onto the baseline's quantiles",
+    "guessed": "as the other features promise it",
+}
+
+
+def _derived(contract: Contract) -> bool:
+    return bool(contract.parents)
+
+
+def _roots(group: Sequence[Broken], contracts: Mapping[str, Contract]) -> list[str]:
+    """Of features computed from each other, those that broke first; all when that cannot be told."""
+    by_name = {b.symptom.source.partition(".")[2]: b for b in group}
+    roots = []
+    for broken in group:
+        contract = contracts.get(broken.symptom.source)
+        parents = [p for p in (contract.parents if contract else ()) if p in by_name]
+        if not parents or broken.symptom.kind == "recomputed":
+            roots.append(broken.symptom.source)
+    return roots or [b.symptom.source for b in group]
+
+
+def _kind(broken: Broken, contracts: Mapping[str, Contract]) -> str:
+    kind = broken.symptom.kind
+    return "contract" if kind in ("sentinel", "range", "recomputed") and broken.symptom.source in contracts else kind
+
+
+def _share(broken: Broken, sample: Sample) -> str:
+    share = per_request(broken.symptom.rows, sample)
+    inside = sample.inside(dict(broken.where))
+    before, after = share[~sample.incident & inside], share[sample.incident & inside]
+    return f"{before.mean() if len(before) else 0:.1%} of candidates before, {after.mean() if len(after) else 0:.1%} after"
+
+
+def merged(suspects: Sequence[Suspect]) -> list[Suspect]:
+    """Suspects of one name as one: the union of what they hit."""
+    by_name: dict[str, Suspect] = {}
+    for suspect in suspects:
+        other = by_name.get(suspect.name)
+        by_name[suspect.name] = suspect if other is None else replace(suspect if suspect.z > other.z else other)
+    return list(by_name.values())

@@ -1,0 +1,222 @@
+"""Two windows in, ranked and proved causes out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from diagnosis import estimate
+from diagnosis.errors import CannotSayError, DiagnosisError, MissingColumnError
+from diagnosis.estimate import Estimate
+from diagnosis.inputs.contracts import Contract, read_contracts
+from diagnosis.localize import composition, mismatch, versions
+from diagnosis.localize.columns import Columns, columns_of
+from diagnosis.localize.effects import Effects, evaluate
+from diagnosis.localize.features import feature_suspects
+from diagnosis.localize.judge import OUTCOMES, Judge, Outcomes, Success
+from diagnosis.localize.result import Localization, Measured
+from diagnosis.localize.sample import Sample, read
+from diagnosis.localize.stage import ModelKey, Stage, World
+from diagnosis.localize.suspects import Suspect
+from diagnosis.localize.verdict import conclude
+from diagnosis.localize.windows import Window, check_windows
+from diagnosis.log.filters import Filter
+from diagnosis.metrics import Metric
+from diagnosis.models import Model
+from diagnosis.reproduce import Workbench
+
+FIRST = 500  # requests of each window for the first ranking
+Progress = Callable[[str, float, "Localization | None"], None]
+
+
+class Cancelled(Exception):
+    """Somebody stopped the question."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Everything that was read and computed for one question."""
+
+    workbench: Workbench
+    metric: Metric
+    sample: Sample
+    stage: Stage
+    contracts: dict[str, Contract]
+    judge: Judge
+    world: World
+    used: set[str]
+    replayable: float
+
+
+def localize(
+    workbench: Workbench,
+    metric: Metric,
+    baseline: Window,
+    incident: Window,
+    *,
+    where: Filter | None = None,
+    most: int = 20_000,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Localization:
+    """Find what moved `metric` between two windows.
+
+    A first ranking from a small sample is handed to `progress` within about a second; the answer is that of at most `most` requests a
+    window.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        Called with what is being done, the share that is done, and the ranking so far (or None).
+    cancelled : callable
+        Asked between steps; when it says True the question stops.
+
+    Raises
+    ------
+    WindowError
+        If the windows overlap or lie outside the log.
+    CannotSayError
+        If a window holds no request, or the metric cannot be computed from this log.
+    MissingColumnError, FilterError
+    Cancelled
+    """
+    check_windows(baseline, incident, workbench.snapshot.window())
+    began = time.perf_counter()
+    tell = progress or (lambda text, share, answer: None)
+    stages = [n for n in (FIRST, most) if n <= most]
+    answer = None
+    for number, size in enumerate(stages):
+        last = number == len(stages) - 1
+        if cancelled():
+            raise Cancelled
+        tell("reading requests", 0.05 if not last else 0.2, answer)
+        sample = read(workbench.snapshot, baseline, incident, where=where, most=size)
+        answer = _answer(workbench, metric, sample, baseline, incident, where or Filter(), last, tell, cancelled)
+        answer = replace(answer, elapsed_s=time.perf_counter() - began, final=last or sample.read == (1.0, 1.0))
+        tell("done" if answer.final else "first ranking", 1.0 if answer.final else 0.2, answer)
+        if answer.final:
+            break
+    assert answer is not None
+    return answer
+
+
+def _answer(
+    workbench: Workbench,
+    metric: Metric,
+    sample: Sample,
+    baseline: Window,
+    incident: Window,
+    where: Filter,
+    last: bool,
+    tell: Progress,
+    cancelled: Callable[[], bool],
+) -> Localization:
+    def step(text: str, share: float) -> None:
+        if cancelled():
+            raise Cancelled
+        if last:
+            tell(text, share, None)
+
+    measured = measure_windows(workbench, metric, sample, baseline, incident)
+    step("fitting what members react to", 0.3)
+    case = prepare(workbench, metric, sample)
+    step("looking at inputs, versions, candidates and rules", 0.45)
+    suspects, drops = find_suspects(case)
+    step("putting components back and replaying", 0.6)
+    effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sorted({f.source for m in case.stage.models.values() for f in m.bundle.features}))
+    step("weighing the evidence", 0.9)
+    return conclude(case.stage, case.judge, measured, effects, workbench.snapshot, where, case.replayable)
+
+
+def measure_windows(
+    workbench: Workbench, metric: Metric, sample: Sample, baseline: Window, incident: Window
+) -> tuple[Measured, Measured, Estimate, Estimate]:
+    """The metric in both windows, as the log has it."""
+    settings = workbench.workspace.settings
+    success = Success(settings.positive_events, settings.attribution_time_s)
+    parts = Judge(metric, success, None).logged(sample)
+    found = []
+    for window, rows in ((baseline, ~sample.incident), (incident, sample.incident)):
+        estimated = estimate.ratio(
+            parts.numerator[rows],
+            parts.denominator[rows],
+            sample.keep[rows],
+            of="process",
+            clusters=sample.members[rows],
+            share=metric.unit == "share",
+            unit=metric.unit,
+        )
+        found.append((Measured(window, estimated.value, estimated.low, estimated.high, int(rows.sum())), estimated))
+    return found[0][0], found[1][0], found[0][1], found[1][1]
+
+
+def prepare(workbench: Workbench, metric: Metric, sample: Sample) -> Case:
+    """Models, rulesets, contracts, features and the model of outcomes for a sample."""
+    settings = workbench.workspace.settings
+    contracts = {c.source or f"candidates.{c.name}": c for c in read_contracts(workbench.workspace.contracts_file)}
+    models = _models(workbench, sample)
+    used = {f.source for m in models.values() for f in m.bundle.features}
+    sources = [*sorted(used), *contracts]
+    if not sources:
+        sources = [f"candidates.{name}" for name in sample.batch.candidates.column_names if name not in _RESERVED and "__" not in name]
+    columns = columns_of(sample, sources)
+    models = {key: model for key, model in models.items() if not columns.lacks(model.bundle)}
+    used = {f.source for m in models.values() for f in m.bundle.features} or set(columns.by_source)
+    stage = Stage.of(sample, columns, models, _rulesets(workbench, sample))
+    world = stage.served()
+    success = Success(settings.positive_events, settings.attribution_time_s)
+    outcomes = None
+    if metric.base in OUTCOMES:
+        shown = (sample.numbers("position") > 0) & ~sample.incident[sample.owner]
+        hits = success.of(sample)
+        if hits[shown].sum() >= 20:
+            looked = Columns({s: c for s, c in columns.by_source.items() if s in used})
+            outcomes = Outcomes.fit(sample, looked, shown, hits, trees=60 if shown.sum() > 20_000 else 25)
+    able = world.replayed & (world.model >= 0) if models else np.zeros(len(sample), dtype=np.bool_)
+    replayable = float(sample.weight[able].sum() / max(sample.weight.sum(), 1e-12))
+    return Case(workbench, metric, sample, stage, contracts, Judge(metric, success, outcomes), world, used, replayable)
+
+
+_RESERVED = frozenset("request_id date item_id retrievers score probability rank position dropped_by propensity".split())
+
+
+def _models(workbench: Workbench, sample: Sample) -> dict[ModelKey, Model]:
+    """Admitted models that the sample's requests name, most used first; and the other versions of the same models."""
+    codes, names = sample.words("model_version")
+    count = np.bincount(codes[codes >= 0], minlength=len(names))
+    wanted = [str(names[i]) for i in np.argsort(-count, kind="stable")]
+    families = {b.name for b in workbench.bundles if b.version in wanted}
+    found: dict[ModelKey, Model] = {}
+    listed = sorted(workbench.bundles, key=lambda b: wanted.index(b.version) if b.version in wanted else len(wanted))
+    for bundle in listed:
+        if bundle.version not in wanted and bundle.name not in families:
+            continue
+        try:
+            found[(bundle.name, bundle.version)] = workbench.model(bundle.name, bundle.version)
+        except DiagnosisError:
+            continue  # not admitted or broken: its requests are not replayable, and the share says so
+    return found
+
+
+def _rulesets(workbench: Workbench, sample: Sample) -> dict[str, Any]:
+    named = {str(v) for v in sample.words("ruleset_version")[1]}
+    return {version: ruleset for version, ruleset in workbench.rulesets.items() if version in named}
+
+
+def find_suspects(case: Case) -> tuple[list[Suspect], list[tuple[Suspect, composition.Kind]]]:
+    """Everything that is not as it was in the baseline."""
+    stage, world = case.stage, case.world
+    suspects = feature_suspects(case.sample, stage.columns, case.contracts, case.used)
+    suspects += versions.model_suspects(stage, world)
+    suspects += versions.status_suspects(stage, world)
+    suspects += versions.ruleset_suspects(stage, world)
+    suspects += versions.order_suspects(stage, world)
+    suspects += mismatch.mismatch_suspects(stage, world)[0]
+    suspects += composition.flood(case.sample)
+    return suspects, composition.dropped(case.sample)
+
+

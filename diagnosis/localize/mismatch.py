@@ -1,0 +1,125 @@
+"""Requests whose logged scores are not what the logged model gives for the logged inputs: another model, or other inputs, when scoring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagnosis.localize.columns import Column, Columns, score
+from diagnosis.localize.sample import Floats, Ints, Mask
+from diagnosis.localize.stage import Stage, World
+from diagnosis.localize.suspects import Evidence, Repair, Suspect
+from diagnosis.localize.versions import scores_of, seen_more, share_in
+
+_TRIED = 40  # mismatching requests on which explanations are tried
+_SAME = 1e-9
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What reproduces the logged scores.
+
+    Attributes
+    ----------
+    share : float
+        Share of the tried candidates whose logged score it gives.
+    """
+
+    target: str
+    share: float
+    text: str
+
+
+def mismatch_suspects(stage: Stage, world: World) -> tuple[list[Suspect], float]:
+    """Suspects, and the share of scored requests (weighted) that reproduce at all."""
+    sample = stage.sample
+    logged = stage.logged_score
+    held = np.isfinite(logged) & (world.model >= 0)[sample.owner]
+    if not held.any():
+        return [], 0.0
+    again = scores_of(stage, world.model)
+    off = held & ~(np.abs(again - logged) <= _SAME * np.maximum(1.0, np.abs(logged)))
+    n = len(sample)
+    scored = np.bincount(sample.owner, weights=held, minlength=n) > 0
+    wrong = np.bincount(sample.owner, weights=off, minlength=n) > 0
+    same = float(sample.weight[scored & ~wrong].sum() / max(sample.weight.sum(), 1e-12))
+    found = seen_more(wrong, sample)
+    if found is None:
+        return [], same
+    z, where, since, hit = found
+    best = explain(stage, world, hit, logged, held)
+    text = f"logged scores are not what the logged model gives for the logged inputs: {share_in(wrong, sample, where)}"
+    evidence = [Evidence("mismatch", text)]
+    if best is not None:
+        evidence.append(Evidence("mismatch", best.text))
+    repair = Repair(model=world.model, rescore=hit, replay=hit & (world.ruleset >= 0))
+    target = best.target if best is not None else "scoring"
+    return [Suspect("serving", target, where, hit, since, z, repair, tuple(evidence))], same
+
+
+def explain(stage: Stage, world: World, hit: Mask, logged: Floats, held: Mask) -> Explained | None:
+    """The explanation that gives the logged scores back most often; None if none gives a tenth of them."""
+    rows = np.flatnonzero(hit)
+    rows = rows[np.linspace(0, len(rows) - 1, min(_TRIED, len(rows))).astype(int)]
+    part = stage.take(np.unique(rows))
+    cut = part.kept[stage.kept] if len(part.kept) != len(held) else part.kept
+    truth, usable = logged[cut], held[cut]
+    model = world.model[np.unique(rows)]
+    tried = list(_tried(part, model, truth, usable))
+    best = max(tried, key=lambda e: e.share, default=None)
+    return best if best is not None and best.share > 0.1 else None
+
+
+def _tried(part: Stage, model: Ints, truth: Floats, usable: Mask) -> Iterator[Explained]:
+    for place, (name, version) in enumerate(part.models):
+        given = _given(part, part.columns, np.full(len(model), place))
+        share = _share(given, truth, usable)
+        if (model != place).any():
+            yield Explained(version, share, f"{name} {version} gives the logged scores for {share:.0%} of the candidates that were tried")
+    used = {f.source: f for m in part.models.values() for f in m.bundle.features}
+    for source, feature in used.items():
+        column = part.columns[source]
+        name = source.partition(".")[2]
+        if column.categorical:
+            share = _recoded(part, model, column, truth, usable, len(feature.categories), feature.categories)
+            yield Explained(name, share, f"other codes for the categories of {name} give the logged scores for {share:.0%} of the candidates tried")
+        for text, value in (("missing", np.nan), ("0", 0.0)):
+            if column.categorical and value == 0.0:
+                continue
+            changed = part.columns.having([column.put(np.ones(len(truth), dtype=np.bool_), np.full(len(truth), value))])
+            share = _share(_given(part, changed, model), truth, usable)
+            yield Explained(name, share, f"with {name} = {text} the model gives the logged scores for {share:.0%} of the candidates tried")
+
+
+def _recoded(
+    part: Stage, model: Ints, column: Column, truth: Floats, usable: Mask, size: int, categories: tuple[str, ...]
+) -> float:
+    """Share of candidates whose logged score some single mapping of categories to other categories gives."""
+    matched = np.zeros((size, len(column.levels or ())))
+    codes = np.where(np.isnan(column.values), -1, column.values).astype(np.int64)
+    levels = tuple(dict.fromkeys([*(column.levels or ()), *categories]))
+    for new, category in enumerate(categories):
+        everywhere = Column(column.source, np.full(len(truth), float(levels.index(category))), levels)
+        same = _same(_given(part, part.columns.having([everywhere]), model), truth) & usable & (codes >= 0)
+        matched[new] = np.bincount(codes[same], minlength=matched.shape[1])
+    return float(matched.max(axis=0).sum() / max(usable.sum(), 1))
+
+
+def _given(part: Stage, columns: Columns, model: Ints) -> Floats:
+    out = np.full(len(part.sample.owner), np.nan)
+    for place, scorer in enumerate(part.models.values()):
+        rows = (model == place)[part.sample.owner]
+        if rows.any():
+            out[rows] = score(scorer, columns, part.sample.batch.groups, rows)[rows]
+    return out
+
+
+def _same(given: Floats, truth: Floats) -> Mask:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.abs(given - truth) <= _SAME * np.maximum(1.0, np.abs(truth)), dtype=np.bool_)
+
+
+def _share(given: Floats, truth: Floats, usable: Mask) -> float:
+    return float((_same(given, truth) & usable).sum() / max(usable.sum(), 1))

@@ -1,0 +1,168 @@
+"""From effects to a verdict: what explains the movement, how sure, what stays unexplained, what is ruled out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from diagnosis import estimate
+from diagnosis.estimate import Estimate
+from diagnosis.localize.confidence import confidence
+from diagnosis.localize.effects import Effect, Effects
+from diagnosis.localize.judge import Judge
+from diagnosis.localize.result import (
+    CAUSE_FOUND,
+    NO_CHANGE,
+    NOT_ENOUGH_DATA,
+    UNEXPLAINED,
+    Cause,
+    Localization,
+    Measured,
+    Proof,
+    RuledOut,
+    moment,
+)
+from diagnosis.localize.sample import Sample
+from diagnosis.localize.stage import Stage
+from diagnosis.log.filters import Filter
+from diagnosis.store import Snapshot
+
+HARM = 2.0  # an effect below this many standard errors of the same outcomes' luck is called harmless
+MOVED = 3.5  # standard errors of the difference of the windows that count as a movement
+_FEWEST = 30
+_COMPONENTS = ("feature", "model", "training_data", "candidates", "rules", "serving", "traffic", "demand", "logging")
+
+
+def conclude(
+    stage: Stage,
+    judge: Judge,
+    measured: tuple[Measured, Measured, Estimate, Estimate],
+    effects: Effects,
+    snapshot: Snapshot,
+    where: Filter,
+    replayable: float,
+) -> Localization:
+    """The verdict."""
+    baseline, incident, before, after = measured
+    sample = stage.sample
+    moved = estimate.difference(after, before)
+    z = moved.value / moved.se if moved.se > 0 else 0.0
+    harmful = sorted((e for e in effects.effects if abs(e.harm) >= HARM and e.value != 0), key=lambda e: -abs(e.value))
+    total = sum(e.value for e in harmful)
+    movement = _movement(moved, total)
+    kept = [e for e in harmful if movement and e.value / movement > 0.08]
+    causes = tuple(
+        sorted((_cause(stage, e, movement, moved, kept, snapshot) for e in kept), key=lambda c: -c.explains)
+    )
+    unexplained = 1 - sum(e.value for e in kept) / movement if movement else math.nan
+    enough = min(baseline.requests, incident.requests) >= _FEWEST
+    if not enough:
+        verdict, reason = NOT_ENOUGH_DATA, f"Only {baseline.requests} and {incident.requests} requests; at least {_FEWEST} each are needed."
+        causes = ()
+    elif causes:
+        verdict, reason = CAUSE_FOUND, causes[0].sentence + "."
+    elif abs(z) >= MOVED:
+        verdict = UNEXPLAINED
+        reason = f"{judge.metric.name} moved by {moved.value:+.4g} ({z:+.1f} standard errors), and nothing in the log explains it."
+    elif _too_wide(before, moved):
+        verdict = NOT_ENOUGH_DATA
+        reason = f"A change of less than {estimate.detectable(moved.se / math.sqrt(2)):.3g} could not be seen in this many requests."
+    else:
+        verdict = NO_CHANGE
+        reason = f"{judge.metric.name} moved by {moved.value:+.4g}, which is within what chance does ({z:+.1f} standard errors)."
+    return Localization(
+        judge.metric.name,
+        judge.metric.unit,
+        judge.metric.direction,
+        str(where),
+        baseline,
+        incident,
+        verdict,
+        reason,
+        causes,
+        effects.interactions,
+        unexplained if causes else (1.0 if verdict == UNEXPLAINED else math.nan),
+        replayable,
+        ruled_out(effects, kept, movement),
+        sampled=len(sample),
+    )
+
+
+def _movement(moved: Estimate, total: float) -> float:
+    """What is to be explained: the sum of the effects, and as much of the rest of the observed movement as chance does not make."""
+    rest = moved.value - total
+    if moved.se <= 0 or rest == 0:
+        return moved.value
+    return total + rest * max(0.0, 1 - (2 * moved.se / rest) ** 2)
+
+
+def _too_wide(before: Estimate, moved: Estimate) -> bool:
+    """Whether even a change by half could not be told from chance."""
+    return estimate.detectable(moved.se / math.sqrt(2)) > 0.5 * abs(before.value)
+
+
+def _cause(stage: Stage, effect: Effect, movement: float, moved: Estimate, kept: Sequence[Effect], snapshot: Snapshot) -> Cause:
+    suspect, sample = effect.suspect, stage.sample
+    share = effect.value / movement
+    error = math.hypot(effect.se, 0.3 * effect.noise) / abs(movement)
+    wide = share * moved.se / max(abs(moved.value), moved.se) if abs(moved.value - sum(e.value for e in kept)) > 2 * moved.se else 0.0
+    half = 1.96 * math.hypot(error, wide)
+    change = nearest_change(snapshot, suspect.since, sample)
+    ids = [sample.batch.request_ids[i] for i in effect.rows[:: max(1, len(effect.rows) // 5)][:5]]
+    base = _baseline_of(stage, effect)
+    return Cause(
+        suspect.component,
+        suspect.target,
+        suspect.where,
+        moment(suspect.since),
+        share,
+        share - half,
+        share + half,
+        effect.value,
+        suspect.proof or _proof(suspect.repair is not None, stage),
+        confidence(effect, share, kept, moved),
+        suspect.owner,
+        change,
+        suspect.evidence,
+        effect.necessity / movement,
+        effect.sufficiency / movement,
+        tuple(ids),
+        float(sample.weight[suspect.hit].sum()),
+        Proof(effect.served, effect.restored, base, len(effect.rows)),
+    )
+
+
+def _proof(replayed: bool, stage: Stage) -> str:
+    return "replay+model" if replayed else "statistical"
+
+
+def _baseline_of(stage: Stage, effect: Effect) -> tuple[float, float, float]:
+    return (math.nan, math.nan, math.nan)
+
+
+def nearest_change(snapshot: Snapshot, since: float, sample: Sample) -> Mapping[str, Any] | None:
+    """The last change within a day before the onset (or an hour after it)."""
+    changes = snapshot.changes(moment(since - 86400), moment(since + 3600))
+    if not len(changes):
+        return None
+    gap = (pd.to_datetime(changes["changed_at"], utc=True) - pd.Timestamp(moment(since))).abs()
+    row = changes.iloc[int(np.argmin(gap.to_numpy()))]
+    return {k: (v.isoformat() if isinstance(v, pd.Timestamp) else None if not isinstance(v, str) else v) for k, v in row.to_dict().items()}
+
+
+def ruled_out(effects: Effects, kept: Sequence[Effect], movement: float) -> tuple[RuledOut, ...]:
+    """What differs without harm, and components in which nothing differs."""
+    found = []
+    for effect in effects.effects:
+        if effect in kept:
+            continue
+        share = f"{effect.value / movement:.0%} of the movement" if movement else f"{effect.value:+.2g}"
+        seen = effect.suspect.evidence[0].text if effect.suspect.evidence else "it differs"
+        found.append(RuledOut(effect.suspect.component, f"{seen}; putting it back brings back {share}", effect.suspect.target))
+    named = {e.suspect.component for e in effects.effects}
+    found += [RuledOut(c, "nothing differs from the baseline") for c in _COMPONENTS if c not in named]
+    return tuple(found)

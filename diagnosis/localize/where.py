@@ -1,0 +1,151 @@
+"""Whom a trouble hits, and since when: slices and onsets of something that can be seen request by request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from diagnosis.localize.sample import Attribute, Floats, Ints, Mask, Sample
+
+_OUTSIDE = 0.2  # a slice may leave this share of the rate inside to those outside it
+_DEPTH = 3
+
+
+@dataclass(frozen=True)
+class Jump:
+    """How much more often something is seen in the incident than the baseline promised.
+
+    Attributes
+    ----------
+    z : float
+        Of the slice where it stands out most, in standard errors.
+    size : float
+        Excess share of a request's candidates there.
+    """
+
+    z: float
+    size: float
+
+
+def jump(share: Floats, sample: Sample) -> Jump:
+    """The largest excess of `share` over what the baseline shows for the same task, over everything and every single attribute value.
+
+    Parameters
+    ----------
+    share : array of float64, shape (requests,)
+        Share of a request's candidates with the symptom.
+    """
+    excess, spare = expected_excess(share, sample)
+    rows = np.flatnonzero(sample.incident)
+    best = Jump(0.0, 0.0)
+    groups: list[tuple[Ints, int]] = [(np.zeros(len(rows), dtype=np.int64), 1)]
+    groups += [(a.codes[rows], len(a.levels)) for a in sample.attributes]
+    values = excess[rows]
+    for codes, size in groups:
+        n = np.bincount(codes, minlength=size)
+        total = np.bincount(codes, weights=values, minlength=size)
+        square = np.bincount(codes, weights=values**2, minlength=size)
+        held = n >= 20
+        mean = np.where(held, total / np.maximum(n, 1), 0.0)
+        spread = np.sqrt(np.maximum(square / np.maximum(n, 1) - mean**2, 1e-6) / np.maximum(n, 1) + spare**2)
+        z = np.where(held, mean / spread, 0.0)
+        place = int(np.argmax(z))
+        if z[place] > best.z:
+            best = Jump(float(z[place]), float(mean[place]))
+    return best
+
+
+def expected_excess(share: Floats, sample: Sample) -> tuple[Floats, float]:
+    """Share over the baseline's mean of the same task, and the standard error of that mean."""
+    codes, names = sample.words("task")
+    codes = np.where(codes < 0, len(names), codes)
+    before = ~sample.incident
+    n = np.bincount(codes[before], minlength=len(names) + 1)
+    mean = np.bincount(codes[before], weights=share[before], minlength=len(names) + 1) / np.maximum(n, 1)
+    overall = float(share[before].mean()) if before.any() else 0.0
+    mean = np.where(n >= 20, mean, overall)
+    spare = float(share[before].std() / np.sqrt(max(before.sum(), 1))) if before.any() else 0.0
+    return share - mean[codes], spare
+
+
+def slice_of(hit: Mask, sample: Sample, rows: Ints, usual: float = 0.0, attributes: Sequence[Attribute] | None = None) -> dict[str, list[Any]]:
+    """The smallest slice over request attributes that holds nearly all hits.
+
+    A greedy walk: the attribute and the set of its values that split hits from others best (likelihood of two rates), as long as those
+    outside are hit about as rarely as `usual`.
+
+    Parameters
+    ----------
+    hit : array of bool, shape (requests,)
+    rows : array of int64
+        Requests among which to look.
+    usual : float
+        Rate that is normal.
+
+    Returns
+    -------
+    dict of attribute to values
+        Empty when everything is hit.
+    """
+    where: dict[str, list[Any]] = {}
+    left = np.asarray(rows, dtype=np.int64)
+    known = sample.attributes if attributes is None else attributes
+    for _ in range(_DEPTH):
+        found = [s for a in known if a.name not in where and (s := _split(hit[left], a, left, usual))]
+        if not found:
+            break
+        gain, attribute, levels = max(found, key=lambda f: (f[0], -len(f[2])))
+        close = [f for f in found if f[0] > gain - 2.0]  # the same requests by another name: prefer the fewest values
+        _, attribute, levels = min(close, key=lambda f: (len(f[2]), len(f[1].levels)))
+        where[attribute.name] = sorted((attribute.levels[i] for i in levels), key=str)
+        left = left[np.isin(attribute.codes[left], levels)]
+    return where
+
+
+def _split(hit: Mask, attribute: Attribute, rows: Ints, usual: float) -> tuple[float, Attribute, list[int]] | None:
+    codes, size = attribute.codes[rows], len(attribute.levels)
+    n = np.bincount(codes, minlength=size).astype(np.float64)
+    k = np.bincount(codes, weights=hit, minlength=size)
+    held = np.flatnonzero(n > 0)
+    if len(held) < 2:
+        return None
+    smoothed = (k[held] + 0.5 * k.sum() / n.sum()) / (n[held] + 0.5)
+    order = held[np.argsort(-smoothed, kind="stable")]
+    inside_n, inside_k = np.cumsum(n[order])[:-1], np.cumsum(k[order])[:-1]
+    outside_n, outside_k = n.sum() - inside_n, k.sum() - inside_k
+    p, q = inside_k / inside_n, outside_k / outside_n
+    gain = _likelihood(inside_k, inside_n) + _likelihood(outside_k, outside_n) - _likelihood(k.sum(), n.sum())
+    gain = gain - 0.5 * np.log(len(rows)) - np.arange(1, len(order)) * 1.0
+    spread = np.sqrt(np.maximum(q * (1 - q), 1e-9) / outside_n)
+    gain = np.where((q - usual - 2 * spread <= _OUTSIDE * (p - usual)) & (p > q), gain, -np.inf)
+    best = int(np.argmax(gain))
+    return (float(gain[best]), attribute, [int(i) for i in order[: best + 1]]) if gain[best] > 6.0 else None
+
+
+def onset(hit: Mask, sample: Sample, rows: Ints) -> float:
+    """When hits begin: the split in time that tells two rates apart best (maximum likelihood), in seconds since 1970.
+
+    Parameters
+    ----------
+    rows : array of int64
+        Requests of the slice, of both windows.
+    """
+    order = rows[np.argsort(sample.at[rows], kind="stable")]
+    y = hit[order].astype(np.float64)
+    n = len(y)
+    if n < 2:
+        return float(sample.at[rows].min()) if n else float("nan")
+    before_n = np.arange(1, n, dtype=np.float64)
+    before_k = np.cumsum(y)[:-1]
+    after_n, after_k = n - before_n, y.sum() - before_k
+    gain = _likelihood(before_k, before_n) + _likelihood(after_k, after_n)
+    gain = np.where(after_k / after_n > before_k / before_n, gain, -np.inf)
+    return float(sample.at[order[int(np.argmax(gain)) + 1]]) if np.isfinite(gain).any() else float(sample.at[order[0]])
+
+
+def _likelihood(k: Any, n: Any) -> Any:
+    p = np.clip(k / np.maximum(n, 1e-12), 1e-9, 1 - 1e-9)
+    return k * np.log(p) + (n - k) * np.log1p(-p)
