@@ -105,7 +105,7 @@ def evaluate(
     scale = Scale.of(stage.sample, judge)
     clean = clean_columns(stage, suspects)
     found = [_alone(stage, judge, world, s, scale, clean) for s in suspects if s.repair is not None]
-    found += [_given(s) for s in suspects if s.repair is None]
+    found += [given(s) for s in suspects if s.repair is None]
     found += [_dropped(stage, judge, s, kind, scale, sources) for s, kind in drops]
     return shared(stage, judge, world, found, scale, clean)
 
@@ -148,7 +148,8 @@ def _dropped(stage: Stage, judge: Judge, suspect: Suspect, kind: Kind, scale: Sc
     return _effect(stage, suspect, scale, np.flatnonzero(suspect.hit), rows, served, back, noise)
 
 
-def _given(suspect: Suspect) -> Effect:
+def given(suspect: Suspect) -> Effect:
+    """The effect of a suspect that replay cannot reach, as its own test says."""
     value, se = suspect.effect or (0.0, math.inf)
     return Effect(suspect, value, se, 0.0, value, value, rows=some(np.flatnonzero(suspect.hit), MOST))
 
@@ -157,7 +158,7 @@ def _effect(
     stage: Stage, suspect: Suspect, scale: Scale, hit: Ints, rows: Ints, served: PerRequest, back: PerRequest, noise: Floats
 ) -> Effect:
     weight = stage.sample.weight
-    factor = float(weight[hit].sum() / weight[rows].sum())
+    factor = suspect.excess * float(weight[hit].sum() / weight[rows].sum())
     parts = scale.parts(weight[rows], served, back)
     value = factor * float(parts.sum())
     sums = np.bincount(stage.sample.members[rows], weights=parts)
@@ -261,4 +262,4 @@ def _shapley(
         for a, b in itertools.combinations(range(n), 2):
             joint = value(frozenset({a, b})) - value(frozenset({a})) - value(frozenset({b})) + value(none)
             pairs.append((a, b, joint))
-    return [(float(shares[i]), *alone[i]) for i in range(n)], pairs
+    return [(float(shares[i]) * s.excess, alone[i][0] * s.excess, alone[i][1] * s.excess) for i, s in enumerate(suspects)], pairs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,13 +11,14 @@ import numpy as np
 from diagnosis.inputs.contracts import Contract
 from diagnosis.localize.columns import Columns
 from diagnosis.localize.restore import restore
-from diagnosis.localize.sample import Mask, Sample
+from diagnosis.localize.sample import Ints, Mask, Sample
 from diagnosis.localize.suspects import Evidence, Repair, Suspect
 from diagnosis.localize.symptoms import HARD, Items, Symptom, per_request, symptoms, unlikely
 from diagnosis.localize.where import jump, onset, slice_of
 
 _LOUD = 7.0  # standard errors; the scan looks at a few hundred slices, and requests of a day hang together
 _SIZE = 0.02
+_SCREENED = 1500  # requests of each window on which features are screened against each other
 _SAME = 0.7  # Jaccard index of hit requests above which features are taken to fail together
 
 
@@ -80,7 +81,7 @@ def _place(symptom: Symptom, share: np.ndarray, sample: Sample, z: float) -> Bro
 
 
 def feature_suspects(
-    sample: Sample, columns: Columns, contracts: Mapping[str, Contract], used: set[str], *, deep: bool = False
+    sample: Sample, columns: Columns, contracts: Mapping[str, Contract], used: set[str], *, deep: bool = False, known: Collection[str] = ()
 ) -> list[Suspect]:
     """Suspects among the features.
 
@@ -90,19 +91,37 @@ def feature_suspects(
     used : set of str
         Sources that a model is given; others matter only as parents of those.
     deep : bool
-        Also look at whether values agree with the other features, which takes seconds.
+        Look only at whether values agree with the other features, which takes seconds.
+    known : collection of str
+        Features that are suspects already.
     """
     items = Items.of(sample)
-    found = list(broken_features(sample, symptoms(sample, columns, contracts, items)))
     if deep:
-        fine = [s for s in columns.by_source if s in used and s not in {b.symptom.source for b in found}]
-        found += broken_features(sample, unlikely(sample, columns, fine))
+        found = _disagreeing(sample, columns, [s for s in columns.by_source if s in used and s.partition(".")[2] not in known])
+    else:
+        found = broken_features(sample, symptoms(sample, columns, contracts, items))
     made = []
     for group in _together(found):
         suspect = _suspect(sample, columns, contracts, group, items, found)
         if suspect is not None:
             made.append(suspect)
     return made
+
+
+def _disagreeing(sample: Sample, columns: Columns, sources: list[str]) -> list[Broken]:
+    """Features that the others do not promise: screened on some requests, then placed on all."""
+    rng = np.random.default_rng(1)
+    rows = np.sort(np.concatenate([some(np.flatnonzero(side), _SCREENED, rng) for side in (~sample.incident, sample.incident)]))
+    kept = np.zeros(len(sample), dtype=np.bool_)
+    kept[rows] = True
+    part, cut = sample.take(rows), columns.take(kept[sample.owner])
+    loud = sorted(broken_features(part, unlikely(part, cut, sources)), key=lambda b: -b.z)[:3]
+    return broken_features(sample, unlikely(sample, columns, [b.symptom.source for b in loud]))
+
+
+def some(rows: Ints, most: int, rng: np.random.Generator) -> Ints:
+    """At most so many of them."""
+    return rows if len(rows) <= most else rng.choice(rows, most, replace=False)
 
 
 def _together(found: Sequence[Broken]) -> list[list[Broken]]:

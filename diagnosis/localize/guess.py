@@ -10,7 +10,7 @@ import numpy as np
 from diagnosis.localize.columns import Column, Columns
 from diagnosis.localize.sample import Floats, Mask
 
-_FIT = 30_000
+_FIT = 15_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Guess:
             "num_leaves": 31,
             "learning_rate": 0.2,
             "min_data_in_leaf": 30,
-            "num_threads": 2,
+            "num_threads": 1,
             "deterministic": True,
             "force_row_wise": True,
             "seed": 1,
@@ -53,7 +53,7 @@ class Guess:
                 return None
             options["num_class"] = levels
         data = lightgbm.Dataset(matrix, target, categorical_feature=categorical, params={"verbose": -1, "max_bin": 63})
-        return cls(lightgbm.train(options, data, 12 if column.categorical else 30), sources, levels)
+        return cls(lightgbm.train(options, data, 6 if column.categorical else 25), sources, levels)
 
     def _raw(self, columns: Columns, rows: Mask) -> Floats:
         return np.asarray(self.booster.predict(np.column_stack([columns[s].values[rows] for s in self.sources])))

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from diagnosis.localize.columns import Columns
+from diagnosis.localize.columns import Columns, score
 from diagnosis.localize.sample import Floats, Mask, Sample
 from diagnosis.localize.stage import Played, Stage
 from diagnosis.metrics import Metric, PerRequest, per_request, positives
+from diagnosis.models import Model
 
 OUTCOMES = frozenset({"ctr", "ndcg", "mrr", "ndcg_clicked", "mrr_clicked", "calibration"})
 PAGES = frozenset({"score_mean", "exposure", "diversity", "launch_exposure", "rank_churn", "coverage"})
@@ -42,20 +43,29 @@ class Success:
 class Outcomes:
     """Chance of a positive event of a shown candidate.
 
+    A logistic curve over the baseline model's own score and the logarithm of the position, which extrapolates to pages that were never
+    shown, and trees over the features and the position on top, which mend what is left.
+
     Attributes
     ----------
     sources : tuple of str
-        Columns that it looks at.
+        Columns that the trees look at.
+    model : Model or None
+        Whose score the curve is over.
+    curve : array of float64
+        Intercept, weight of the score, weight of the log of the position.
     booster : Any
-        A LightGBM booster of objective ``binary``.
+        A LightGBM booster of objective ``binary``, fitted on top of the curve.
     """
 
     sources: tuple[str, ...]
+    model: Model | None
+    curve: Floats
     booster: Any
     _levels: dict[str, tuple[str, ...]]
 
     @classmethod
-    def fit(cls, sample: Sample, columns: Columns, shown: Mask, success: Mask, *, trees: int = 60) -> Outcomes:
+    def fit(cls, sample: Sample, columns: Columns, shown: Mask, success: Mask, model: Model | None, *, trees: int = 40) -> Outcomes:
         """Fit on the shown candidates of a sample.
 
         Parameters
@@ -69,38 +79,67 @@ class Outcomes:
         rows = np.flatnonzero(shown)
         if len(rows) > _MOST_ROWS:
             rows = np.sort(np.random.default_rng(0).choice(rows, _MOST_ROWS, replace=False))
-        matrix = _matrix(columns, sources, levels, _place(sample.numbers("position"))).take(rows, axis=0)
+        chosen = np.zeros(len(shown), dtype=np.bool_)
+        chosen[rows] = True
+        part, place, label = columns.take(chosen), sample.numbers("position")[rows], success[rows].astype(np.float64)
+        base = _base(part, place, model)
+        curve = _logistic(base, label)
+        matrix = _matrix(part, sources, levels, place)
         names = [f"f{i}" for i in range(matrix.shape[1])]
         categorical = [names[i + 1] for i, s in enumerate(sources) if s in levels]
         data = lightgbm.Dataset(
-            matrix, success[rows].astype(np.float64), feature_name=names, categorical_feature=categorical, params={"verbose": -1, "max_bin": 63}
+            matrix,
+            label,
+            init_score=base @ curve,
+            feature_name=names,
+            categorical_feature=categorical,
+            params={"verbose": -1, "max_bin": 63},
         )
         options = {
             "objective": "binary",
-            "num_leaves": 15,
-            "learning_rate": 0.12,
-            "min_data_in_leaf": 60,
-            "cat_smooth": 30,
-            "lambda_l2": 5.0,
+            "num_leaves": 12,
+            "learning_rate": 0.1,
+            "min_data_in_leaf": 100,
+            "cat_smooth": 50,
+            "lambda_l2": 10.0,
+            "boost_from_average": False,
             "deterministic": True,
             "force_row_wise": True,
-            "num_threads": 2,
+            "num_threads": 1,
             "seed": 1,
             "verbose": -1,
         }
-        return cls(sources, lightgbm.train(options, data, trees), levels)
+        return cls(sources, model, curve, lightgbm.train(options, data, trees), levels)
 
     def chance(self, columns: Columns, position: Floats, rows: Mask) -> Floats:
         """Chance for the candidates in `rows`; 0 for the others."""
         out = np.zeros(len(position))
         if rows.any():
-            part = columns.take(rows)
-            out[rows] = self.booster.predict(_matrix(part, self.sources, self._levels, _place(position[rows])))
+            part, place = columns.take(rows), position[rows]
+            raw = _base(part, place, self.model) @ self.curve
+            raw = raw + self.booster.predict(_matrix(part, self.sources, self._levels, place), raw_score=True)
+            out[rows] = 1 / (1 + np.exp(-np.clip(raw, -30, 30)))
         return out
 
 
-def _place(position: Floats) -> Floats:
-    return np.where(position > 0, position, np.nan)
+def _base(columns: Columns, position: Floats, model: Model | None) -> Floats:
+    """Intercept, score and log of the position; shape (rows, 3)."""
+    n = len(position)
+    value = np.zeros(n) if model is None else score(model, columns, np.ones(n, dtype=np.int64))
+    return np.column_stack([np.ones(n), np.nan_to_num(value), np.log(np.maximum(position, 1.0))])
+
+
+def _logistic(base: Floats, label: Floats) -> Floats:
+    """Weights of a logistic regression, by a few Newton steps with a little shrinkage."""
+    weights = np.zeros(base.shape[1])
+    rate = np.clip(label.mean(), 1e-4, 1 - 1e-4)
+    weights[0] = np.log(rate / (1 - rate))
+    for _ in range(8):
+        p = 1 / (1 + np.exp(-np.clip(base @ weights, -30, 30)))
+        slope = base.T @ (label - p) - 1e-3 * weights
+        curvature = (base * (p * (1 - p))[:, None]).T @ base + 1e-3 * np.eye(base.shape[1])
+        weights = weights + np.linalg.solve(curvature, slope)
+    return np.asarray(weights)
 
 
 def _matrix(columns: Columns, sources: Sequence[str], levels: dict[str, tuple[str, ...]], position: Floats) -> Floats:

@@ -13,22 +13,26 @@ from diagnosis import estimate
 from diagnosis.errors import CannotSayError, DiagnosisError, MissingColumnError
 from diagnosis.estimate import Estimate
 from diagnosis.inputs.contracts import Contract, read_contracts
-from diagnosis.localize import composition, mismatch, versions
+from diagnosis.localize import composition, mismatch, training, versions
 from diagnosis.localize.columns import Columns, columns_of
-from diagnosis.localize.effects import Effects, evaluate
+from diagnosis.localize.effects import clean_columns, evaluate, given
 from diagnosis.localize.features import feature_suspects
 from diagnosis.localize.judge import OUTCOMES, Judge, Outcomes, Success
+from diagnosis.localize.outcomes import outcome_suspects
 from diagnosis.localize.result import Localization, Measured
 from diagnosis.localize.sample import Sample, read
 from diagnosis.localize.stage import ModelKey, Stage, World
-from diagnosis.localize.suspects import Suspect
-from diagnosis.localize.verdict import conclude
+from diagnosis.localize.suspects import Evidence, Suspect
+from diagnosis.localize.traffic import traffic_suspects
+from diagnosis.localize.verdict import HARM, conclude
+from diagnosis.localize.volumes import sampling_suspects
 from diagnosis.localize.windows import Window, check_windows
 from diagnosis.log.filters import Filter
 from diagnosis.metrics import Metric
 from diagnosis.models import Model
 from diagnosis.reproduce import Workbench
 
+_LEFT = 3.0  # standard errors of the movement that are left before features are set against each other
 FIRST = 500  # requests of each window for the first ranking
 Progress = Callable[[str, float, "Localization | None"], None]
 
@@ -125,11 +129,28 @@ def _answer(
     step("fitting what members react to", 0.3)
     case = prepare(workbench, metric, sample)
     step("looking at inputs, versions, candidates and rules", 0.45)
+    sources = sorted({f.source for m in case.stage.models.values() for f in m.bundle.features})
     suspects, drops = find_suspects(case)
     step("putting components back and replaying", 0.6)
-    effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sorted({f.source for m in case.stage.models.values() for f in m.bundle.features}))
+    effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sources)
+    moved = estimate.difference(measured[3], measured[2])
+    if last and abs(moved.value - sum(e.value for e in effects.effects if abs(e.harm) >= HARM)) > _LEFT * moved.se:
+        step("looking at whether features agree with each other", 0.7)
+        clean = clean_columns(case.stage, suspects)
+        more = feature_suspects(sample, clean, case.contracts, case.used, deep=True, known=_features(suspects))
+        if more:
+            suspects += more
+            effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sources)
+    step("setting outcomes against what pages promised", 0.8)
+    beyond = outcome_suspects(case.stage, case.judge, clean_columns(case.stage, suspects))[0]
+    beyond += traffic_suspects(sample, case.judge) + sampling_suspects(sample, case.judge, workbench.snapshot)
+    effects = replace(effects, effects=(*effects.effects, *(given(s) for s in beyond)))
     step("weighing the evidence", 0.9)
     return conclude(case.stage, case.judge, measured, effects, workbench.snapshot, where, case.replayable)
+
+
+def _features(suspects: Sequence[Suspect]) -> set[str]:
+    return {name for s in suspects for name in s.features}
 
 
 def measure_windows(
@@ -175,10 +196,20 @@ def prepare(workbench: Workbench, metric: Metric, sample: Sample) -> Case:
         hits = success.of(sample)
         if hits[shown].sum() >= 20:
             looked = Columns({s: c for s, c in columns.by_source.items() if s in used})
-            outcomes = Outcomes.fit(sample, looked, shown, hits, trees=60 if shown.sum() > 20_000 else 25)
+            outcomes = Outcomes.fit(sample, looked, shown, hits, _usual_model(stage, world), trees=40 if shown.sum() > 20_000 else 15)
     able = world.replayed & (world.model >= 0) if models else np.zeros(len(sample), dtype=np.bool_)
     replayable = float(sample.weight[able].sum() / max(sample.weight.sum(), 1e-12))
     return Case(workbench, metric, sample, stage, contracts, Judge(metric, success, outcomes), world, used, replayable)
+
+
+def _usual_model(stage: Stage, world: World) -> Model | None:
+    """The model that scored most requests of the baseline; None where none can be asked, or where it looks at whole lists."""
+    codes = world.model[~stage.sample.incident]
+    codes = codes[codes >= 0]
+    if not len(codes):
+        return None
+    model = list(stage.models.values())[int(np.bincount(codes).argmax())]
+    return model if model.bundle.scope == "row" else None
 
 
 _RESERVED = frozenset("request_id date item_id retrievers score probability rank position dropped_by propensity".split())
@@ -211,12 +242,29 @@ def find_suspects(case: Case) -> tuple[list[Suspect], list[tuple[Suspect, compos
     """Everything that is not as it was in the baseline."""
     stage, world = case.stage, case.world
     suspects = feature_suspects(case.sample, stage.columns, case.contracts, case.used)
-    suspects += versions.model_suspects(stage, world)
+    suspects += [trained(case.workbench, stage, s) for s in versions.model_suspects(stage, world)]
     suspects += versions.status_suspects(stage, world)
     suspects += versions.ruleset_suspects(stage, world)
     suspects += versions.order_suspects(stage, world)
     suspects += mismatch.mismatch_suspects(stage, world)[0]
     suspects += composition.flood(case.sample)
     return suspects, composition.dropped(case.sample)
+
+
+def trained(workbench: Workbench, stage: Stage, suspect: Suspect) -> Suspect:
+    """A model version as suspect: its training data, where they show why it is another."""
+    if suspect.repair is None or suspect.repair.model is None:
+        return suspect
+    new = next((b for b in workbench.bundles if b.version == suspect.target), None)
+    usual = suspect.repair.model[suspect.hit]
+    usual = usual[usual >= 0]
+    if new is None or not len(usual):
+        return suspect
+    name, version = stage.model_keys[int(np.bincount(usual).argmax())]
+    found = training.compare(new, workbench.bundle(name, version))
+    if found is None:
+        return suspect
+    evidence = (*suspect.evidence, Evidence("training", found.text))
+    return replace(suspect, component="training_data", target=found.target, evidence=evidence)
 
 

@@ -48,7 +48,7 @@ def mismatch_suspects(stage: Stage, world: World) -> tuple[list[Suspect], float]
     found = seen_more(wrong, sample)
     if found is None:
         return [], same
-    z, where, since, hit = found
+    where, hit = found.where, found.hit
     best = explain(stage, world, hit, logged, held)
     text = f"logged scores are not what the logged model gives for the logged inputs: {share_in(wrong, sample, where)}"
     evidence = [Evidence("mismatch", text)]
@@ -56,7 +56,7 @@ def mismatch_suspects(stage: Stage, world: World) -> tuple[list[Suspect], float]
         evidence.append(Evidence("mismatch", best.text))
     repair = Repair(model=world.model, rescore=hit, replay=hit & (world.ruleset >= 0))
     target = best.target if best is not None else "scoring"
-    return [Suspect("serving", target, where, hit, since, z, repair, tuple(evidence))], same
+    return [Suspect("serving", target, where, hit, found.since, found.z, repair, tuple(evidence), excess=found.excess)], same
 
 
 def explain(stage: Stage, world: World, hit: Mask, logged: Floats, held: Mask) -> Explained | None:

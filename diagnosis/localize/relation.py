@@ -14,8 +14,7 @@ import numpy as np
 
 from diagnosis.localize.sample import Floats, Ints, Mask, Sample
 
-_CLEAR = 4.0  # standard errors
-_SHAPE = 14.0  # penalised deviance
+SHAPE = 14.0  # penalised deviance
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +40,15 @@ class Grouping:
         Penalised deviance over one common factor.
     levels : tuple
         Values whose factor differs most, each with its factor.
+    minority : tuple
+        The set of values that stands apart from the others.
     """
 
     kind: str
     name: str
     gain: float
     levels: tuple[tuple[Any, float], ...]
+    minority: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,12 +118,14 @@ def _grouping(kind: str, name: str, codes: Ints, levels: tuple[Any, ...], shown:
     effect = np.log((o + 0.5) / (e + 0.5)) - np.log((ob + 0.5) / (eb + 0.5))
     precision = 1 / (phi * (1 / (e + 0.5) + 1 / (ob + 0.5)))
     common = float((precision * effect).sum() / precision.sum())
+    minority: tuple[Any, ...] = ()
     if kind == "position":
         gain = _smooth(effect, precision, common)
     else:
-        gain = _best_split(effect, precision)
+        gain, apart = _best_split(effect, precision)
+        minority = tuple(names[i] for i in apart)
     order = np.argsort(-np.abs(effect - _majority(effect, precision)) * np.sqrt(precision))
-    return Grouping(kind, name, float(gain), tuple((names[i], float(np.exp(effect[i]))) for i in order[:3]))
+    return Grouping(kind, name, float(gain), tuple((names[i], float(np.exp(effect[i]))) for i in order[:3]), minority)
 
 
 def _smooth(effect: Floats, precision: Floats, common: float) -> float:
@@ -132,15 +136,18 @@ def _smooth(effect: Floats, precision: Floats, common: float) -> float:
     return float(slope**2 * (precision * x * x).sum() - np.log(len(effect) + 1.0))
 
 
-def _best_split(effect: Floats, precision: Floats) -> float:
-    """Gain of two factors, one for a set of levels and one for the others; the best of the sorted prefixes."""
+def _best_split(effect: Floats, precision: Floats) -> tuple[float, list[int]]:
+    """Gain of two factors, one for a set of levels and one for the others, the best of the sorted prefixes; and the smaller set."""
     order = np.argsort(effect)
     w, y = precision[order], effect[order]
     left_w, left = np.cumsum(w)[:-1], np.cumsum(w * y)[:-1]
     right_w, right = w.sum() - left_w, (w * y).sum() - left
     gain = left**2 / left_w + right**2 / right_w - (w * y).sum() ** 2 / w.sum()
     size = np.minimum(np.arange(1, len(y)), len(y) - np.arange(1, len(y)))
-    return float((gain - 2.0 * np.log(len(y)) * size).max())
+    gain = gain - 2.0 * np.log(max(len(y), 2)) * size
+    best = int(np.argmax(gain))
+    low, high = order[: best + 1], order[best + 1 :]
+    return float(gain[best]), [int(i) for i in (low if precision[low].sum() <= precision[high].sum() else high)]
 
 
 def _majority(effect: Floats, precision: Floats) -> float:

@@ -69,6 +69,8 @@ class Suspect:
         None where replay cannot reach it; then `effect` says what it did to the metric.
     effect : tuple of float, optional
         Change of the metric and its standard error, for causes that replay cannot reach.
+    excess : float
+        Share of the hits that the baseline did not have as well: only those can have moved the metric.
     """
 
     component: str
@@ -85,6 +87,7 @@ class Suspect:
     owner: str = ""
     proof: str = ""
     confound: tuple[str, ...] = field(default=())
+    excess: float = 1.0
 
     @property
     def name(self) -> str:

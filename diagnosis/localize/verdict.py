@@ -34,6 +34,8 @@ from diagnosis.store import Snapshot
 HARM = 2.0  # an effect below this many standard errors of the same outcomes' luck is called harmless
 MOVED = 3.5  # standard errors of the difference of the windows that count as a movement
 _FEWEST = 30
+_PART = 0.08  # share of the movement below which nothing is called a cause
+_EARLY = 0.15  # part of the baseline's length by which a cause may begin before the incident when the movement itself is within chance
 _COMPONENTS = ("feature", "model", "training_data", "candidates", "rules", "serving", "traffic", "demand", "logging")
 
 
@@ -51,10 +53,11 @@ def conclude(
     sample = stage.sample
     moved = estimate.difference(after, before)
     z = moved.value / moved.se if moved.se > 0 else 0.0
+    earliest = sample.at[sample.incident].min() - _EARLY * float(np.ptp(sample.at[~sample.incident]))
     harmful = sorted((e for e in effects.effects if abs(e.harm) >= HARM and e.value != 0), key=lambda e: -abs(e.value))
     total = sum(e.value for e in harmful)
     movement = _movement(moved, total)
-    kept = [e for e in harmful if movement and e.value / movement > 0.08]
+    kept = [e for e in harmful if movement and e.value / movement > _PART and (abs(z) >= MOVED or e.suspect.since >= earliest)]
     causes = tuple(
         sorted((_cause(stage, e, movement, moved, kept, snapshot) for e in kept), key=lambda c: -c.explains)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,19 @@ _LOUD = 6.0
 _SIZE = 0.005
 
 
-def seen_more(share: Mask, sample: Sample) -> tuple[float, dict[str, list[Any]], float, Mask] | None:
-    """Where something became more frequent, since when, and the requests that show it; None if nowhere."""
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Where something became more frequent, since when, the requests that show it, and the share of them that is new."""
+
+    z: float
+    where: dict[str, list[Any]]
+    since: float
+    hit: Mask
+    excess: float
+
+
+def seen_more(share: Mask, sample: Sample) -> Seen | None:
+    """Where something became more frequent; None if nowhere."""
     stands = jump(share.astype(np.float64), sample)
     if stands.z < _LOUD or stands.size < _SIZE:
         return None
@@ -28,7 +40,11 @@ def seen_more(share: Mask, sample: Sample) -> tuple[float, dict[str, list[Any]],
     inside = sample.inside(where)
     since = onset(share, sample, np.flatnonzero(inside))
     hit = share & sample.incident & inside & (sample.at >= since - 1e-6)
-    return (stands.z, where, since, hit) if hit.any() else None
+    if not hit.any():
+        return None
+    before = float(share[~sample.incident & inside].mean()) if (~sample.incident & inside).any() else 0.0
+    after = float(share[sample.incident & inside].mean())
+    return Seen(stands.z, where, since, hit, max(0.0, 1 - before / after))
 
 
 def usual_code(codes: Ints, sample: Sample, size: int) -> Ints:
@@ -56,13 +72,13 @@ def model_suspects(stage: Stage, world: World) -> list[Suspect]:
         found = seen_more(codes == code, sample)
         if found is None:
             continue
-        z, where, since, hit = found
+        where, hit = found.where, found.hit
         usual = usual_code(np.where(codes == code, -1, world.model), sample, max(len(stage.models), 1)) if stage.models else None
         repair = None
         if usual is not None and (usual[hit] >= 0).any():
             repair = Repair(model=usual, rescore=hit & (usual >= 0))
         text = f"model version {version} scored {share_in(codes == code, sample, where)}"
-        made.append(Suspect("model", str(version), where, hit, since, z, repair, (Evidence("version", text),)))
+        made.append(Suspect("model", str(version), where, hit, found.since, found.z, repair, (Evidence("version", text),), excess=found.excess))
     return made
 
 
@@ -76,7 +92,7 @@ def status_suspects(stage: Stage, world: World) -> list[Suspect]:
         found = seen_more(codes == code, sample)
         if found is None:
             continue
-        z, where, since, hit = found
+        where, hit = found.where, found.hit
         usual = usual_code(world.model, sample, max(len(stage.models), 1)) if stage.models else np.full(len(sample), -1)
         rules = usual_code(world.ruleset, sample, max(len(stage.rulesets), 1)) if stage.rulesets else np.full(len(sample), -1)
         model = np.where(world.model >= 0, world.model, usual)
@@ -84,7 +100,7 @@ def status_suspects(stage: Stage, world: World) -> list[Suspect]:
         able = hit & (model >= 0) & (ruleset >= 0) & (sample.batch.groups > 0)
         repair = Repair(model=model, ruleset=ruleset, rescore=able, replay=able) if able.any() else None
         text = f"status {name}: {share_in(codes == code, sample, where)}"
-        made.append(Suspect("serving", str(name), where, hit, since, z, repair, (Evidence("status", text),)))
+        made.append(Suspect("serving", str(name), where, hit, found.since, found.z, repair, (Evidence("status", text),), excess=found.excess))
     return made
 
 
@@ -96,7 +112,7 @@ def ruleset_suspects(stage: Stage, world: World) -> list[Suspect]:
         found = seen_more(codes == code, sample)
         if found is None or str(version) not in stage.rulesets:
             continue
-        z, where, since, hit = found
+        where, hit = found.where, found.hit
         usual = usual_code(np.where(codes == code, -1, world.ruleset), sample, len(stage.rulesets))
         old = [stage.ruleset_keys[i] for i in np.unique(usual[hit]) if i >= 0]
         if not old:
@@ -106,7 +122,7 @@ def ruleset_suspects(stage: Stage, world: World) -> list[Suspect]:
         text = f"ruleset {version} ruled {share_in(codes == code, sample, where)}; against {old[0]} it changes {', '.join(rules) or 'nothing'}"
         repair = Repair(ruleset=usual, replay=hit)
         touched = _touched(stage, old[0], str(version), rules, where)
-        made.append(Suspect("rules", target, touched, hit, since, z, repair, (Evidence("version", text),)))
+        made.append(Suspect("rules", target, touched, hit, found.since, found.z, repair, (Evidence("version", text),), excess=found.excess))
     return made
 
 
@@ -145,10 +161,10 @@ def order_suspects(stage: Stage, world: World) -> list[Suspect]:
     found = seen_more(world.upside_down, sample)
     if found is None:
         return []
-    z, where, since, hit = found
+    where, hit = found.where, found.hit
     text = f"ranked from the worst score to the best: {share_in(world.upside_down, sample, where)}"
     repair = Repair(straighten=hit, replay=hit & (world.ruleset >= 0))
-    return [Suspect("rules", "sort", where, hit, since, z, repair, (Evidence("order", text),))]
+    return [Suspect("rules", "sort", where, hit, found.since, found.z, repair, (Evidence("order", text),), excess=found.excess)]
 
 
 def scores_of(stage: Stage, code: Ints) -> Floats:

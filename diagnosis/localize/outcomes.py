@@ -1,0 +1,104 @@
+"""Suspects among outcomes: what members did that their pages did not promise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from diagnosis.localize.columns import Columns
+from diagnosis.localize.composition import item_attributes
+from diagnosis.localize.judge import Judge
+from diagnosis.localize.relation import SHAPE, Grouping, Relation, Shown, relation
+from diagnosis.localize.sample import Floats, Mask, Sample
+from diagnosis.localize.stage import Played, Stage
+from diagnosis.localize.suspects import Evidence, Suspect
+
+
+def outcome_relation(stage: Stage, judge: Judge, clean: Columns) -> tuple[Relation, Shown, Floats] | None:
+    """Observed and expected outcomes of everything shown; None for metrics that need no outcomes."""
+    if judge.outcomes is None:
+        return None
+    sample = stage.sample
+    position = stage.logged_position
+    shown = position > 0
+    chance = judge.outcomes.chance(clean, position.astype(np.float64), shown)
+    observed = judge.success.of(sample).astype(np.float64)
+    rows = Shown(sample.owner[shown], observed[shown], chance[shown], sample.incident[sample.owner[shown]], position[shown])
+    items = {name: (codes[shown], levels) for name, (codes, levels) in item_attributes(sample).items()}
+    return relation(rows, sample, items), rows, chance
+
+
+def outcome_suspects(stage: Stage, judge: Judge, clean: Columns) -> tuple[list[Suspect], Relation | None]:
+    """At most one suspect: the grouping that takes up the difference between what happened and what was promised."""
+    found = outcome_relation(stage, judge, clean)
+    if found is None:
+        return [], None
+    answer, shown, _ = found
+    best = answer.groupings[0] if answer.groupings else None
+    if best is None or best.gain < SHAPE:
+        return [], answer
+    played = Played(stage.logged_score, stage.logged_position)
+    logged, promised = judge.logged(stage.sample), judge.expected(stage, played, clean)
+    rest = logged.numerator - promised.numerator
+    return [_suspect(stage.sample, best, answer, rest, logged.denominator)], answer
+
+
+def _suspect(sample: Sample, best: Grouping, answer: Relation, rest: Floats, size: Floats) -> Suspect:
+    where: dict[str, list[Any]] = {}
+    component, target = "demand", "position"
+    confound: tuple[str, ...] = ()
+    if best.kind == "item":
+        target = "taste"
+        confound = ("a change of what items are worth to members cannot be told from a change of how they are presented",)
+    if best.kind == "request":
+        where = {best.name: list(best.minority)}
+        component, target = "logging", str(best.minority[0]) if len(best.minority) == 1 else best.name
+        confound = ("demand: fewer outcomes and lost outcomes look alike; log impressions from the client, or a heartbeat, to tell",)
+    hit = sample.incident & sample.inside(where)
+    effect, se = _effect(sample, rest, size, hit)
+    since = _since(sample, rest, sample.inside(where), effect)
+    levels = ", ".join(f"{value}: {factor:.2f}×" for value, factor in best.levels)
+    text = f"outcomes are {answer.factor:.2f} of what the pages promised; by {best.name}: {levels}"
+    return Suspect(
+        component,
+        target,
+        where,
+        hit & (sample.at >= since - 1e-6),
+        since,
+        float(np.sqrt(max(best.gain, 0.0))),
+        None,
+        (Evidence("outcome", text), *(Evidence("confound", c) for c in confound)),
+        (effect, se),
+        proof="statistical",
+        confound=confound,
+    )
+
+
+def _effect(sample: Sample, rest: Floats, size: Floats, hit: Mask) -> tuple[float, float]:
+    """Weighted outcomes above those promised, over the incident's denominator, less the same in the baseline."""
+    now, then = sample.incident, ~sample.incident
+    inside = np.zeros(len(sample), dtype=np.bool_)
+    inside[hit] = True
+    value = float((sample.weight * rest)[inside].sum() / (sample.weight * size)[now].sum())
+    usual = float((sample.weight * rest)[then].sum() / max((sample.weight * size)[then].sum(), 1e-12))
+    share = float((sample.weight * size)[inside].sum() / (sample.weight * size)[now].sum())
+    sums = np.bincount(sample.members[inside], weights=(sample.weight * rest)[inside])
+    se = float(np.sqrt((sums**2).sum()) / (sample.weight * size)[now].sum())
+    return value - usual * share, se * np.sqrt(2.0)
+
+
+def _since(sample: Sample, rest: Floats, inside: Mask, effect: float) -> float:
+    """Change point of the mean of what was not promised: largest standardised difference of the two sides (Hinkley 1970)."""
+    rows = np.flatnonzero(inside)
+    order = rows[np.argsort(sample.at[rows], kind="stable")]
+    y = rest[order] - rest[order].mean()
+    n = len(y)
+    if n < 4:
+        return float(sample.at[sample.incident].min())
+    k = np.arange(1, n)
+    left = np.cumsum(y)[:-1]
+    gain = np.sign(effect) * -left / np.sqrt(k * (n - k) / n)
+    edge = max(1, n // 50)
+    gain[:edge] = gain[n - 1 - edge :] = -np.inf
+    return float(sample.at[order[int(np.argmax(gain)) + 1]])
