@@ -149,7 +149,7 @@ def flood(sample: Sample) -> list[Suspect]:
     stays = rng.random(len(ids)) < min(1.0, usual / max(now, 1e-9))  # whole items go, as if they had not been launched
     text = f"items in their first week are {usual:.1%} of candidates before, {now:.1%} after"
     return [
-        Suspect("candidates", "launches", where, hit, since, stands.z, Repair(absent=young & ~stays[codes], replay=hit), (Evidence("composition", text),))
+        Suspect("candidates", "launches", where, hit, since, stands.z, Repair(absent=young & ~stays[codes]), (Evidence("composition", text),))
     ]
 
 

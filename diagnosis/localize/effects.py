@@ -18,10 +18,11 @@ from diagnosis.localize.suspects import Suspect, put_back
 from diagnosis.metrics import PerRequest
 
 MOST = 2500  # hit requests that are played for one suspect
-_MOST_JOINT = 900
+_MOST_JOINT = 1500
 _EXACT = 4  # suspects of a cluster up to which every coalition is played
 _PERMUTATIONS = 12
 _OVERLAP = 0.05
+_CLEAR = 3.0  # effects below this many units of luck are not corrected by what happened
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,12 +100,27 @@ def clean_columns(stage: Stage, suspects: Sequence[Suspect]) -> Columns:
 
 
 def evaluate(
-    stage: Stage, judge: Judge, world: World, suspects: Sequence[Suspect], drops: Sequence[tuple[Suspect, Kind]], sources: list[str]
+    stage: Stage,
+    judge: Judge,
+    world: World,
+    suspects: Sequence[Suspect],
+    drops: Sequence[tuple[Suspect, Kind]],
+    sources: list[str],
+    promised: PerRequest | None = None,
 ) -> Effects:
-    """Play every suspect."""
+    """Play every suspect.
+
+    Parameters
+    ----------
+    promised : PerRequest, optional
+        What the model of outcomes expects of every page as it was shown; with it, what happened on pages that a suspect made corrects what
+        was expected of them.
+    """
     scale = Scale.of(stage.sample, judge)
     clean = clean_columns(stage, suspects)
     found = [_alone(stage, judge, world, s, scale, clean) for s in suspects if s.repair is not None]
+    if promised is not None:
+        found = [_corrected(stage, judge, e, scale, promised) for e in found]
     found += [given(s) for s in suspects if s.repair is None]
     found += [_dropped(stage, judge, s, kind, scale, sources) for s, kind in drops]
     return shared(stage, judge, world, found, scale, clean)
@@ -139,6 +155,26 @@ def _alone(stage: Stage, judge: Judge, world: World, suspect: Suspect, scale: Sc
     values = [judge.expected(part, played, mine) for played in (served, back)]
     noise = judge.noise(part, served, back, mine)
     return _effect(stage, suspect, scale, hit, rows, values[0], values[1], noise)
+
+
+def _corrected(stage: Stage, judge: Judge, effect: Effect, scale: Scale, promised: PerRequest) -> Effect:
+    """The effect with what really happened on the pages that were hit (doubly robust; Dudík, Langford, Li 2011).
+
+    Only where enough other pages of the incident tell how far off the model of outcomes is in general, where the pages differ at all, and
+    as far as the difference is more than chance.
+    """
+    sample, hit = stage.sample, effect.suspect.hit
+    others = sample.incident & ~hit
+    if abs(effect.harm) < _CLEAR or others.sum() < max(200, 0.3 * sample.incident.sum()):
+        return effect
+    logged, weight = judge.logged(sample), sample.weight
+    bias = float((weight * logged.numerator)[others].sum() / max((weight * promised.numerator)[others].sum(), 1e-12))
+    rest = np.where(hit, weight * (logged.numerator - bias * promised.numerator), 0.0)
+    sums = np.bincount(sample.members, weights=rest)
+    value, se = float(rest.sum()) / scale.size, float(np.sqrt((sums**2).sum())) / scale.size
+    kept = value * max(0.0, 1 - (2.5 * se / value) ** 2) if value else 0.0
+    more = effect.suspect.excess * kept
+    return replace(effect, value=effect.value + more, necessity=effect.necessity + more, sufficiency=effect.sufficiency + more, se=math.hypot(effect.se, se if kept else 0.0))
 
 
 def _dropped(stage: Stage, judge: Judge, suspect: Suspect, kind: Kind, scale: Scale, sources: list[str]) -> Effect:
@@ -217,6 +253,22 @@ def _overlap(a: Effect, b: Effect) -> float:
     return float(both / max(min(a.suspect.hit.sum(), b.suspect.hit.sum()), 1))
 
 
+def _stratified(suspects: Sequence[Suspect], weight: Floats) -> tuple[Ints, Floats]:
+    """Some requests of every combination of suspects that hits any, and the weight that each then has."""
+    pattern = np.zeros(len(weight), dtype=np.int64)
+    for i, suspect in enumerate(suspects):
+        pattern |= suspect.hit.astype(np.int64) << i
+    kinds = np.unique(pattern[pattern > 0])
+    rows, weights = [], []
+    for kind in kinds:
+        hit = np.flatnonzero(pattern == kind)
+        chosen = some(hit, max(_MOST_JOINT // len(kinds), 60))
+        rows.append(chosen)
+        weights.append(weight[chosen] * (weight[hit].sum() / weight[chosen].sum()))
+    order = np.argsort(np.concatenate(rows))
+    return np.concatenate(rows)[order], np.concatenate(weights)[order]
+
+
 def _shapley(
     stage: Stage, judge: Judge, world: World, suspects: Sequence[Suspect], scale: Scale, clean: Columns
 ) -> tuple[list[tuple[float, float, float]], list[tuple[int, int, float]]]:
@@ -224,12 +276,9 @@ def _shapley(
 
     Shapley (1953) over the game of what is broken, every coalition for a few suspects, else antithetic permutations (Mitchell et al. 2022).
     """
-    hit = np.flatnonzero(np.logical_or.reduce([s.hit for s in suspects]))
-    rows = some(hit, _MOST_JOINT)
+    rows, weight = _stratified(suspects, stage.sample.weight)
     part = stage.take(rows)
     base, mine = world_of(part, world), clean.take(part.kept)
-    weight = stage.sample.weight
-    factor = float(weight[hit].sum() / weight[rows].sum())
     served = judge.expected(part, part.play(base), mine)
     known: dict[frozenset[int], float] = {frozenset(range(len(suspects))): 0.0}
 
@@ -240,7 +289,7 @@ def _shapley(
             for i, suspect in enumerate(suspects):
                 if i not in broken:
                     now = put_back(part, now, suspect)
-            known[broken] = -factor * float(scale.parts(weight[rows], served, judge.expected(part, part.play(now), mine)).sum())
+            known[broken] = -float(scale.parts(weight, served, judge.expected(part, part.play(now), mine)).sum())
         return known[broken]
 
     n = len(suspects)

@@ -18,7 +18,7 @@ from diagnosis.localize.columns import Columns, columns_of
 from diagnosis.localize.effects import clean_columns, evaluate, given
 from diagnosis.localize.features import feature_suspects
 from diagnosis.localize.judge import OUTCOMES, Judge, Outcomes, Success
-from diagnosis.localize.outcomes import outcome_suspects
+from diagnosis.localize.outcomes import outcome_suspects, promises
 from diagnosis.localize.result import Localization, Measured
 from diagnosis.localize.sample import Sample, read
 from diagnosis.localize.stage import ModelKey, Stage, World
@@ -132,7 +132,8 @@ def _answer(
     sources = sorted({f.source for m in case.stage.models.values() for f in m.bundle.features})
     suspects, drops = find_suspects(case)
     step("putting components back and replaying", 0.6)
-    effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sources)
+    promised = promises(case.stage, case.judge, clean_columns(case.stage, suspects))
+    effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sources, promised)
     moved = estimate.difference(measured[3], measured[2])
     if last and abs(moved.value - sum(e.value for e in effects.effects if abs(e.harm) >= HARM)) > _LEFT * moved.se:
         step("looking at whether features agree with each other", 0.7)
@@ -140,9 +141,10 @@ def _answer(
         more = feature_suspects(sample, clean, case.contracts, case.used, deep=True, known=_features(suspects))
         if more:
             suspects += more
-            effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sources)
+            promised = promises(case.stage, case.judge, clean_columns(case.stage, suspects))
+            effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sources, promised)
     step("setting outcomes against what pages promised", 0.8)
-    beyond = outcome_suspects(case.stage, case.judge, clean_columns(case.stage, suspects))[0]
+    beyond = outcome_suspects(case.stage, case.judge, clean_columns(case.stage, suspects), promised)[0]
     beyond += traffic_suspects(sample, case.judge) + sampling_suspects(sample, case.judge, workbench.snapshot)
     effects = replace(effects, effects=(*effects.effects, *(given(s) for s in beyond)))
     step("weighing the evidence", 0.9)

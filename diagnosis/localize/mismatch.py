@@ -54,7 +54,7 @@ def mismatch_suspects(stage: Stage, world: World) -> tuple[list[Suspect], float]
     evidence = [Evidence("mismatch", text)]
     if best is not None:
         evidence.append(Evidence("mismatch", best.text))
-    repair = Repair(model=world.model, rescore=hit, replay=hit & (world.ruleset >= 0))
+    repair = Repair(model=world.model, rescore=hit & world.replayed)
     target = best.target if best is not None else "scoring"
     return [Suspect("serving", target, where, hit, found.since, found.z, repair, tuple(evidence), excess=found.excess)], same
 

@@ -13,6 +13,7 @@ from diagnosis.localize.relation import SHAPE, Grouping, Relation, Shown, relati
 from diagnosis.localize.sample import Floats, Mask, Sample
 from diagnosis.localize.stage import Played, Stage
 from diagnosis.localize.suspects import Evidence, Suspect
+from diagnosis.metrics import PerRequest
 
 
 def outcome_relation(stage: Stage, judge: Judge, clean: Columns) -> tuple[Relation, Shown, Floats] | None:
@@ -29,17 +30,29 @@ def outcome_relation(stage: Stage, judge: Judge, clean: Columns) -> tuple[Relati
     return relation(rows, sample, items), rows, chance
 
 
-def outcome_suspects(stage: Stage, judge: Judge, clean: Columns) -> tuple[list[Suspect], Relation | None]:
-    """At most one suspect: the grouping that takes up the difference between what happened and what was promised."""
+def promises(stage: Stage, judge: Judge, clean: Columns) -> PerRequest | None:
+    """What the model of outcomes expects of every page as it was shown; None for metrics that need no outcomes."""
+    if judge.outcomes is None:
+        return None
+    return judge.expected(stage, Played(stage.logged_score, stage.logged_position), clean)
+
+
+def outcome_suspects(stage: Stage, judge: Judge, clean: Columns, promised: PerRequest | None) -> tuple[list[Suspect], Relation | None]:
+    """At most one suspect: the grouping that takes up the difference between what happened and what was promised.
+
+    Parameters
+    ----------
+    promised : PerRequest, optional
+        As `promises` gives it.
+    """
     found = outcome_relation(stage, judge, clean)
-    if found is None:
+    if found is None or promised is None:
         return [], None
     answer, shown, _ = found
     best = answer.groupings[0] if answer.groupings else None
     if best is None or best.gain < SHAPE:
         return [], answer
-    played = Played(stage.logged_score, stage.logged_position)
-    logged, promised = judge.logged(stage.sample), judge.expected(stage, played, clean)
+    logged = judge.logged(stage.sample)
     rest = logged.numerator - promised.numerator
     return [_suspect(stage.sample, best, answer, rest, logged.denominator)], answer
 

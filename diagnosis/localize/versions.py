@@ -120,7 +120,7 @@ def ruleset_suspects(stage: Stage, world: World) -> list[Suspect]:
         rules = differing(stage.rulesets[old[0]], stage.rulesets[str(version)])
         target = rules[0] if len(rules) == 1 else str(version)
         text = f"ruleset {version} ruled {share_in(codes == code, sample, where)}; against {old[0]} it changes {', '.join(rules) or 'nothing'}"
-        repair = Repair(ruleset=usual, replay=hit)
+        repair = Repair(ruleset=usual, replay=hit & world.replayed)
         touched = _touched(stage, old[0], str(version), rules, where)
         made.append(Suspect("rules", target, touched, hit, found.since, found.z, repair, (Evidence("version", text),), excess=found.excess))
     return made
@@ -163,7 +163,7 @@ def order_suspects(stage: Stage, world: World) -> list[Suspect]:
         return []
     where, hit = found.where, found.hit
     text = f"ranked from the worst score to the best: {share_in(world.upside_down, sample, where)}"
-    repair = Repair(straighten=hit, replay=hit & (world.ruleset >= 0))
+    repair = Repair(straighten=hit, replay=hit & world.replayed)
     return [Suspect("rules", "sort", where, hit, found.since, found.z, repair, (Evidence("order", text),), excess=found.excess)]
 
 

@@ -126,7 +126,9 @@ def _before(ruleset: Ruleset, shelf: Shelf) -> Mask:
     dropped = _logged_drops(batch)
     names = np.array([name is not None and ruleset.rule(str(name)) is None for name in dropped.categories], dtype=np.bool_)
     codes = dropped.codes
-    foreign = (codes >= 0) & np.append(names, False)[codes] & _unscored(batch)
+    unscored = _unscored(batch)
+    ranked = np.bincount(batch.owner, weights=~unscored, minlength=len(batch)) > 0  # where nothing was scored, no stage before scoring tells
+    foreign = (codes >= 0) & np.append(names, False)[codes] & unscored & ranked[batch.owner]
     alive = ~foreign
     for rule in ruleset.rules:
         if rule.phase != "before":
