@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sample_data.features import make_candidates
-from sample_data.incidents import Incident, hit, make_incident
-from sample_data.ranker import Trained, train
-from sample_data.serve import Served, make_plan, serve
-from sample_data.traffic import Traffic, kept, make_traffic
-from sample_data.world import World, day_time, make_world
+from sample_data.effects import Fitted, aim, counts, effect, fitted
+from sample_data.incidents import CATALOGUE, TWO_OF
+from sample_data.incidents.decoys import timeline
+from sample_data.incidents.slices import ordered
+from sample_data.incidents.way import Slice
+from sample_data.kinds import HARMFUL, KINDS
+from sample_data.serve import put
+from sample_data.twins import Log, Twin, twins
+from sample_data.world import day_time
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,58 +25,52 @@ class Simulation:
 
     Attributes
     ----------
-    everything : Traffic
-        The full traffic; `traffic` is what the log keeps of it.
-    clean, served : Served
-        The log without and with the incident; the same chances in both, so differences are paired.
-    since, until, before : float
-        Days: the incident window is [since, until), the baseline [before, since).
+    log : Log
+        The log with the incident; `twin.log` is the clean one. The same luck in both, so differences are paired.
+    causes : tuple of Fitted
+        What was done to it; two of them in a ``compound``.
     """
 
-    seed: int
-    days: int
-    world: World
-    everything: Traffic
-    traffic: Traffic
-    models: dict[str, Trained] = field(repr=False)
-    clean: Served
-    served: Served
-    incident: Incident | None
-    since: float
-    until: float
-    before: float
+    kind: str
+    twin: Twin
+    log: Log = field(repr=False)
+    causes: tuple[Fitted, ...] = ()
+
+    @property
+    def seed(self) -> int:
+        """Of the world."""
+        return self.twin.seed
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Rows of the requests that were hit."""
+        return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *(cause.rows for cause in self.causes)]))
 
     def truth(self) -> dict[str, Any]:
         """What `WORKSPACE.truth.json` says: the effect on clicks per shown item, against the clean twin."""
-        effect, error = self._effect()
-        incident = self.incident
+        twin = self.twin
+        change, error = self._effect()
+        named = [cause for cause in self.causes if self.kind != "decoy"]
+        since = _iso(twin.since) if self.causes else None
+        told = [{"component": cause.way.component, "target": cause.way.target, "slice": cause.way.slice, "since": since} for cause in named]
+        one: dict[str, Any] = told[0] if len(told) == 1 else {"component": None, "target": None, "slice": {}, "since": since}
         return {
-            "kind": incident.kind if incident else "clean",
-            "seed": self.seed,
-            "component": incident.component if incident else None,
-            "target": incident.target if incident else None,
-            "slice": incident.slice if incident else {},
-            "since": _iso(self.since) if incident else None,
+            "kind": self.kind,
+            "seed": twin.seed,
+            **one,
             "metric": "ctr",
-            "baseline": {"since": _iso(self.before), "until": _iso(self.since)},
-            "incident": {"since": _iso(self.since), "until": _iso(self.until)},
-            "harmful": bool(abs(effect) > 3 * error) if incident else False,
-            "effect": effect,
+            "baseline": {"since": _iso(twin.before), "until": _iso(twin.since)},
+            "incident": {"since": _iso(twin.since), "until": _iso(twin.until)},
+            "harmful": self.kind in HARMFUL and bool(abs(change) > 3 * error),
+            "effect": change,
             "effect_se": error,
+            **({"causes": told} if self.kind == "compound" else {}),
         }
 
     def _effect(self) -> tuple[float, float]:
-        """Paired difference of the weighted click rate in the incident window, and its standard error (linearised ratio)."""
-        rows = np.flatnonzero((self.traffic.at >= self.since) & (self.traffic.at < self.until))
-        weight = 1.0 / self.traffic.keep[rows]
-        pairs = []
-        for served in (self.clean, self.served):
-            clicks = served.clicked[rows].sum(axis=1).astype(np.float64)
-            shown = (served.position[rows] > 0).sum(axis=1).astype(np.float64)
-            rate = float((weight * clicks).sum() / (weight * shown).sum())
-            pairs.append((rate, weight * (clicks - rate * shown) / (weight * shown).sum()))
-        parts: NDArray[np.float64] = pairs[1][1] - pairs[0][1]
-        return pairs[1][0] - pairs[0][0], float(np.sqrt((parts**2).sum()))
+        late = self.twin.late
+        clean, broken = (counts(log.traffic, log.served).take(late) for log in (self.twin.log, self.log))
+        return effect(clean, broken, paired=all(cause.way.paired for cause in self.causes))
 
 
 def simulate(*, kind: str = "clean", seed: int = 7, requests: int = 20_000, days: int = 14) -> Simulation:
@@ -84,23 +81,51 @@ def simulate(*, kind: str = "clean", seed: int = 7, requests: int = 20_000, days
     ValueError
         If there is no such kind of incident, or the log would be too short for two windows.
     """
-    if days < 4 or requests < 50:
-        raise ValueError(f"a log of {days} days and {requests} requests has no room for two windows; at least 4 days and 50 requests")
-    incident = make_incident(kind, seed)
-    world = make_world(seed, days=days)
-    models = train(world, seed)
-    everything = make_traffic(world, seed, requests=requests, days=days)
-    traffic = everything.take(kept(everything))
-    plan = make_plan(traffic, make_candidates(world, traffic, seed), seed)
-    chance = np.random.default_rng([seed, 11]).random((*plan.candidates.item.shape, 2))
-    clean = serve(world, traffic, plan, models, chance)
-    since = round((days * 0.72 + 0.02 * (seed % 5)) * 24) / 24
-    served = clean
-    if incident is not None:
-        rows = hit(incident, traffic, since, float(days))
-        changed = incident.edit(plan.take(rows), np.random.default_rng([seed, 12]))
-        served = clean.put(rows, serve(world, traffic.take(rows), changed, models, chance[rows]))
-    return Simulation(seed, days, world, everything, traffic, models, clean, served, incident, since, float(days), max(0.0, since - 7.0))
+    if kind not in KINDS:
+        raise ValueError(f"There is no incident {kind!r}; there are {', '.join(sorted(KINDS))}.")
+    twin = twins(seed, requests, days)
+    rng = np.random.default_rng([seed, 10, KINDS.index(kind)])
+    if kind == "clean":
+        causes: tuple[Fitted, ...] = ()
+    elif kind == "compound":
+        causes = _compound(twin, rng)
+    else:
+        target = 0.0 if kind == "decoy" else aim(seed, kind)
+        found = fitted(twin, CATALOGUE[kind](twin, rng, ordered(rng)), target)
+        causes = () if found is None else (found,)
+    return Simulation(kind, twin, _log(twin, causes, rng), causes)
+
+
+def _compound(twin: Twin, rng: np.random.Generator) -> tuple[Fitted, ...]:
+    """Two causes of different kinds, in slices that share no request."""
+    first, second = (str(kind) for kind in rng.choice(TWO_OF, 2, replace=False))
+    pairs: list[tuple[Slice, Slice]] = [
+        ({"device": ["tv"]}, {"device": ["phone"]}),
+        ({"environment": ["us-1"]}, {"environment": ["eu-1"]}),
+        ({"task": ["homepage"]}, {"task": ["related"]}),
+        ({"country": ["us"]}, {"country": ["gb"]}),
+        ({"app_version": ["8.2"]}, {"app_version": ["8.3"]}),
+    ]
+    slices = pairs[int(rng.integers(len(pairs)))]
+    found = []
+    for number, (kind, where) in enumerate(zip((first, second), slices, strict=True)):
+        target = 4.0 + 2.5 * (aim(twin.seed, f"{kind}{number}") - 3.5) / 6.0
+        ways = (way for way in CATALOGUE[kind](twin, rng, [where] * 8) if way.slice == where)
+        one = fitted(twin, ways, target)
+        if one is not None:
+            found.append(one)
+    return tuple(found)
+
+
+def _log(twin: Twin, causes: tuple[Fitted, ...], rng: np.random.Generator) -> Log:
+    """The clean log with what the causes did in place of what they hit."""
+    log = twin.log
+    traffic, served, files, world = log.traffic, log.served, log.files, log.world
+    for cause in causes:
+        traffic, served = put(traffic, cause.rows, cause.hit.traffic), put(served, cause.rows, cause.hit.served)
+        files, world = cause.way.files or files, cause.way.world or world
+    rows = timeline(rng, twin.since, twin.days, causes[0].way.change if causes else None, told=any(c.way.told for c in causes))
+    return Log(world, log.everything, traffic, served, replace(files, timeline=rows))
 
 
 def _iso(day: float) -> str:

@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 
 from diagnosis.errors import WorkspaceError
+from sample_data.kinds import KINDS
 
 
 def sample(
     workspace: Annotated[Path, typer.Argument(help="Folder to write; must be empty or absent.")],
-    incident: Annotated[str, typer.Option(help="What goes wrong; `clean` for nothing.")] = "clean",
+    incident: Annotated[str, typer.Option(help=f"What goes wrong: one of {', '.join(KINDS)}.")] = "clean",
     seed: Annotated[int, typer.Option(help="The same seed gives the same workspace.")] = 7,
     requests: Annotated[int, typer.Option(help="About how many requests the log keeps.")] = 20_000,
     days: Annotated[int, typer.Option(help="How many days the log covers.")] = 14,
@@ -41,8 +42,8 @@ def sample(
     if as_json:
         print(
             json.dumps(
-                {"workspace": str(workspace), "truth": str(truth), "requests": len(simulation.traffic), "elapsed_s": round(elapsed, 2)}
+                {"workspace": str(workspace), "truth": str(truth), "requests": len(simulation.log.traffic), "elapsed_s": round(elapsed, 2)}
             )
         )
     else:
-        print(f"Wrote {len(simulation.traffic)} requests; what is wrong with them stands beside the folder, in *.truth.json.")
+        print(f"Wrote {len(simulation.log.traffic)} requests; what is wrong with them stands beside the folder, in *.truth.json.")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sample_data.world import DEVICES, World
+from sample_data.chance import Keys, exponential, mixed, one_of, uniform
+from sample_data.world import COUNTRIES, DEVICES, World
 
 TASKS = ("homepage", "related", "search", "notification")
+MIX = np.array([0.5, 0.22, 0.18, 0.10])
 SLOTS = np.array([12, 8, 10, 3])
 KEEP = np.array([0.20, 0.25, 0.35, 0.50])  # keep probability by task: the stratum
-ENVIRONMENTS = ("eu-1", "us-1", "ap-1")
-_PLACE = np.array([1, 0, 0, 2, 0, 1])  # environment of each country
+ENVIRONMENTS = ("eu-1", "us-1", "ap-1", "sa-1")
+APP_VERSIONS = ("8.1", "8.2", "8.3")
+LAYOUTS = ("a", "b")
+PROFILES = ("adult", "kids")
+_PLACE = np.array([1, 0, 0, 2, 0, 3])  # environment of each country
 SALT = b"sample"
 
 
@@ -24,15 +29,19 @@ class Traffic:
 
     Attributes
     ----------
+    key : array of uint64
+        What the request id is written from, and every chance of the request drawn from.
     at : array of float
         Days after the start of the log.
     member : array of int
         -1 = anonymous.
     who : array of int
         The person behind it, anonymous or not.
+    keep : array of float
+        Keep probability as the log gives it.
     """
 
-    request_id: NDArray[np.object_]
+    key: Keys
     at: NDArray[np.float64]
     who: NDArray[np.int64]
     member: NDArray[np.int64]
@@ -52,41 +61,71 @@ class Traffic:
         return len(self.at)
 
     @property
+    def request_id(self) -> NDArray[np.object_]:
+        """Ids of the requests."""
+        return np.array([f"{value:016x}" for value in self.key.tolist()], dtype=object)
+
+    @property
     def environment(self) -> NDArray[np.int64]:
-        """Code of the deployment that answers."""
-        return _PLACE[self.country]
+        """Code of the deployment that answers: the near one, for one request in seven another."""
+        return np.where(uniform(self.key, 32) < 0.15, one_of(self.key, 33, [1.0, 1.0, 1.0, 1.0]), _PLACE[self.country])
+
+    def attribute(self, name: str) -> NDArray[np.object_]:
+        """An attribute as the log spells it; an experiment's arm is ``experiments.<name>``."""
+        words, codes = {
+            "task": (TASKS, self.task),
+            "device": (DEVICES, self.device),
+            "country": (COUNTRIES, self.country),
+            "environment": (ENVIRONMENTS, self.environment),
+            "app_version": (APP_VERSIONS, self.version),
+            "profile": (PROFILES, self.profile),
+            "experiments.layout": (LAYOUTS, self.layout),
+        }[name]
+        return np.array(words, dtype=object)[codes]
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Traffic:
         """Some of them."""
         return Traffic(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
 
+    def by(self, world: World, who: NDArray[np.int64]) -> Traffic:
+        """The same requests, made by other people on their own devices."""
+        return replace(
+            self,
+            who=who,
+            member=np.where(self.member < 0, -1, who),
+            device=np.where(uniform(self.key, 20) < 0.75, world.device[who], self.device),
+            country=world.country[who],
+            profile=world.profile[who],
+            layout=_layout(who),
+        )
+
 
 def make_traffic(world: World, seed: int, *, requests: int, days: int, first_day: float = 0.0, stage: int = 2) -> Traffic:
     """The full traffic of which the log keeps about `requests`."""
-    rng = np.random.default_rng([seed, stage])
-    mix = np.array([0.5, 0.22, 0.18, 0.10])
-    total = int(requests / (mix * KEEP).sum())
-    at = np.sort(first_day + _times(rng, total, days))
-    who = rng.choice(len(world.activity), total, p=world.activity / world.activity.sum())
-    anonymous = rng.random(total) < 0.05
-    own = rng.random(total) < 0.75
-    ids = _ids(seed, stage, total)
-    task = rng.choice(4, total, p=mix)
+    total = int(requests / (MIX * KEEP).sum())
+    key = mixed(np.arange(total, dtype=np.uint64) + (np.uint64(seed * 64 + stage) << np.uint64(32)))
+    at = first_day + _times(key, days)
+    order = np.argsort(at, kind="stable")
+    key, at = key[order], at[order]
+    who = one_of(key, 21, world.activity)
+    task = one_of(key, 22, MIX)
+    old = uniform(key, 23)
     rollout = np.clip((at - first_day) / max(days, 1), 0, 1)
+    live = np.flatnonzero(world.launched < first_day)
     return Traffic(
-        request_id=ids,
+        key=key,
         at=at,
         who=who,
-        member=np.where(anonymous, -1, who),
+        member=np.where(uniform(key, 24) < 0.05, -1, who),
         task=task,
-        device=np.where(own, world.device[who], rng.integers(0, len(DEVICES), total)),
+        device=np.where(uniform(key, 25) < 0.75, world.device[who], one_of(key, 26, [1.0] * len(DEVICES))),
         country=world.country[who],
         profile=world.profile[who],
-        version=(rng.random(total) < 0.15 + 0.7 * rollout).astype(np.int64) + (rng.random(total) < 0.1),
-        layout=(who * 2654435761 % 97 < 48).astype(np.int64),
-        query_genre=rng.integers(0, world.taste.shape[1], total),
-        seed_item=rng.integers(0, len(world.genre), total),
-        since_last=np.round(rng.exponential(2.5, total), 2),
+        version=(old > 0.18).astype(np.int64) + (old > 0.72 - 0.12 * rollout),
+        layout=_layout(who),
+        query_genre=one_of(key, 27, [1.0] * world.taste.shape[1]),
+        seed_item=live[(uniform(key, 28) * len(live)).astype(np.int64)],
+        since_last=np.round(2.5 * exponential(key, 29), 2),
         keep=KEEP[task],
     )
 
@@ -102,18 +141,13 @@ def hashed(ids: NDArray[np.object_]) -> NDArray[np.float64]:
     return (np.frombuffer(digest, dtype=">u8") >> 11).astype(np.float64) / 2.0**53
 
 
-def _times(rng: np.random.Generator, n: int, days: int) -> NDArray[np.float64]:
+def _layout(who: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (who * 2654435761 % 97 < 48).astype(np.int64)
+
+
+def _times(key: Keys, days: int) -> NDArray[np.float64]:
     """Times in days with a daily and a weekly rhythm: evenings and weekends are busy."""
     hours = np.arange(days * 24)
     daily = 1.0 + 0.75 * np.sin((hours % 24 - 14) / 24 * 2 * np.pi) + 0.25 * np.sin((hours % 24 - 9) / 12 * 2 * np.pi)
     weekly = np.where((hours // 24) % 7 >= 5, 1.25, 1.0)
-    weight = daily * weekly
-    return (rng.choice(len(hours), n, p=weight / weight.sum()) + rng.random(n)) / 24.0
-
-
-def _ids(seed: int, stage: int, n: int) -> NDArray[np.object_]:
-    mixed = (np.arange(n, dtype=np.uint64) + np.uint64((seed * 8 + stage) << 32)) * np.uint64(0x9E3779B97F4A7C15)
-    mixed ^= mixed >> np.uint64(29)
-    mixed *= np.uint64(0xBF58476D1CE4E5B9)
-    mixed ^= mixed >> np.uint64(32)
-    return np.array([f"{int(value):016x}" for value in mixed], dtype=object)
+    return (one_of(key, 30, daily * weekly) + uniform(key, 31)) / 24.0
