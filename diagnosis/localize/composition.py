@@ -14,11 +14,12 @@ from diagnosis.localize.judge import Judge
 from diagnosis.localize.sample import Floats, Ints, Mask, Sample, dictionary
 from diagnosis.localize.stage import Stage
 from diagnosis.localize.suspects import Evidence, Repair, Suspect
-from diagnosis.localize.where import jump, onset, slice_of
+from diagnosis.localize.where import daily_spread, jump, onset, slice_of
 from diagnosis.log.records import Batch
 
 _LOUD = 8.0
 _DROP, _FLOOD = 0.5, 1.6  # relative change that is worth a look
+_DAILY = 4.0  # daily standard deviations of the baseline that a change must exceed
 _WEEK_S = 7 * 86400.0
 
 
@@ -97,7 +98,7 @@ def dropped(sample: Sample) -> list[tuple[Suspect, Kind]]:
         if usual < 0.05:
             continue
         stands = jump(-count / usual, sample)
-        if stands.z > _LOUD and stands.size > _DROP * (0.6 if kind.attribute else 0.4):
+        if stands.z > _LOUD and stands.size > max(_DROP * (0.6 if kind.attribute else 0.4), _DAILY * daily_spread(count / usual, sample)):
             found.append((stands.z, stands.size, kind))
     best: dict[str, tuple[float, float, Kind]] = {}
     for z, size, kind in found:
@@ -136,7 +137,7 @@ def flood(sample: Sample) -> list[Suspect]:
     before = ~sample.incident
     usual = float(share[before].mean()) if before.any() else 0.0
     stands = jump(share, sample)
-    if stands.z < _LOUD or stands.size < max((_FLOOD - 1) * usual, 0.01):
+    if stands.z < _LOUD or stands.size < max((_FLOOD - 1) * usual, 0.01, _DAILY * daily_spread(share, sample)):
         return []
     many = share > np.quantile(share[before], 0.95) if before.any() else share > 0
     where = slice_of(many, sample, np.flatnonzero(sample.incident), float(many[before].mean()))

@@ -218,7 +218,7 @@ def _mean(weight: Floats, parts: PerRequest) -> tuple[float, float, float]:
 def shared(stage: Stage, judge: Judge, world: World, effects: Sequence[Effect], scale: Scale, clean: Columns) -> Effects:
     """Shapley shares within every cluster of suspects that hit the same requests."""
     done, pairs = list(effects), []
-    playable = [i for i, e in enumerate(effects) if e.suspect.repair is not None and abs(e.harm) > 1.0]
+    playable = [i for i, e in enumerate(effects) if e.suspect.repair is not None and abs(e.harm) > 1.5]
     for cluster in _clusters(playable, effects):
         if len(cluster) < 2:
             continue

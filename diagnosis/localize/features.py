@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,12 @@ from diagnosis.localize.restore import restore
 from diagnosis.localize.sample import Ints, Mask, Sample
 from diagnosis.localize.suspects import Evidence, Repair, Suspect
 from diagnosis.localize.symptoms import HARD, Items, Symptom, per_request, symptoms, unlikely
-from diagnosis.localize.where import jump, onset, slice_of
+from diagnosis.localize.where import daily_spread, jump, onset, slice_of
 
 _LOUD = 7.0  # standard errors; the scan looks at a few hundred slices, and requests of a day hang together
 _SIZE = 0.02
+_DAILY = 3.0  # daily standard deviations of the baseline that a symptom must exceed
+_PLACES = 3
 _SCREENED = 1500  # requests of each window on which features are screened against each other
 _SAME = 0.7  # Jaccard index of hit requests above which features are taken to fail together
 
@@ -35,24 +37,45 @@ class Broken:
 
 
 def broken_features(sample: Sample, found: Iterable[Symptom]) -> list[Broken]:
-    """Symptoms that stand out against the baseline, the loudest of each feature."""
+    """Symptoms that stand out against the baseline; of several that hit the same requests through one feature, the most telling."""
     best: dict[str, list[Broken]] = {}
     for symptom in found:
-        share = per_request(symptom.rows, sample)
+        best.setdefault(symptom.source, []).extend(_places(symptom, sample))
+    return [b for several in best.values() for b in _apart(several)]
+
+
+def _places(symptom: Symptom, sample: Sample) -> list[Broken]:
+    """Where a symptom stands out: the place where it does most, then among the requests that are left."""
+    share, made = per_request(symptom.rows, sample), []
+    for _ in range(_PLACES):
         stands = jump(share, sample)
         if stands.z < _LOUD or stands.size < _SIZE:
-            continue
-        made = _place(symptom, share, sample, stands.z)
-        if made is not None:
-            best.setdefault(symptom.source, []).append(made)
-    return [_loudest(several) for several in best.values()]
+            break
+        broken = _place(symptom, share, sample, stands.z)
+        if broken is None:
+            break
+        inside = sample.inside(dict(broken.where))
+        gain = share[sample.incident & inside].mean() - share[~sample.incident & inside].mean() if (~sample.incident & inside).any() else 1.0
+        if gain > _DAILY * daily_spread(np.where(inside, share, 0.0), sample) / max(float(inside[~sample.incident].mean()), 0.01):
+            made.append(broken)
+        share = np.where(inside & sample.incident, 0.0, share)
+    return made
+
+
+def _apart(several: Sequence[Broken]) -> list[Broken]:
+    """One of those that hit the same requests; hard symptoms before soft ones, then what covers most."""
+    left, kept = list(several), []
+    while left:
+        chosen = _loudest(left)
+        kept.append(chosen)
+        left = [b for b in left if b is not chosen and (b.hit & chosen.hit).sum() < 0.3 * min(b.hit.sum(), chosen.hit.sum())]
+    return kept
 
 
 def _loudest(several: Sequence[Broken]) -> Broken:
-    """What explains a feature best: hard symptoms before soft ones, then how much of the hit requests it covers."""
     hard = [b for b in several if b.symptom.kind in HARD] or list(several)
-    widest = max(hard, key=lambda b: (int(b.rows[np.isin(b.rows, [True])].sum()), b.z))
-    told = [b for b in hard if b.rows.sum() >= 0.8 * widest.rows.sum()]
+    most = max(int(b.rows.sum()) for b in hard)
+    told = [b for b in hard if b.rows.sum() >= 0.8 * most]
     return max(told, key=lambda b: (-HARD.index(b.symptom.kind) if b.symptom.kind in HARD else -99, b.z))
 
 
@@ -211,12 +234,3 @@ def _share(broken: Broken, sample: Sample) -> str:
     inside = sample.inside(dict(broken.where))
     before, after = share[~sample.incident & inside], share[sample.incident & inside]
     return f"{before.mean() if len(before) else 0:.1%} of candidates before, {after.mean() if len(after) else 0:.1%} after"
-
-
-def merged(suspects: Sequence[Suspect]) -> list[Suspect]:
-    """Suspects of one name as one: the union of what they hit."""
-    by_name: dict[str, Suspect] = {}
-    for suspect in suspects:
-        other = by_name.get(suspect.name)
-        by_name[suspect.name] = suspect if other is None else replace(suspect if suspect.z > other.z else other)
-    return list(by_name.values())

@@ -35,8 +35,11 @@ class Success:
     attribution_s: float
 
     def of(self, sample: Sample) -> Mask:
-        """Which candidates had one."""
-        return positives(sample.batch, self.events, self.attribution_s)
+        """Which candidates had one; found once a sample."""
+        if "successes" not in sample.kept:
+            sample.kept["successes"] = positives(sample.batch, self.events, self.attribution_s)
+        found: Mask = sample.kept["successes"]
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,22 +178,26 @@ class Judge:
 
     def logged(self, sample: Sample) -> PerRequest:
         """The metric as it was logged."""
-        return per_request(
-            self.metric, sample.batch, items=sample.items, positive=self.success.events, attribution_s=self.success.attribution_s
-        )
+        if "logged" not in sample.kept:
+            sample.kept["logged"] = per_request(self.metric, sample.batch, items=sample.items, success=self.success.of(sample))
+        found: PerRequest = sample.kept["logged"]
+        return found
 
-    def expected(self, stage: Stage, played: Played, clean: Columns) -> PerRequest:
+    def expected(self, stage: Stage, played: Played, clean: Columns, chance: Floats | None = None) -> PerRequest:
         """The metric of a world's pages.
 
         Parameters
         ----------
         clean : Columns
             Features as they should have been: what members would have reacted to.
+        chance : array of float64, shape (candidates,), optional
+            Of a positive event, where it is known already.
         """
         batch = with_pages(stage.sample, played)
         if self.outcomes is None:
             return per_request(self.metric, batch, items=stage.sample.items, success=np.zeros(len(played.position), dtype=np.bool_))
-        chance = self.outcomes.chance(clean, played.position.astype(np.float64), played.position > 0)
+        if chance is None:
+            chance = self.outcomes.chance(clean, played.position.astype(np.float64), played.position > 0)
         if self.metric.base in _LINEAR:
             return per_request(self.metric, batch, items=stage.sample.items, success=chance)
         rng = np.random.default_rng(0)

@@ -24,7 +24,7 @@ from diagnosis.localize.sample import Sample, read
 from diagnosis.localize.stage import ModelKey, Stage, World
 from diagnosis.localize.suspects import Evidence, Suspect
 from diagnosis.localize.traffic import traffic_suspects
-from diagnosis.localize.verdict import HARM, conclude
+from diagnosis.localize.verdict import HARM, conclude, trend
 from diagnosis.localize.volumes import sampling_suspects
 from diagnosis.localize.windows import Window, check_windows
 from diagnosis.log.filters import Filter
@@ -133,18 +133,18 @@ def _answer(
     suspects, drops = find_suspects(case)
     step("putting components back and replaying", 0.6)
     promised = promises(case.stage, case.judge, clean_columns(case.stage, suspects))
-    effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sources, promised)
+    effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sources, promised.parts if promised else None)
     moved = estimate.difference(measured[3], measured[2])
-    if last and abs(moved.value - sum(e.value for e in effects.effects if abs(e.harm) >= HARM)) > _LEFT * moved.se:
+    if last and abs(moved.value - trend(sample, case.judge) - sum(e.value for e in effects.effects if abs(e.harm) >= HARM)) > _LEFT * moved.se:
         step("looking at whether features agree with each other", 0.7)
         clean = clean_columns(case.stage, suspects)
         more = feature_suspects(sample, clean, case.contracts, case.used, deep=True, known=_features(suspects))
         if more:
             suspects += more
             promised = promises(case.stage, case.judge, clean_columns(case.stage, suspects))
-            effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sources, promised)
+            effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sources, promised.parts if promised else None)
     step("setting outcomes against what pages promised", 0.8)
-    beyond = outcome_suspects(case.stage, case.judge, clean_columns(case.stage, suspects), promised)[0]
+    beyond = outcome_suspects(case.stage, case.judge, promised)[0]
     beyond += traffic_suspects(sample, case.judge) + sampling_suspects(sample, case.judge, workbench.snapshot)
     effects = replace(effects, effects=(*effects.effects, *(given(s) for s in beyond)))
     step("weighing the evidence", 0.9)

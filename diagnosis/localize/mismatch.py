@@ -14,6 +14,7 @@ from diagnosis.localize.suspects import Evidence, Repair, Suspect
 from diagnosis.localize.versions import scores_of, seen_more, share_in
 
 _TRIED = 40  # mismatching requests on which explanations are tried
+_LOOKED = 3000  # requests of each window that are replayed to see whether they reproduce
 _SAME = 1e-9
 
 
@@ -33,42 +34,57 @@ class Explained:
 
 
 def mismatch_suspects(stage: Stage, world: World) -> tuple[list[Suspect], float]:
-    """Suspects, and the share of scored requests (weighted) that reproduce at all."""
+    """Suspects, and the share of the requests (weighted) that were replayed and gave their logged scores.
+
+    Some requests of each window are replayed; where they do not give their scores, all of that slice.
+    """
     sample = stage.sample
-    logged = stage.logged_score
-    held = np.isfinite(logged) & (world.model >= 0)[sample.owner]
-    if not held.any():
-        return [], 0.0
-    again = scores_of(stage, world.model)
-    off = held & ~(np.abs(again - logged) <= _SAME * np.maximum(1.0, np.abs(logged)))
-    n = len(sample)
-    scored = np.bincount(sample.owner, weights=held, minlength=n) > 0
-    wrong = np.bincount(sample.owner, weights=off, minlength=n) > 0
-    same = float(sample.weight[scored & ~wrong].sum() / max(sample.weight.sum(), 1e-12))
-    found = seen_more(wrong, sample)
+    rng = np.random.default_rng(2)
+    rows = np.sort(np.concatenate([some(np.flatnonzero(side), _LOOKED, rng) for side in (~sample.incident, sample.incident)]))
+    part = stage.take(rows)
+    model = world.model[rows]
+    scored, wrong = _wrong(part, model)
+    weight = sample.weight[rows]
+    same = float(weight[scored & ~wrong].sum() / max(weight.sum(), 1e-12))
+    found = seen_more(wrong, part.sample)
     if found is None:
         return [], same
-    where, hit = found.where, found.hit
-    best = explain(stage, world, hit, logged, held)
-    text = f"logged scores are not what the logged model gives for the logged inputs: {share_in(wrong, sample, where)}"
+    inside = np.flatnonzero(sample.incident & sample.inside(found.where) & (sample.at >= found.since - 1e-6) & (world.model >= 0))
+    whole = stage.take(inside)
+    hit = np.zeros(len(sample), dtype=np.bool_)
+    hit[inside[_wrong(whole, world.model[inside])[1]]] = True
+    text = f"logged scores are not what the logged model gives for the logged inputs: {share_in(wrong, part.sample, found.where)}"
     evidence = [Evidence("mismatch", text)]
+    best = explain(stage, world, hit)
     if best is not None:
         evidence.append(Evidence("mismatch", best.text))
     repair = Repair(model=world.model, rescore=hit & world.replayed)
     target = best.target if best is not None else "scoring"
-    return [Suspect("serving", target, where, hit, found.since, found.z, repair, tuple(evidence), excess=found.excess)], same
+    return [Suspect("serving", target, found.where, hit, found.since, found.z, repair, tuple(evidence), excess=found.excess)], same
 
 
-def explain(stage: Stage, world: World, hit: Mask, logged: Floats, held: Mask) -> Explained | None:
+def _wrong(part: Stage, model: Ints) -> tuple[Mask, Mask]:
+    """Which requests have scores of a model that is here, and which of those it does not give back."""
+    logged, n, owner = part.logged_score, len(part.sample), part.sample.owner
+    held = np.isfinite(logged) & (model >= 0)[owner]
+    off = held & ~_same(scores_of(part, model), logged)
+    return np.bincount(owner, weights=held, minlength=n) > 0, np.bincount(owner, weights=off, minlength=n) > 0
+
+
+def some(rows: Ints, most: int, rng: np.random.Generator) -> Ints:
+    """At most so many of them."""
+    return rows if len(rows) <= most else rng.choice(rows, most, replace=False)
+
+
+def explain(stage: Stage, world: World, hit: Mask) -> Explained | None:
     """The explanation that gives the logged scores back most often; None if none gives a tenth of them."""
     rows = np.flatnonzero(hit)
-    rows = rows[np.linspace(0, len(rows) - 1, min(_TRIED, len(rows))).astype(int)]
-    part = stage.take(np.unique(rows))
-    cut = part.kept[stage.kept] if len(part.kept) != len(held) else part.kept
-    truth, usable = logged[cut], held[cut]
-    model = world.model[np.unique(rows)]
-    tried = list(_tried(part, model, truth, usable))
-    best = max(tried, key=lambda e: e.share, default=None)
+    rows = np.unique(rows[np.linspace(0, len(rows) - 1, min(_TRIED, len(rows))).astype(int)])
+    part = stage.take(rows)
+    logged = part.logged_score
+    model = world.model[rows]
+    usable = np.isfinite(logged) & (model >= 0)[part.sample.owner]
+    best = max(_tried(part, model, logged, usable), key=lambda e: e.share, default=None)
     return best if best is not None and best.share > 0.1 else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,45 +17,44 @@ from diagnosis.localize.suspects import Evidence, Suspect
 from diagnosis.metrics import PerRequest
 
 
-def outcome_relation(stage: Stage, judge: Judge, clean: Columns) -> tuple[Relation, Shown, Floats] | None:
-    """Observed and expected outcomes of everything shown; None for metrics that need no outcomes."""
-    if judge.outcomes is None:
-        return None
-    sample = stage.sample
-    position = stage.logged_position
-    shown = position > 0
-    chance = judge.outcomes.chance(clean, position.astype(np.float64), shown)
-    observed = judge.success.of(sample).astype(np.float64)
-    rows = Shown(sample.owner[shown], observed[shown], chance[shown], sample.incident[sample.owner[shown]], position[shown])
-    items = {name: (codes[shown], levels) for name, (codes, levels) in item_attributes(sample).items()}
-    return relation(rows, sample, items), rows, chance
+@dataclass(frozen=True, eq=False)
+class Promises:
+    """What the model of outcomes expects of every page as it was shown.
 
-
-def promises(stage: Stage, judge: Judge, clean: Columns) -> PerRequest | None:
-    """What the model of outcomes expects of every page as it was shown; None for metrics that need no outcomes."""
-    if judge.outcomes is None:
-        return None
-    return judge.expected(stage, Played(stage.logged_score, stage.logged_position), clean)
-
-
-def outcome_suspects(stage: Stage, judge: Judge, clean: Columns, promised: PerRequest | None) -> tuple[list[Suspect], Relation | None]:
-    """At most one suspect: the grouping that takes up the difference between what happened and what was promised.
-
-    Parameters
+    Attributes
     ----------
-    promised : PerRequest, optional
-        As `promises` gives it.
+    chance : array of float64, shape (candidates,)
+        0 for what was not shown.
     """
-    found = outcome_relation(stage, judge, clean)
-    if found is None or promised is None:
+
+    chance: Floats
+    parts: PerRequest
+
+
+def promises(stage: Stage, judge: Judge, clean: Columns) -> Promises | None:
+    """The expectations; None for metrics that need no outcomes."""
+    if judge.outcomes is None:
+        return None
+    position = stage.logged_position
+    chance = judge.outcomes.chance(clean, position.astype(np.float64), position > 0)
+    return Promises(chance, judge.expected(stage, Played(stage.logged_score, position), clean, chance))
+
+
+def outcome_suspects(stage: Stage, judge: Judge, promised: Promises | None) -> tuple[list[Suspect], Relation | None]:
+    """At most one suspect: the grouping that takes up the difference between what happened and what was promised."""
+    if promised is None:
         return [], None
-    answer, shown, _ = found
+    sample, position = stage.sample, stage.logged_position
+    seen = position > 0
+    observed = judge.success.of(sample).astype(np.float64)
+    owner = sample.owner[seen]
+    shown = Shown(owner, observed[seen], promised.chance[seen], sample.incident[owner], position[seen])
+    answer = relation(shown, sample, {name: (codes[seen], levels) for name, (codes, levels) in item_attributes(sample).items()})
     best = answer.groupings[0] if answer.groupings else None
     if best is None or best.gain < SHAPE:
         return [], answer
-    logged = judge.logged(stage.sample)
-    rest = logged.numerator - promised.numerator
-    return [_suspect(stage.sample, best, answer, rest, logged.denominator)], answer
+    logged = judge.logged(sample)
+    return [_suspect(sample, best, answer, logged.numerator - promised.parts.numerator, logged.denominator)], answer
 
 
 def _suspect(sample: Sample, best: Grouping, answer: Relation, rest: Floats, size: Floats) -> Suspect:

@@ -70,6 +70,7 @@ class Sample:
     keep: Floats
     read: tuple[float, float]
     items: pd.DataFrame = field(repr=False)
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)  # what others computed of it once
 
     def __len__(self) -> int:
         """How many requests."""
@@ -162,7 +163,7 @@ class Sample:
         if outcomes.num_rows:
             outcomes = outcomes.filter(pc.is_in(outcomes.column("request_id"), value_set=requests.column("request_id").combine_chunks()))
         part = replace(
-            self, batch=Batch(requests, candidates, outcomes), incident=self.incident[rows], keep=self.keep[rows]
+            self, batch=Batch(requests, candidates, outcomes), incident=self.incident[rows], keep=self.keep[rows], kept={}
         )
         object.__setattr__(part, "__dict__", {**part.__dict__, "attributes": tuple(replace(a, codes=a.codes[rows]) for a in self.attributes)})
         return part

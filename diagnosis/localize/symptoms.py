@@ -228,7 +228,8 @@ class Items:
         off[np.isnan(usual) | np.isnan(column.values)] = 0.0
         if column.categorical and off[late].mean() > 0.05:
             return  # not a property of items
-        limit = float(np.quantile(off[late], 0.995)) * 1.5 + 1e-9 if late.any() else np.inf
+        far = (self.at[~before].max() - self.at[early].mean()) / max(self.at[late].mean() - self.at[early].mean(), 1.0)
+        limit = float(np.quantile(off[late], 0.995)) * 1.5 * far + 1e-9 if late.any() else np.inf  # values drift on with time
         rows = off > (0.5 if column.categorical else limit)
         if rows[~before].any():
             yield Symptom(column.source, "inconsistent", rows, f"{_name(column)} is far from what the same items held in the baseline")

@@ -34,7 +34,7 @@ from diagnosis.store import Snapshot
 HARM = 2.0  # an effect below this many standard errors of the same outcomes' luck is called harmless
 MOVED = 3.5  # standard errors of the difference of the windows that count as a movement
 _FEWEST = 30
-_PART = 0.08  # share of the movement below which nothing is called a cause
+_PART = 0.15  # of the largest effect, below which nothing is called a cause
 _EARLY = 0.15  # part of the baseline's length by which a cause may begin before the incident when the movement itself is within chance
 _COMPONENTS = ("feature", "model", "training_data", "candidates", "rules", "serving", "traffic", "demand", "logging")
 
@@ -52,12 +52,15 @@ def conclude(
     baseline, incident, before, after = measured
     sample = stage.sample
     moved = estimate.difference(after, before)
-    z = moved.value / moved.se if moved.se > 0 else 0.0
+    expected = trend(sample, judge)
+    left = moved.value - expected
+    z = left / moved.se if moved.se > 0 else 0.0
     earliest = sample.at[sample.incident].min() - _EARLY * float(np.ptp(sample.at[~sample.incident]))
     harmful = sorted((e for e in effects.effects if abs(e.harm) >= HARM and e.value != 0), key=lambda e: -abs(e.value))
-    total = sum(e.value for e in harmful)
-    movement = _movement(moved, total)
-    kept = [e for e in harmful if movement and e.value / movement > _PART and (abs(z) >= MOVED or e.suspect.since >= earliest)]
+    kept = [e for e in harmful if abs(z) >= MOVED or e.suspect.since >= earliest]
+    kept = [e for e in kept if abs(e.value) > _PART * abs(kept[0].value)]
+    movement = _movement(left, moved.se, sum(e.value for e in kept))
+    kept = [e for e in kept if movement and e.value / movement > 0]
     causes = tuple(
         sorted((_cause(stage, e, movement, moved, kept, snapshot) for e in kept), key=lambda c: -c.explains)
     )
@@ -70,13 +73,13 @@ def conclude(
         verdict, reason = CAUSE_FOUND, causes[0].sentence + "."
     elif abs(z) >= MOVED:
         verdict = UNEXPLAINED
-        reason = f"{judge.metric.name} moved by {moved.value:+.4g} ({z:+.1f} standard errors), and nothing in the log explains it."
+        reason = f"{judge.metric.name} moved by {left:+.4g} ({z:+.1f} standard errors){_beyond(expected)}, and nothing in the log explains it."
     elif _too_wide(before, moved):
         verdict = NOT_ENOUGH_DATA
         reason = f"A change of less than {estimate.detectable(moved.se / math.sqrt(2)):.3g} could not be seen in this many requests."
     else:
         verdict = NO_CHANGE
-        reason = f"{judge.metric.name} moved by {moved.value:+.4g}, which is within what chance does ({z:+.1f} standard errors)."
+        reason = f"{judge.metric.name} moved by {left:+.4g}{_beyond(expected)}, which is within what chance does ({z:+.1f} standard errors)."
     return Localization(
         judge.metric.name,
         judge.metric.unit,
@@ -95,12 +98,39 @@ def conclude(
     )
 
 
-def _movement(moved: Estimate, total: float) -> float:
-    """What is to be explained: the sum of the effects, and as much of the rest of the observed movement as chance does not make."""
-    rest = moved.value - total
-    if moved.se <= 0 or rest == 0:
-        return moved.value
-    return total + rest * max(0.0, 1 - (2 * moved.se / rest) ** 2)
+def trend(sample: Sample, judge: Judge) -> float:
+    """What the baseline's own drift would have made of the metric by the incident; 0 where the baseline shows none beyond chance.
+
+    The difference of the baseline's halves, carried on to the middle of the incident, drawn to 0 as far as chance could have made it.
+    """
+    logged, base = judge.logged(sample), ~sample.incident
+    at, middle = sample.at, np.median(sample.at[base])
+    halves, spread = [], []
+    for rows in (base & (at <= middle), base & (at > middle)):
+        if logged.denominator[rows].sum() <= 0 or rows.sum() < 100:
+            return 0.0
+        e = estimate.ratio(
+            logged.numerator[rows], logged.denominator[rows], sample.keep[rows], of="process", clusters=sample.members[rows]
+        )
+        halves.append(e.value)
+        spread.append(e.se)
+    gap, se = halves[1] - halves[0], float(np.hypot(*spread))
+    times = [at[base & (at <= middle)].mean(), at[base & (at > middle)].mean(), at[base].mean(), at[sample.incident].mean()]
+    far = (times[3] - times[2]) / max(times[1] - times[0], 1.0)
+    kept = gap * max(0.0, 1 - (2 * se / gap) ** 2) if gap else 0.0
+    return float(kept * far)
+
+
+def _movement(left: float, se: float, total: float) -> float:
+    """What is to be explained: the sum of the effects, and as much of the rest of the movement as chance does not make."""
+    rest = left - total
+    if se <= 0 or rest == 0:
+        return left
+    return total + rest * max(0.0, 1 - (2 * se / rest) ** 2)
+
+
+def _beyond(expected: float) -> str:
+    return f" beyond the baseline's own trend ({expected:+.3g})" if expected else ""
 
 
 def _too_wide(before: Estimate, moved: Estimate) -> bool:

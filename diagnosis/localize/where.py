@@ -71,6 +71,15 @@ def expected_excess(share: Floats, sample: Sample) -> tuple[Floats, float]:
     return share - mean[codes], spare
 
 
+def daily_spread(values: Floats, sample: Sample) -> float:
+    """Standard deviation of the baseline's daily means: what it does by itself."""
+    day = ((sample.at - sample.at.min()) // 86400).astype(np.int64)
+    base = ~sample.incident
+    n = np.bincount(day[base])
+    mean = np.bincount(day[base], weights=values[base])[n > 50] / n[n > 50]
+    return float(mean.std(ddof=1)) if len(mean) > 2 else 0.0
+
+
 def slice_of(hit: Mask, sample: Sample, rows: Ints, usual: float = 0.0, attributes: Sequence[Attribute] | None = None) -> dict[str, list[Any]]:
     """The smallest slice over request attributes that holds nearly all hits.
 
