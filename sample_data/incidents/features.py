@@ -77,7 +77,7 @@ def category_rename(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """An upstream table renames a category, which the model does not know."""
     world = twin.log.world
     common = {name: np.argsort(-np.bincount(codes)) for name, codes in (("genre", world.genre), ("language", world.language))}
-    options = [("language", 0), ("genre", 0), ("genre", 1), ("language", 1), ("genre", 2)]
+    options = [("language", 0), ("language", 1), ("genre", 0), ("language", 2), ("genre", 1), ("language", 3)]
     for name, place in [options[i] for i in rng.permutation(len(options))]:
         code = int(common[name][place])
         new = RENAMED[name].format(CATEGORIES[name][code])

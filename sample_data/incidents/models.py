@@ -49,7 +49,7 @@ def label_bug(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """A new version, trained on labels of which one device's or app version's clicks were lost."""
     lessons = twin.lessons
     options = [*(("device", value) for value in DEVICES), ("app_version", APP_VERSIONS[1])]
-    for place in rng.permutation(len(options)):
+    for place in rng.permutation(len(options))[:3]:
         attribute, value = options[place]
         lost = lessons.traffic.attribute(attribute) == value
         luck = uniform(pairs(lessons.traffic.key, lessons.candidates.item), 53)
