@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from sample_data.effects import Fitted, aim, counts, effect, fitted
 from sample_data.incidents import CATALOGUE, TWO_OF
 from sample_data.incidents.decoys import timeline
-from sample_data.incidents.slices import ordered
 from sample_data.incidents.way import Slice
 from sample_data.kinds import HARMFUL, KINDS
 from sample_data.serve import put
@@ -91,7 +90,7 @@ def simulate(*, kind: str = "clean", seed: int = 7, requests: int = 20_000, days
         causes = _compound(twin, rng)
     else:
         target = 0.0 if kind == "decoy" else aim(seed, kind)
-        found = fitted(twin, CATALOGUE[kind](twin, rng, ordered(rng)), target)
+        found = fitted(twin, CATALOGUE[kind](twin, rng), target, rng)
         causes = () if found is None else (found,)
     return Simulation(kind, twin, _log(twin, causes, rng), causes)
 
@@ -110,8 +109,7 @@ def _compound(twin: Twin, rng: np.random.Generator) -> tuple[Fitted, ...]:
     found = []
     for number, (kind, where) in enumerate(zip((first, second), slices, strict=True)):
         target = 4.0 + 2.5 * (aim(twin.seed, f"{kind}{number}") - 3.5) / 6.0
-        ways = (way for way in CATALOGUE[kind](twin, rng, [where] * 8) if way.slice == where)
-        one = fitted(twin, ways, target)
+        one = fitted(twin, CATALOGUE[kind](twin, rng), target, rng, keep=where)
         if one is not None:
             found.append(one)
     return tuple(found)

@@ -8,15 +8,17 @@ with luck of their own would have: paired, ten standard errors would be a few do
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sample_data.chance import uniform
-from sample_data.incidents.slices import within
-from sample_data.incidents.way import Hit, Rows, Way
+from sample_data.incidents.slices import narrowed, within
+from sample_data.incidents.way import Hit, Rows, Slice, Way
 from sample_data.serve import Served
 from sample_data.traffic import Traffic
 from sample_data.twins import Twin
@@ -24,7 +26,9 @@ from sample_data.twins import Twin
 LEAST, MOST = 3.5, 9.5  # standard errors that are aimed at
 _SHARES = np.geomspace(1.0, 0.02, 48)
 _NEAR = 0.3
-_TRIES = 6
+_FEW = 1500  # requests on which a way is tried out
+_WAYS = 6
+_FIFTH = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,29 +92,101 @@ class Fitted:
 
 def aim(seed: int, kind: str) -> float:
     """Standard errors that the incident of a kind and seed is to cost: spread evenly between `LEAST` and `MOST`."""
-    number = int.from_bytes(kind.encode()[-6:], "big") * 1009 + seed
-    return LEAST + (MOST - LEAST) * float(uniform(np.array([number], dtype=np.uint64), 91)[0])
+    number = int.from_bytes(hashlib.blake2b(f"{kind} {seed}".encode(), digest_size=8).digest(), "big") / 2.0**64
+    return LEAST + (MOST - LEAST) * number
 
 
-def fitted(twin: Twin, ways: Iterable[Way], target: float) -> Fitted | None:
-    """The first way that can cost `target` standard errors, at that strength; else the one that comes nearest.
+def fitted(twin: Twin, ways: Iterable[Way], target: float, rng: np.random.Generator, *, keep: Slice | None = None) -> Fitted | None:
+    """An incident that costs `target` standard errors; the nearest to that, if there is none.
 
-    None if there is no way, or none hits a request.
+    An incident that is too strong is narrowed to a smaller slice, so that as many as possible of the requests that the slice names are
+    hit. In half of the cases a way is preferred that hits a fifth of the traffic or less, in the others the one that hits most.
+
+    Parameters
+    ----------
+    keep : dict, optional
+        A slice to stay inside.
+
+    Returns
+    -------
+    Fitted or None
+        None if there is no way, or none hits a request.
     """
     best: Fitted | None = None
-    for tried, way in enumerate(ways):
-        if tried >= _TRIES and best is not None and abs(best.z) > 3.2:
-            break
-        if tried >= 3 * _TRIES:
-            break
-        found = (_by_share if way.by == "share" else _by_size)(twin, way, target)
-        if found is None:
-            continue
-        if best is None or abs(_cost(found) - target) < abs(_cost(best) - target):
-            best = found
-        if abs(_cost(best) - target) <= _NEAR:
+    tries = 0
+    for way, wanted in _in_turn(twin, list(islice(ways, _WAYS)), target, few=bool(rng.random() < 0.5), keep=keep or {}):
+        for found in _attempts(twin, way, target, wanted, rng, keep or {}):
+            if best is None or _worth(found, target) > _worth(best, target):
+                best = found
+        tries += 1
+        if best is not None and ((abs(_cost(best) - target) <= _NEAR and _whole(best)) or (tries > 2 and _cost(best) > LEAST - _NEAR)):
             break
     return best
+
+
+def _in_turn(twin: Twin, ways: list[Way], target: float, *, few: bool, keep: Slice) -> list[tuple[Way, float]]:
+    """Ways in the order in which they are tried, each with the share of the traffic that it must hit."""
+    if any(way.by == "size" or way.most < 1.0 for way in ways):
+        return [(way, 1.0) for way in ways]
+    judged = [(way, _share_needed(twin, way, target, keep)) for way in ways]
+    if few:
+        return sorted(judged, key=lambda one: 0.0 if one[1] <= _FIFTH else one[1])
+    return sorted(judged, key=lambda one: -one[1] if one[1] <= 1.0 else one[1])
+
+
+def _worth(found: Fitted, target: float) -> tuple[bool, float]:
+    """Near the target first; of those, what hits most of the requests that its slice names."""
+    gap = abs(_cost(found) - target)
+    return (True, found.strength if found.way.by == "share" else 1.0) if gap <= _NEAR else (False, -gap)
+
+
+def _whole(found: Fitted) -> bool:
+    return found.way.by == "size" or found.strength >= 0.5 * found.way.most
+
+
+def _attempts(twin: Twin, way: Way, target: float, wanted: float, rng: np.random.Generator, keep: Slice) -> Iterator[Fitted]:
+    """The way at one or a few slices."""
+    options = [where for where in narrowed(way.slice, way.over) if all(where.get(name) == value for name, value in keep.items())]
+    if way.by == "size" or len(options) < 2:
+        found = (_by_share if way.by == "share" else _by_size)(twin, replace(way, slice={**keep, **way.slice}), target)
+        if found is not None:
+            yield found
+        return
+    late = twin.log.traffic.take(twin.late)
+    weight = 1.0 / late.keep
+    sizes = np.array([(weight * within(late, where)).sum() / weight.sum() for where in options])
+    for _ in range(3):
+        place = _slice_of(sizes, wanted, rng)
+        found = _by_share(twin, replace(way, slice=options[place]), target)
+        if found is not None:
+            yield found
+            if abs(_cost(found) - target) <= _NEAR:
+                return
+        if sizes[place] >= sizes.max():
+            return
+        wanted = max(wanted, sizes[place]) * 1.7
+
+
+def _slice_of(sizes: NDArray[np.float64], wanted: float, rng: np.random.Generator) -> int:
+    """One of the slices that are about as large as wanted, or a little larger."""
+    near = np.flatnonzero((sizes >= wanted) & (sizes <= 1.5 * wanted))
+    if len(near):
+        return int(rng.choice(near))
+    above = np.flatnonzero(sizes >= wanted)
+    return int(above[np.argmin(sizes[above])]) if len(above) else int(np.argmax(sizes))
+
+
+def _share_needed(twin: Twin, way: Way, target: float, keep: Slice) -> float:
+    """Share of the traffic that must be hit, judged by a few requests: what something costs in standard errors grows with the root."""
+    late = twin.late
+    rows = late[within(twin.log.traffic.take(late), {**keep, **way.slice})]
+    few = rows[np.argsort(uniform(twin.log.traffic.key, 94)[rows])[:_FEW]]
+    if not len(few):
+        return np.inf
+    hit = way.happen(twin, few, 1.0)
+    z = _z(twin, way, _clean(twin), few, counts(hit.traffic, hit.served))
+    cost = max(-z if way.drop else abs(z), 0.3)
+    return float((target / cost) ** 2 * len(few) / len(late))
 
 
 def _cost(found: Fitted) -> float:
@@ -156,20 +232,32 @@ def _by_share(twin: Twin, way: Way, target: float) -> Fitted | None:
 
 
 def _by_size(twin: Twin, way: Way, target: float) -> Fitted | None:
-    """All requests of the slice are hit; how hard is what is searched."""
+    """All requests of the slice are hit; how hard is what is searched, by halving: on a few requests where serving is redone."""
     rows, clean = _rows(twin, way), _clean(twin)
     if not len(rows):
         return None
-    low, high, best = 0.0, 1.0, None
-    strength = 1.0
-    for _ in range(9):
+
+    def tried(rows: Rows, strength: float, factor: float) -> Fitted:
         hit = way.happen(twin, rows, strength)
-        z = _z(twin, way, clean, rows, counts(hit.traffic, hit.served))
-        found = Fitted(way, rows, hit, strength, z)
-        if best is None or abs(_cost(found) - target) < abs(_cost(best) - target):
-            best = found
-        if abs(_cost(found) - target) <= _NEAR or (strength == 1.0 and _cost(found) < target):
-            break
-        low, high = (low, strength) if _cost(found) > target else (strength, high)
-        strength = (low + high) / 2
+        return Fitted(way, rows, hit, strength, factor * _z(twin, way, clean, rows, counts(hit.traffic, hit.served)))
+
+    few = rows[np.argsort(uniform(twin.log.traffic.key, 94)[rows])[: 2 * _FEW]] if way.paired else rows
+    strength = _halved(lambda strength: _cost(tried(few, strength, float(np.sqrt(len(rows) / len(few))))), target)
+    best = tried(rows, strength, 1.0)
+    if way.paired and abs(_cost(best) - target) > _NEAR:
+        strength = min(1.0, strength * float(np.clip(target / max(_cost(best), 0.5), 0.5, 2.0)))
+        again = tried(rows, strength, 1.0)
+        best = min(best, again, key=lambda found: abs(_cost(found) - target))
     return best
+
+
+def _halved(cost: Callable[[float], float], target: float) -> float:
+    """A strength at which the cost is near the target; 1 if it never gets there."""
+    low, high, strength = 0.0, 1.0, 1.0
+    for _ in range(8):
+        now = cost(strength)
+        if abs(now - target) <= 0.5 * _NEAR or (strength == 1.0 and now < target):
+            break
+        low, high = (low, strength) if now > target else (strength, high)
+        strength = (low + high) / 2
+    return strength

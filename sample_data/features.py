@@ -202,11 +202,13 @@ def _relevance(
     liked = np.take_along_axis(history.taste[day, traffic.who].astype(np.float64), world.genre[item], axis=1)
     return np.asarray(
         -2.4
+        + history.level[day][:, None]
         + (_COUNTRY_LIKES[traffic.country] + _DEVICE_LIKES[traffic.device])[:, None]
         + 4.5 * liked
         + 0.75 * history.quality[day[:, None], item]
         + 0.6 * np.exp(-np.maximum(age, 0.0) / 20.0)
-        - 0.7 * (world.language[item] != spoken[:, None])
+        + world.appeal[world.genre[item]]
+        - 1.1 * (world.language[item] != spoken[:, None])
         + 0.004 * (world.runtime[item] - 80) * np.where(traffic.device == 1, 1.0, -0.6)[:, None]
         + extra
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ class History:
         Plays of 28 days.
     recent : array of float32, shape (days, members, genres)
         Share of what was watched lately, by time watched; a day counts 0.7 of the one after.
+    level : array of float, shape (days,)
+        Log-odds by which everything is liked more or less, so that days of a healthy service are alike.
     """
 
     quality: NDArray[np.float32]
@@ -41,6 +43,7 @@ class History:
     taste: NDArray[np.float32]
     genre_plays: NDArray[np.int32]
     recent: NDArray[np.float32]
+    level: NDArray[np.float64]
 
     def place(self, day: NDArray[np.float64]) -> NDArray[np.int64]:
         """Where a day stands on the first axis."""
@@ -59,23 +62,23 @@ def make_history(world: World, seed: int, days: int) -> History:
     """The days from `FIRST_DAY` to the end of the log."""
     items = _items(world, seed, days)
     taste, plays, recent = _members(world, seed, days)
-    return History(items.quality, items.popular, items.impressions_7d, items.clicks_7d, taste, plays, recent)
+    return History(items.quality, items.popular, items.impressions_7d, items.clicks_7d, taste, plays, recent, np.zeros(len(taste)))
 
 
 def with_items(history: History, world: World, seed: int, days: int) -> History:
     """The same members with the items of another world; items that are in both keep their days."""
     items = _items(world, seed, days)
-    return History(items.quality, items.popular, items.impressions_7d, items.clicks_7d, history.taste, history.genre_plays, history.recent)
+    names = ("quality", "popular", "impressions_7d", "clicks_7d")
+    return replace(history, **{name: getattr(items, name) for name in names})
 
 
 def _items(world: World, seed: int, days: int) -> _Items:
     rng = np.random.default_rng([seed, 4])
     n, first = len(world.genre), FIRST_DAY - 7
     total = days - first
-    buzz = _walk(rng, (total, n), 0.9) * 0.55
-    quality = world.quality[None, :] + buzz
     day = np.arange(first, days, dtype=np.float64)
     popularity = popularity_on(world, day)
+    quality = world.quality[None, :] + _walk(rng, (total, n), 0.9) * 0.55
     shown = np.floor(popularity * 560 * np.exp(rng.normal(0, 0.1, popularity.shape)))
     chance = 1 / (1 + np.exp(-(-2.6 + 0.55 * quality)))
     luck = rng.normal(size=popularity.shape)

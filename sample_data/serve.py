@@ -154,14 +154,21 @@ def serve(
     return Served(plan, score, rank, position, dropped, propensity, clicked, played)
 
 
+def chances(
+    traffic: Traffic, candidates: Candidates, position: NDArray[np.int64], looks: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """How likely each candidate is to be clicked. `looks` is `examined()` unless given."""
+    looks = examined() if looks is None else looks
+    looked = np.where(position > 0, looks[np.maximum(position, 1) - 1], 0.0) * np.where(traffic.layout == 1, 1.04, 1.0)[:, None]
+    return np.asarray(looked / (1 + np.exp(-candidates.relevance)))
+
+
 def outcomes(
     traffic: Traffic, candidates: Candidates, position: NDArray[np.int64], looks: NDArray[np.float64] | None = None
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Who clicks and plays what; the luck belongs to the request and the item. `looks` is `examined()` unless given."""
-    looks = examined() if looks is None else looks
+    """Who clicks and plays what; the luck belongs to the request and the item."""
     pair = pairs(traffic.key, candidates.item)
-    looked = np.where(position > 0, looks[np.maximum(position, 1) - 1], 0.0) * np.where(traffic.layout == 1, 1.04, 1.0)[:, None]
-    clicked = uniform(pair, 64) < looked / (1 + np.exp(-candidates.relevance))
+    clicked = uniform(pair, 64) < chances(traffic, candidates, position, looks)
     return clicked, clicked & (uniform(pair, 65) < 0.55)
 
 

@@ -42,6 +42,8 @@ class World:
     series : array of int, shape (items,)
         -1 = none.
     editors_pick, original : arrays of bool, shape (items,)
+    appeal : array of float, shape (genres,)
+        Log-odds by which everybody likes a genre more or less.
     rating : array of float, shape (items,)
         Mean of viewers' stars, 1 to 5; logged, but no input of the ranker.
     """
@@ -64,6 +66,7 @@ class World:
     editors_pick: NDArray[np.bool_]
     rating: NDArray[np.float64]
     titles: tuple[str, ...]
+    appeal: NDArray[np.float64]
 
     @property
     def item_ids(self) -> NDArray[np.object_]:
@@ -100,6 +103,7 @@ def make_world(seed: int, *, days: int, members: int = 3000, items: int = 500) -
         series=np.where(rng.random(n) < 0.3, rng.integers(0, n // 8, n), -1),
         editors_pick=(rng.random(n) < 0.012) & (quality > -0.5),
         rating=np.round(np.clip(3.2 + 0.5 * quality + rng.normal(0, 0.5, n), 1, 5), 2),
+        appeal=rng.normal(0.0, 0.45, len(GENRES)),
         titles=tuple(f"{_ADJECTIVES[a]} {_NOUNS[b]} {i}" for i, (a, b) in enumerate(zip(*chosen, strict=True))),
     )
 

@@ -9,19 +9,17 @@ import numpy as np
 
 from sample_data.features import RETRIEVERS, describe, make_candidates, retrieve
 from sample_data.history import with_items
-from sample_data.incidents.way import Hit, Part, Rows, Slice, Way, part_of, served
+from sample_data.incidents.way import ANY, Hit, Part, Rows, Way, part_of, served
 from sample_data.serve import serve
 from sample_data.twins import Twin
 from sample_data.world import EXTRA, GENRES, World
 
 
-def retriever_drop(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> Iterator[Way]:
+def retriever_drop(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """A retriever stops proposing one genre."""
     item = twin.log.served.plan.candidates.item
     common = np.argsort(-np.bincount(twin.log.world.genre[item[:500]].ravel(), minlength=len(GENRES)))[:4]
-    order = [(int(r), int(g)) for r in rng.permutation([0, 0, 1]) for g in rng.permutation(common)]
-    for place, where in enumerate(slices):
-        retriever, genre = order[place % len(order)]
+    for retriever, genre in [(int(r), int(g)) for r in rng.permutation([0, 0, 1]) for g in rng.permutation(common)]:
 
         def drop(twin: Twin, part: Part, without: tuple[int, int] = (retriever, genre)) -> Part:
             log = twin.log
@@ -29,17 +27,11 @@ def retriever_drop(twin: Twin, rng: np.random.Generator, slices: list[Slice]) ->
             found = describe(log.world, twin.history, part.traffic, item, proposed)
             return replace(part, plan=replace(part.plan, candidates=found))
 
-        sliced = {"genre": [GENRES[genre]], **where}
-        yield Way(
-            "candidates",
-            RETRIEVERS[retriever],
-            sliced,
-            served(drop),
-            ("config", f"retriever-{RETRIEVERS[retriever]}", None, None, "index rebuilt"),
-        )
+        change = ("config", f"retriever-{RETRIEVERS[retriever]}", None, None, "index rebuilt")
+        yield Way("candidates", RETRIEVERS[retriever], {"genre": [GENRES[genre]]}, served(drop), change, ANY)
 
 
-def launch_flood(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> Iterator[Way]:
+def launch_flood(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """Many more launches than usual, and they are poor."""
     launched = twin.since + np.sort(rng.uniform(0.0, 2.0, EXTRA))
     popular = rng.uniform(0.4, 1.2, EXTRA)
@@ -49,7 +41,7 @@ def launch_flood(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> I
         last = slice(len(world.genre) - EXTRA, None)
         made = {name: getattr(world, name).copy() for name in ("launched", "quality", "popularity")}
         made["launched"][last] = launched
-        made["quality"][last] = made["quality"][last] * 0.3 - 3.0 * strength
+        made["quality"][last] = made["quality"][last] * 0.3 + 1.0 - 3.0 * strength
         made["popularity"][last] = popular
         return replace(world, **made)
 

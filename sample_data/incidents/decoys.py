@@ -24,11 +24,12 @@ _NEAR: tuple[Change, ...] = (
 )
 
 
-def decoy(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> Iterator[Way]:
+def decoy(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """One of several loud, harmless changes, by seed."""
     flavours = (_unused("item_rating", 20.0), _unused("bandwidth_mbps", 1000.0), _empty(twin), _republished(twin), _renamed_rules(twin))
     made = flavours[int(rng.integers(len(flavours)))]
-    where = slices[0] if made[0] == "feature" else {}
+    options: list[Slice] = [{}, {"device": ["tv"]}, {"environment": ["us-1"]}, {"country": ["de"]}]
+    where = options[int(rng.integers(len(options)))] if made[0] == "feature" else {}
     component, target, happen, change, files = made
     yield Way(component, target, where, happen, change, told=True, drop=False, files=files)
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from sample_data.chance import one_of, pairs, uniform
 from sample_data.features import Candidates, make_candidates
-from sample_data.incidents.slices import naming
 from sample_data.incidents.way import Happen, Hit, Rows, Slice, Way
 from sample_data.ranker import EXPONENT, examined
 from sample_data.serve import make_plan, outcomes, serve
@@ -41,7 +40,7 @@ def _losing(seed_stage: int) -> Happen:
     return happen
 
 
-def traffic_mix(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> Iterator[Way]:
+def traffic_mix(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """Others come than before; nothing is broken."""
     options = [("country", "jp"), ("country", "br"), ("device", "tablet")]
     for place in rng.permutation(len(options)):
@@ -65,7 +64,7 @@ def _others(twin: Twin, traffic: Traffic, attribute: str, value: str) -> Traffic
     return traffic.by(world, one_of(traffic.key, 93, activity))
 
 
-def taste_shift(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> Iterator[Way]:
+def taste_shift(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """Members lose interest in what they liked, and turn to another genre that a campaign is about."""
     served, world = twin.log.served, twin.log.world
     shown = world.genre[served.plan.candidates.item[:2000]][served.position[:2000] > 0]
@@ -77,12 +76,13 @@ def taste_shift(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> It
         return replace(candidates, relevance=candidates.relevance - 2.5 * strength * np.isin(genre, old) + 1.2 * strength * (genre == new))
 
     change = ("campaign", GENRES[new], None, None, f"the season of {GENRES[new]} begins")
-    options = [{}, *naming(slices, "country")[:2]] if rng.random() < 0.6 else [*naming(slices, "country")[:2], {}]
+    narrow: list[Slice] = [{"country": [str(country)]} for country in rng.permutation(COUNTRIES[:4])[:2]]
+    options: list[Slice] = [{}, *narrow] if rng.random() < 0.6 else [*narrow, {}]
     for where in options:
         yield Way("demand", "taste", where, _doing(moved), change, told=True, by="size", paired=False)
 
 
-def position_change(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> Iterator[Way]:
+def position_change(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """A new layout changes how far people look."""
     steeper = bool(rng.random() < 0.6)
 
@@ -93,17 +93,19 @@ def position_change(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -
         return Hit(traffic, replace(served, clicked=clicked, played=played))
 
     change = ("code", "page-layout", "v4", "v5", "larger tiles" if steeper else "denser rows")
-    for where in [*naming(slices, "device", "app_version")[:3], {}]:
+    narrow: list[Slice] = [{"device": [str(device)]} for device in rng.permutation(DEVICES)[:2]]
+    options: list[Slice] = [{}] if rng.random() < 0.3 else [*narrow, {}]
+    for where in options:
         yield Way("demand", "position", where, happen, change, by="size", paired=False, drop=steeper)
 
 
-def sampling_bug(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> Iterator[Way]:
+def sampling_bug(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """Keep probabilities of one stratum logged wrongly."""
     for task, more in [(t, m) for t in rng.permutation(len(TASKS)) for m in rng.permutation([True, False])]:
 
         def happen(twin: Twin, rows: Rows, strength: float, task: int = int(task), more: bool = bool(more)) -> Hit:
             traffic = twin.log.traffic.take(rows)
-            factor = np.exp((np.log(0.98 / KEEP[task]) if more else -np.log(4.0)) * strength)
+            factor = np.exp((np.log(0.98 / KEEP[task]) if more else -np.log(8.0)) * strength)
             return Hit(replace(traffic, keep=np.round(traffic.keep * factor, 4)), twin.log.served.take(rows))
 
         change = ("config", "log-sampling", None, None, "sampling by stratum moved to the gateway")
@@ -111,13 +113,13 @@ def sampling_bug(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> I
         yield Way("logging", TASKS[task], where, happen, change, by="size", paired=False, drop=False)
 
 
-def outcome_loss(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> Iterator[Way]:
+def outcome_loss(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """Clicks of one app version lost in tracking."""
     for value in rng.permutation(["8.1", "8.2", "8.3"]):
         change = ("code", f"app {value}", None, None, "tracking library updated")
         yield Way("logging", str(value), {"app_version": [str(value)]}, _losing(66), change, by="size", paired=False)
 
 
-def outside(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> Iterator[Way]:
+def outside(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """Everybody clicks less, for a reason that no log holds."""
     yield Way(None, None, {}, _losing(67), by="size", paired=False)

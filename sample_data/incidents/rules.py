@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from sample_data.incidents.slices import naming, of_task
-from sample_data.incidents.way import Part, Slice, Way, served
+from sample_data.incidents.way import ANY, Part, Way, served
 from sample_data.rulesets import USUAL
 from sample_data.serve import Hidden
 from sample_data.twins import Twin
+from sample_data.world import COUNTRIES
 
 BROKEN = (
     ("originals_boost", replace(USUAL, version="2026-10-c", boost_on="long", boost=1.6), "boost for originals reworked"),
@@ -21,25 +21,25 @@ BROKEN = (
 )
 
 
-def rule_bug(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> Iterator[Way]:
+def rule_bug(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """A new ruleset, one rule of which hits the wrong attribute."""
-    order = rng.permutation(len(BROKEN))
-    for place, where in enumerate(of_task(slices, "homepage")):
-        rule, rules, note = BROKEN[order[place % len(order)]]
+    for place in rng.permutation(len(BROKEN)):
+        rule, rules, note = BROKEN[place]
         files = replace(twin.log.files, rulesets=(*twin.log.files.rulesets, rules))
 
         def edit(twin: Twin, part: Part) -> Part:
             return replace(part, plan=replace(part.plan, ruleset=np.full_like(part.plan.ruleset, 2)))
 
         change = ("ruleset", "homepage", USUAL.version, rules.version, note)
-        yield Way("rules", rule, where, served(edit, files), change, files=files)
+        yield Way("rules", rule, {"task": ["homepage"]}, served(edit, files), change, ANY, files=files)
 
 
-def inverted_sort(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> Iterator[Way]:
+def inverted_sort(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """One locale sorts the worst first."""
 
     def edit(twin: Twin, part: Part) -> Part:
         return replace(part, hidden=Hidden(ascending=True))
 
-    for where in naming(slices, "country"):
-        yield Way("rules", "sort", where, served(edit), ("code", "page-builder", "p7", "p8", "sorting by locale"))
+    for country in rng.permutation(COUNTRIES[1:]):
+        change = ("code", "page-builder", "p7", "p8", "sorting by locale")
+        yield Way("rules", "sort", {"country": [str(country)]}, served(edit), change, ("device", "app_version", "task"))

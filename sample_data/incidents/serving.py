@@ -9,21 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sample_data.features import AGED, as_of, describe, make_candidates
-from sample_data.incidents.slices import naming
-from sample_data.incidents.way import Part, Slice, Way, served
+from sample_data.incidents.way import ANY, Part, Way, served
 from sample_data.ranker import CATEGORIES
 from sample_data.serve import STATUSES, Hidden, make_plan, serve
-from sample_data.traffic import SLOTS, Traffic
+from sample_data.traffic import ENVIRONMENTS, SLOTS, Traffic
 from sample_data.twins import KNOBS, Twin
 
-TIRED = 0.6  # log-odds by which an item is less liked when the same page comes again
+TIRED = 0.3  # log-odds by which an item is less liked when the same page comes again
 
 
-def category_codes(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> Iterator[Way]:
+def category_codes(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """Categories encoded in the order of the alphabet when scoring."""
-    order = [str(name) for name in rng.permutation(["genre", "language", "task"])]
-    for place, where in enumerate(slices):
-        name = order[place % len(order)]
+    for name in (str(name) for name in rng.permutation(["genre", "language", "task"])):
         codes = np.argsort(np.argsort(CATEGORIES[name])).astype(np.float64)
         if (codes == np.arange(len(codes))).all():
             codes = np.roll(codes, 1)
@@ -32,25 +29,26 @@ def category_codes(twin: Twin, rng: np.random.Generator, slices: list[Slice]) ->
             held = part.column(name)
             return replace(part, hidden=Hidden(given={name: codes[held.astype(np.int64)]}))
 
-        yield Way("serving", name, where, served(edit), ("code", "ranking-service", "s2", "s3", "encoder rewritten"))
+        yield Way("serving", name, {}, served(edit), ("code", "ranking-service", "s2", "s3", "encoder rewritten"), ANY)
 
 
-def timeout_fallback(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> Iterator[Way]:
+def timeout_fallback(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """Requests that take too long are served by popularity."""
 
     def edit(twin: Twin, part: Part) -> Part:
         status = np.where(part.plan.status == 0, STATUSES.index("fallback"), part.plan.status)
         return replace(part, plan=replace(part.plan, status=status, slow=part.plan.slow + 90.0))
 
-    for where in slices:
-        yield Way("serving", "fallback", where, served(edit), ("config", "timeout_ms", "250", "180", "timeout lowered"))
+    for environment in rng.permutation(ENVIRONMENTS):
+        change = ("config", "timeout_ms", "250", "180", "timeout lowered")
+        over = ("device", "task", "app_version")
+        yield Way("serving", "fallback", {"environment": [str(environment)]}, served(edit), change, over if rng.random() < 0.6 else ())
 
 
-def knob(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> Iterator[Way]:
+def knob(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """Data freshness of one environment turned down."""
-    ages = [float(rng.integers(3, 8)), 10.0, 20.0, 30.0, 30.0, 30.0]
-    for place, where in enumerate(naming(slices, "environment")):
-        age = ages[place % len(ages)]
+    ages = [1.0, float(rng.integers(2, 6)), 10.0, 25.0]
+    for age, environment in [(age, str(name)) for name in rng.permutation(ENVIRONMENTS) for age in ages]:
 
         def edit(twin: Twin, part: Part, age: float = age) -> Part:
             names = tuple(name for upstream in AGED.values() for name in upstream)
@@ -58,15 +56,17 @@ def knob(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> Iterator[
             return replace(part, plan=replace(part.plan, candidates=old))
 
         hours = int(KNOBS["data_freshness_h"] * (age + 1))
-        files = replace(twin.log.files, knobs={where["environment"][0]: {"data_freshness_h": hours}})
-        change = ("config", "data_freshness_h", str(KNOBS["data_freshness_h"]), str(hours), f"fewer exports to {where['environment'][0]}")
+        files = replace(twin.log.files, knobs={environment: {"data_freshness_h": hours}})
+        change = ("config", "data_freshness_h", str(KNOBS["data_freshness_h"]), str(hours), f"fewer exports to {environment}")
+        where = {"environment": [environment]}
         yield Way("serving", "data_freshness_h", where, served(edit), change, told=True, files=files)
 
 
-def stale_cache(twin: Twin, rng: np.random.Generator, slices: list[Slice]) -> Iterator[Way]:
+def stale_cache(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """A member's page from before the onset comes again and again."""
-    for where in slices:
-        yield Way("serving", "cached", where, served(_cached), ("config", "cache_s", "0", "604800", "pages are cached"))
+    for task in rng.permutation(["homepage", "related", "search"]):
+        change = ("config", "cache_s", "0", "604800", f"pages of {task} are cached")
+        yield Way("serving", "cached", {"task": [str(task)]}, served(_cached), change, ANY)
 
 
 def _cached(twin: Twin, part: Part) -> Part:

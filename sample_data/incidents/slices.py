@@ -1,49 +1,26 @@
-"""Whom incidents hit: slices of the traffic, small and large."""
+"""Whom incidents hit: slices of the traffic."""
 
 from __future__ import annotations
+
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sample_data.incidents.way import Slice
-from sample_data.traffic import Traffic
+from sample_data.traffic import APP_VERSIONS, ENVIRONMENTS, LAYOUTS, TASKS, Traffic
+from sample_data.world import COUNTRIES, DEVICES
 
 ITEM_ATTRIBUTES = ("genre",)  # what a slice may name beside attributes of requests
-SMALL: tuple[Slice, ...] = (
-    {"device": ["web"]},
-    {"device": ["tablet"]},
-    {"country": ["gb"]},
-    {"country": ["de"]},
-    {"country": ["jp"]},
-    {"environment": ["ap-1"]},
-    {"environment": ["sa-1"]},
-    {"task": ["search"]},
-    {"app_version": ["8.1"]},
-    {"device": ["tv"], "environment": ["us-1"]},
-    {"device": ["phone"], "country": ["us"]},
-    {"device": ["tv"], "experiments.layout": ["b"]},
-    {"device": ["phone"], "app_version": ["8.3"]},
-    {"task": ["homepage"], "environment": ["eu-1"]},
-    {"task": ["homepage"], "device": ["tv"]},
-)
-LARGE: tuple[Slice, ...] = (
-    {},
-    {"device": ["phone"]},
-    {"device": ["tv"]},
-    {"environment": ["us-1"]},
-    {"environment": ["eu-1"]},
-    {"task": ["homepage"]},
-    {"task": ["related"]},
-    {"country": ["us"]},
-    {"app_version": ["8.2"]},
-    {"experiments.layout": ["b"]},
-)
-
-
-def ordered(rng: np.random.Generator) -> list[Slice]:
-    """All slices, in half of the cases the small ones first; the other ones stand behind for incidents that are too weak there."""
-    small, large = ([group[i] for i in rng.permutation(len(group))] for group in (SMALL, LARGE))
-    return small + large if rng.random() < 0.5 else large + small
+_VALUES = {
+    "device": DEVICES,
+    "country": COUNTRIES,
+    "environment": ENVIRONMENTS,
+    "task": TASKS[:3],  # pages of notifications are so short that hardly anything can be seen on them
+    "app_version": APP_VERSIONS,
+    "experiments.layout": LAYOUTS,
+}
+_SAME = ({"country", "environment"},)  # say nearly the same
 
 
 def within(traffic: Traffic, where: Slice) -> NDArray[np.bool_]:
@@ -55,12 +32,19 @@ def within(traffic: Traffic, where: Slice) -> NDArray[np.bool_]:
     return held
 
 
-def naming(slices: list[Slice], *attributes: str) -> list[Slice]:
-    """Slices over one of some attributes alone."""
-    return [where for where in slices if len(where) == 1 and set(where) <= set(attributes)]
+def narrowed(base: Slice, over: tuple[str, ...]) -> list[Slice]:
+    """`base`, and what it becomes when one or two attributes out of `over` are held to one value; at most two attributes in all."""
+    named = [name for name in base if name not in ITEM_ATTRIBUTES]
+    found = [base]
+    for more in range(1, 3 - len(named)):
+        for names in combinations([name for name in over if name not in base], more):
+            if any(same <= {*names, *named} for same in _SAME):
+                continue
+            found += [{**base, **dict(zip(names, ([v] for v in chosen), strict=True))} for chosen in _products(names)]
+    return found
 
 
-def of_task(slices: list[Slice], task: str) -> list[Slice]:
-    """The slices, limited to a task."""
-    limited = [{"task": [task], **where} for where in slices if "task" not in where]
-    return [where for where in limited if len(where) < 3] or [{"task": [task]}]
+def _products(names: tuple[str, ...]) -> list[tuple[str, ...]]:
+    if len(names) == 1:
+        return [(value,) for value in _VALUES[names[0]]]
+    return [(a, b) for a in _VALUES[names[0]] for b in _VALUES[names[1]]]

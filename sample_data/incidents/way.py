@@ -38,6 +38,8 @@ class Way:
         The truth that a diagnosis must find.
     slice : dict of str to list of str
         Attributes that are hit; empty = everything.
+    over : tuple of str
+        Attributes of requests by which it may be narrowed further, until it costs what it should.
     happen : callable
         What becomes of some requests at a strength in (0, 1].
     change : Change, optional
@@ -52,8 +54,6 @@ class Way:
         Whether the click rate must fall; else it may move either way.
     most : float
         Largest share of requests to hit.
-    rows : callable, optional
-        Of the requests of the incident window, those that the incident can hit at all; where `slice` also names item attributes.
     files : Files, optional
     world : World, optional
     """
@@ -63,6 +63,7 @@ class Way:
     slice: Slice
     happen: Happen
     change: Change | None = None
+    over: tuple[str, ...] = ()
     told: bool = False
     by: str = "share"
     paired: bool = True
@@ -72,7 +73,8 @@ class Way:
     world: World | None = None
 
 
-Ways = Callable[[Twin, np.random.Generator, list[Slice]], Iterator[Way]]
+Ways = Callable[[Twin, np.random.Generator], Iterator[Way]]
+ANY = ("device", "country", "environment", "task", "app_version", "experiments.layout")
 
 
 @dataclass(frozen=True, eq=False)
