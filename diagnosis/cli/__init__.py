@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from diagnosis.cli import ask, casework, models, running, writing
+from diagnosis.cli import ask, casework, localizing, models, running, writing
 from diagnosis.errors import DiagnosisError
 
 COMMANDS = "diagnosis.commands"
@@ -35,6 +35,7 @@ def build(arguments: list[str]) -> typer.Typer:
     app.command("replay")(ask.replay)
     app.command("inputs")(ask.inputs)
     app.command("explain")(ask.explain)
+    app.command("localize")(localizing.localize)
     app.command("import")(writing.import_)
     app.add_typer(models.app, name="models")
     app.add_typer(writing.contract, name="contract")

@@ -1,1 +1,38 @@
 """Two windows in, ranked and proved causes out."""
+
+from __future__ import annotations
+
+from diagnosis.localize.localize import Cancelled, localize
+from diagnosis.localize.metric import metric_of
+from diagnosis.localize.result import (
+    CAUSE_FOUND,
+    NO_CHANGE,
+    NOT_ENOUGH_DATA,
+    UNEXPLAINED,
+    Cause,
+    Localization,
+    Measured,
+    Proof,
+    RuledOut,
+)
+from diagnosis.localize.suspects import Evidence
+from diagnosis.localize.windows import Window, check_windows, parse_window
+
+__all__ = [
+    "CAUSE_FOUND",
+    "NOT_ENOUGH_DATA",
+    "NO_CHANGE",
+    "UNEXPLAINED",
+    "Cancelled",
+    "Cause",
+    "Evidence",
+    "Localization",
+    "Measured",
+    "Proof",
+    "RuledOut",
+    "Window",
+    "check_windows",
+    "localize",
+    "metric_of",
+    "parse_window",
+]

@@ -59,7 +59,7 @@ class Column:
 
     def as_text(self) -> NDArray[np.object_]:
         """Categories as text, None where missing."""
-        table = np.append(np.asarray(self.levels or (), dtype=object), None)
+        table = np.array([*(self.levels or ()), None], dtype=object)
         return np.asarray(table[np.where(np.isnan(self.values), -1, self.values).astype(np.int64)], dtype=object)
 
 
@@ -101,7 +101,9 @@ class Columns:
         columns: dict[str, Any] = {}
         for f in bundle.features:
             column = self[f.source]
-            columns[f.name] = pd.Series(column.as_text()[rows], dtype=object) if f.dtype == "category" and column.categorical else column.values[rows]
+            columns[f.name] = (
+                pd.Series(column.as_text()[rows], dtype=object) if f.dtype == "category" and column.categorical else column.values[rows]
+            )
         return pd.DataFrame(columns)
 
     def lacks(self, bundle: Bundle) -> tuple[str, ...]:

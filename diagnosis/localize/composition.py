@@ -116,7 +116,7 @@ def _drop(sample: Sample, z: float, kind: Kind) -> Suspect:
     where = slice_of(none, sample, rows, rate)
     inside = sample.inside(where)
     since = onset(none, sample, np.flatnonzero(inside))
-    hit = sample.incident & inside & (sample.at >= since - 1e-6)
+    hit = sample.incident & inside & (sample.time >= since - 1e-6)
     if none[hit].mean() < 0.8:
         hit &= none
     what = f"candidates with {kind.attribute} {kind.value}" if kind.attribute else "candidates"
@@ -143,14 +143,16 @@ def flood(sample: Sample) -> list[Suspect]:
     where = slice_of(many, sample, np.flatnonzero(sample.incident), float(many[before].mean()))
     inside = sample.inside(where)
     since = onset(many, sample, np.flatnonzero(inside))
-    hit = sample.incident & inside & (sample.at >= since - 1e-6)
+    hit = sample.incident & inside & (sample.time >= since - 1e-6)
     now = float(share[hit].mean()) if hit.any() else 0.0
     rng = np.random.default_rng(0)
     codes, ids = dictionary(sample.batch.candidates.column("item_id"))
     stays = rng.random(len(ids)) < min(1.0, usual / max(now, 1e-9))  # whole items go, as if they had not been launched
     text = f"items in their first week are {usual:.1%} of candidates before, {now:.1%} after"
     return [
-        Suspect("candidates", "launches", where, hit, since, stands.z, Repair(absent=young & ~stays[codes]), (Evidence("composition", text),))
+        Suspect(
+            "candidates", "launches", where, hit, since, stands.z, Repair(absent=young & ~stays[codes]), (Evidence("composition", text),)
+        )
     ]
 
 
@@ -162,7 +164,7 @@ def young_items(sample: Sample) -> Mask | None:
     launched = pd.Series(np.where(np.isnat(times), np.nan, times.astype(np.int64) / 1e6), index=sample.items.index)
     codes, ids = dictionary(sample.batch.candidates.column("item_id"))
     at = launched.reindex(pd.Index(ids, dtype=object)).to_numpy(dtype=np.float64)[codes]
-    age = sample.at[sample.owner] - at
+    age = sample.time[sample.owner] - at
     with np.errstate(invalid="ignore"):
         return np.asarray((age >= 0) & (age < _WEEK_S), dtype=np.bool_)
 
@@ -205,7 +207,9 @@ def with_donors(sample: Sample, hit: Ints, kind: Kind, seed: int = 0) -> tuple[S
     owner = np.concatenate(owners) if owners else np.zeros(0, dtype=np.int64)
     borrowed = sample.batch.candidates.take(pa.array(lent))
     ids = part.batch.requests.column("request_id").take(pa.array(owner))
-    borrowed = borrowed.set_column(borrowed.schema.get_field_index("request_id"), "request_id", ids.cast(borrowed.schema.field("request_id").type))
+    borrowed = borrowed.set_column(
+        borrowed.schema.get_field_index("request_id"), "request_id", ids.cast(borrowed.schema.field("request_id").type)
+    )
     for name in ("score", "rank", "position", "dropped_by"):
         place = borrowed.schema.get_field_index(name)
         if place >= 0:
@@ -217,7 +221,9 @@ def with_donors(sample: Sample, hit: Ints, kind: Kind, seed: int = 0) -> tuple[S
     return replace(part, batch=batch), fresh
 
 
-def drop_effect(stage: Stage, judge: Judge, suspect: Suspect, kind: Kind, sources: list[str], most: int = 1500) -> tuple[Floats, Floats, Ints]:
+def drop_effect(
+    stage: Stage, judge: Judge, suspect: Suspect, kind: Kind, sources: list[str], most: int = 1500
+) -> tuple[Floats, Floats, Ints]:
     """The metric per request without and with the candidates that were not retrieved.
 
     Returns
@@ -243,5 +249,3 @@ def drop_effect(stage: Stage, judge: Judge, suspect: Suspect, kind: Kind, source
     back = changed(world, rescored=every & able)
     parts = [judge.expected(part, part.play(w), table) for w in (served, back)]
     return np.stack([p.numerator for p in parts]), np.stack([p.denominator for p in parts]), hit
-
-

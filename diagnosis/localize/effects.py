@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from diagnosis.localize.composition import Kind, drop_effect
 from diagnosis.localize.columns import Columns
+from diagnosis.localize.composition import Kind, drop_effect
 from diagnosis.localize.judge import Judge
 from diagnosis.localize.sample import Floats, Ints, Sample
 from diagnosis.localize.stage import Stage, World
@@ -174,7 +174,13 @@ def _corrected(stage: Stage, judge: Judge, effect: Effect, scale: Scale, promise
     value, se = float(rest.sum()) / scale.size, float(np.sqrt((sums**2).sum())) / scale.size
     kept = value * max(0.0, 1 - (2.5 * se / value) ** 2) if value else 0.0
     more = effect.suspect.excess * kept
-    return replace(effect, value=effect.value + more, necessity=effect.necessity + more, sufficiency=effect.sufficiency + more, se=math.hypot(effect.se, se if kept else 0.0))
+    return replace(
+        effect,
+        value=effect.value + more,
+        necessity=effect.necessity + more,
+        sufficiency=effect.sufficiency + more,
+        se=math.hypot(effect.se, se if kept else 0.0),
+    )
 
 
 def _dropped(stage: Stage, judge: Judge, suspect: Suspect, kind: Kind, scale: Scale, sources: list[str]) -> Effect:

@@ -55,7 +55,9 @@ def _places(symptom: Symptom, sample: Sample) -> list[Broken]:
         if broken is None:
             break
         inside = sample.inside(dict(broken.where))
-        gain = share[sample.incident & inside].mean() - share[~sample.incident & inside].mean() if (~sample.incident & inside).any() else 1.0
+        gain = (
+            share[sample.incident & inside].mean() - share[~sample.incident & inside].mean() if (~sample.incident & inside).any() else 1.0
+        )
         if gain > _DAILY * daily_spread(np.where(inside, share, 0.0), sample) / max(float(inside[~sample.incident].mean()), 0.01):
             made.append(broken)
         share = np.where(inside & sample.incident, 0.0, share)
@@ -79,7 +81,7 @@ def _loudest(several: Sequence[Broken]) -> Broken:
     return max(told, key=lambda b: (-HARD.index(b.symptom.kind) if b.symptom.kind in HARD else -99, b.z))
 
 
-def _place(symptom: Symptom, share: np.ndarray, sample: Sample, z: float) -> Broken | None:  # type: ignore[type-arg]
+def _place(symptom: Symptom, share: np.ndarray, sample: Sample, z: float) -> Broken | None:
     before = ~sample.incident
     usual = float(np.quantile(share[before], 0.99)) if before.any() else 0.0
     seen = share > max(usual, 0.0) + (0.0 if usual == 0 else 1e-9)
@@ -92,8 +94,8 @@ def _place(symptom: Symptom, share: np.ndarray, sample: Sample, z: float) -> Bro
     if not (seen & inside & sample.incident).any():
         return None
     since = onset(seen, sample, np.flatnonzero(inside))
-    hit = sample.incident & inside & (sample.at >= since - 1e-6) & seen
-    after = sample.incident & inside & (sample.at >= since - 1e-6)
+    hit = sample.incident & inside & (sample.time >= since - 1e-6) & seen
+    after = sample.incident & inside & (sample.time >= since - 1e-6)
     if seen[after].mean() > 0.8:
         hit = after  # nearly all of the slice: those that do not show it are hit as well
     flagged = share[hit].mean()

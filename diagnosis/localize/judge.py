@@ -201,13 +201,8 @@ class Judge:
         if self.metric.base in _LINEAR:
             return per_request(self.metric, batch, items=stage.sample.items, success=chance)
         rng = np.random.default_rng(0)
-        parts = [
-            per_request(self.metric, batch, items=stage.sample.items, success=rng.random(len(chance)) < chance) for _ in range(_DRAWS)
-        ]
-        return PerRequest(
-            np.mean([p.numerator for p in parts], axis=0), np.mean([p.denominator for p in parts], axis=0)
-        )
-
+        parts = [per_request(self.metric, batch, items=stage.sample.items, success=rng.random(len(chance)) < chance) for _ in range(_DRAWS)]
+        return PerRequest(np.mean([p.numerator for p in parts], axis=0), np.mean([p.denominator for p in parts], axis=0))
 
     def noise(self, stage: Stage, first: Played, second: Played, clean: Columns) -> Floats:
         """Variance of each request's paired difference when outcomes are drawn once, by the same luck, on two pages; 0 without outcomes."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from diagnosis import estimate
-from diagnosis.errors import CannotSayError, DiagnosisError, MissingColumnError
+from diagnosis.errors import DiagnosisError
 from diagnosis.estimate import Estimate
 from diagnosis.inputs.contracts import Contract, read_contracts
 from diagnosis.localize import composition, mismatch, training, versions
@@ -135,7 +135,10 @@ def _answer(
     promised = promises(case.stage, case.judge, clean_columns(case.stage, suspects))
     effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sources, promised.parts if promised else None)
     moved = estimate.difference(measured[3], measured[2])
-    if last and abs(moved.value - trend(sample, case.judge) - sum(e.value for e in effects.effects if abs(e.harm) >= HARM)) > _LEFT * moved.se:
+    if (
+        last
+        and abs(moved.value - trend(sample, case.judge) - sum(e.value for e in effects.effects if abs(e.harm) >= HARM)) > _LEFT * moved.se
+    ):
         step("looking at whether features agree with each other", 0.7)
         clean = clean_columns(case.stage, suspects)
         more = feature_suspects(sample, clean, case.contracts, case.used, deep=True, known=_features(suspects))
@@ -214,7 +217,9 @@ def _usual_model(stage: Stage, world: World) -> Model | None:
     return model if model.bundle.scope == "row" else None
 
 
-_RESERVED = frozenset("request_id date item_id retrievers score probability rank position dropped_by propensity".split())
+_RESERVED = frozenset(
+    ["request_id", "date", "item_id", "retrievers", "score", "probability", "rank", "position", "dropped_by", "propensity"]
+)
 
 
 def _models(workbench: Workbench, sample: Sample) -> dict[ModelKey, Model]:
@@ -268,5 +273,3 @@ def trained(workbench: Workbench, stage: Stage, suspect: Suspect) -> Suspect:
         return suspect
     evidence = (*suspect.evidence, Evidence("training", found.text))
     return replace(suspect, component="training_data", target=found.target, evidence=evidence)
-
-

@@ -49,7 +49,7 @@ def mismatch_suspects(stage: Stage, world: World) -> tuple[list[Suspect], float]
     found = seen_more(wrong, part.sample)
     if found is None:
         return [], same
-    inside = np.flatnonzero(sample.incident & sample.inside(found.where) & (sample.at >= found.since - 1e-6) & (world.model >= 0))
+    inside = np.flatnonzero(sample.incident & sample.inside(found.where) & (sample.time >= found.since - 1e-6) & (world.model >= 0))
     whole = stage.take(inside)
     hit = np.zeros(len(sample), dtype=np.bool_)
     hit[inside[_wrong(whole, world.model[inside])[1]]] = True
@@ -100,7 +100,9 @@ def _tried(part: Stage, model: Ints, truth: Floats, usable: Mask) -> Iterator[Ex
         name = source.partition(".")[2]
         if column.categorical:
             share = _recoded(part, model, column, truth, usable, len(feature.categories), feature.categories)
-            yield Explained(name, share, f"other codes for the categories of {name} give the logged scores for {share:.0%} of the candidates tried")
+            yield Explained(
+                name, share, f"other codes for the categories of {name} give the logged scores for {share:.0%} of the candidates tried"
+            )
         for text, value in (("missing", np.nan), ("0", 0.0)):
             if column.categorical and value == 0.0:
                 continue
@@ -109,9 +111,7 @@ def _tried(part: Stage, model: Ints, truth: Floats, usable: Mask) -> Iterator[Ex
             yield Explained(name, share, f"with {name} = {text} the model gives the logged scores for {share:.0%} of the candidates tried")
 
 
-def _recoded(
-    part: Stage, model: Ints, column: Column, truth: Floats, usable: Mask, size: int, categories: tuple[str, ...]
-) -> float:
+def _recoded(part: Stage, model: Ints, column: Column, truth: Floats, usable: Mask, size: int, categories: tuple[str, ...]) -> float:
     """Share of candidates whose logged score some single mapping of categories to other categories gives."""
     matched = np.zeros((size, len(column.levels or ())))
     codes = np.where(np.isnan(column.values), -1, column.values).astype(np.int64)

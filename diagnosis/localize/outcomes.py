@@ -77,7 +77,7 @@ def _suspect(sample: Sample, best: Grouping, answer: Relation, rest: Floats, siz
         component,
         target,
         where,
-        hit & (sample.at >= since - 1e-6),
+        hit & (sample.time >= since - 1e-6),
         since,
         float(np.sqrt(max(best.gain, 0.0))),
         None,
@@ -104,14 +104,14 @@ def _effect(sample: Sample, rest: Floats, size: Floats, hit: Mask) -> tuple[floa
 def _since(sample: Sample, rest: Floats, inside: Mask, effect: float) -> float:
     """Change point of the mean of what was not promised: largest standardised difference of the two sides (Hinkley 1970)."""
     rows = np.flatnonzero(inside)
-    order = rows[np.argsort(sample.at[rows], kind="stable")]
+    order = rows[np.argsort(sample.time[rows], kind="stable")]
     y = rest[order] - rest[order].mean()
     n = len(y)
     if n < 4:
-        return float(sample.at[sample.incident].min())
+        return float(sample.time[sample.incident].min())
     k = np.arange(1, n)
     left = np.cumsum(y)[:-1]
     gain = np.sign(effect) * -left / np.sqrt(k * (n - k) / n)
     edge = max(1, n // 50)
     gain[:edge] = gain[n - 1 - edge :] = -np.inf
-    return float(sample.at[order[int(np.argmax(gain)) + 1]])
+    return float(sample.time[order[int(np.argmax(gain)) + 1]])

@@ -96,7 +96,9 @@ def relation(shown: Shown, sample: Sample, items: dict[str, tuple[Ints, tuple[An
     bias = ob / eb if eb > 0 else 1.0
     factor = o / (e * bias) if e > 0 else float("nan")
     error = np.sqrt(phi * (1 / max(e * bias, 1e-9) + 1 / max(ob, 1e-9)))
-    groups: list[tuple[str, str, Ints, tuple[Any, ...]]] = [("position", "position", np.minimum(shown.position - 1, 29), tuple(range(1, 31)))]
+    groups: list[tuple[str, str, Ints, tuple[Any, ...]]] = [
+        ("position", "position", np.minimum(shown.position - 1, 29), tuple(range(1, 31)))
+    ]
     groups += [("request", a.name, a.codes[shown.owner], a.levels) for a in sample.attributes]
     groups += [("item", name, codes, levels) for name, (codes, levels) in items.items()]
     found = [_grouping(kind, name, codes, levels, shown, phi) for kind, name, codes, levels in groups]

@@ -110,7 +110,13 @@ class Cause:
         """The cause in one sentence."""
         where = "; ".join(f"{k} {', '.join(map(str, v))}" for k, v in self.where.items())
         place = f" for {where}" if where else ""
-        how = "proved by replay" if self.proof == "replay" else "by replay and a model of outcomes" if "model" in self.proof else "by statistics"
+        how = (
+            "proved by replay"
+            if self.proof == "replay"
+            else "by replay and a model of outcomes"
+            if "model" in self.proof
+            else "by statistics"
+        )
         return f"{self.component} {self.target}{place}, since {iso(self.since)}: explains {self.explains:.0%} ({self.low:.0%} to {self.high:.0%}), {how}"
 
     def as_json(self) -> dict[str, Any]:

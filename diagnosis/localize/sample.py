@@ -27,8 +27,28 @@ MOST = 10  # attributes that slices are made of
 MOST_LEVELS = 60  # values of an attribute that are told apart
 _OTHER = "(other)"
 _NO_ATTRIBUTES = frozenset(
-    "request_id served_at date member model model_version ruleset_version code_version status fallback source_request_id latency_ms "
-    "slots candidates_total candidates_logged seed stratum keep_probability log_schema cost".split()
+    [
+        "request_id",
+        "served_at",
+        "date",
+        "member",
+        "model",
+        "model_version",
+        "ruleset_version",
+        "code_version",
+        "status",
+        "fallback",
+        "source_request_id",
+        "latency_ms",
+        "slots",
+        "candidates_total",
+        "candidates_logged",
+        "seed",
+        "stratum",
+        "keep_probability",
+        "log_schema",
+        "cost",
+    ]
 )
 
 
@@ -82,7 +102,7 @@ class Sample:
         return 1.0 / self.keep
 
     @cached_property
-    def at(self) -> Floats:
+    def time(self) -> Floats:
         """Seconds since 1970, of serving."""
         return np.asarray(self.batch.requests.column("served_at").to_numpy().astype("datetime64[us]").astype(np.int64) / 1e6)
 
@@ -162,14 +182,16 @@ class Sample:
         outcomes = self.batch.outcomes
         if outcomes.num_rows:
             outcomes = outcomes.filter(pc.is_in(outcomes.column("request_id"), value_set=requests.column("request_id").combine_chunks()))
-        part = replace(
-            self, batch=Batch(requests, candidates, outcomes), incident=self.incident[rows], keep=self.keep[rows], kept={}
+        part = replace(self, batch=Batch(requests, candidates, outcomes), incident=self.incident[rows], keep=self.keep[rows], kept={})
+        object.__setattr__(
+            part, "__dict__", {**part.__dict__, "attributes": tuple(replace(a, codes=a.codes[rows]) for a in self.attributes)}
         )
-        object.__setattr__(part, "__dict__", {**part.__dict__, "attributes": tuple(replace(a, codes=a.codes[rows]) for a in self.attributes)})
         return part
 
 
-def read(snapshot: Snapshot, baseline: Window, incident: Window, *, where: Filter | None = None, most: int = 20_000, seed: int = 0) -> Sample:
+def read(
+    snapshot: Snapshot, baseline: Window, incident: Window, *, where: Filter | None = None, most: int = 20_000, seed: int = 0
+) -> Sample:
     """At most `most` requests of each window.
 
     Raises
@@ -194,7 +216,9 @@ def read(snapshot: Snapshot, baseline: Window, incident: Window, *, where: Filte
 
 
 def _joined(parts: Sequence[Batch]) -> Batch:
-    tables = (pa.concat_tables([getattr(p, name) for p in parts], promote_options="default") for name in ("requests", "candidates", "outcomes"))
+    tables = (
+        pa.concat_tables([getattr(p, name) for p in parts], promote_options="default") for name in ("requests", "candidates", "outcomes")
+    )
     return Batch(*tables)
 
 
@@ -208,7 +232,13 @@ def dictionary(column: pa.ChunkedArray) -> tuple[Ints, tuple[Any, ...]]:
 
 
 def _is_attribute(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_dictionary(kind))
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_dictionary(kind)
+    )
 
 
 def _attribute(name: str, column: pa.ChunkedArray) -> Attribute | None:

@@ -129,7 +129,15 @@ class Stage:
         scored = np.zeros(n, dtype=np.bool_)
         scored[sample.owner[np.isfinite(self.logged_score)]] = True
         off = np.zeros(n, dtype=np.bool_)
-        return World(self.columns, model, ruleset, off, fine & scored & (ruleset >= 0), np.zeros(len(sample.owner), dtype=np.bool_), upside_down(self))
+        return World(
+            self.columns,
+            model,
+            ruleset,
+            off,
+            fine & scored & (ruleset >= 0),
+            np.zeros(len(sample.owner), dtype=np.bool_),
+            upside_down(self),
+        )
 
     @property
     def logged_score(self) -> Floats:

@@ -130,7 +130,11 @@ def _sentinel(sample: Sample, column: Column, contract: Contract) -> Iterator[Sy
         place = column.levels.index(str(contract.sentinel)) if str(contract.sentinel) in column.levels else -1.0
         held = column.values == place
     else:
-        held = column.values == float(contract.sentinel) if isinstance(contract.sentinel, (int, float)) else np.zeros(len(applies), dtype=np.bool_)
+        held = (
+            column.values == float(contract.sentinel)
+            if isinstance(contract.sentinel, (int, float))
+            else np.zeros(len(applies), dtype=np.bool_)
+        )
     rows = np.where(applies, held, ~held)
     if rows.any():
         yield Symptom(column.source, "sentinel", rows, f"{_name(column)} holds its sentinel where it applies, or a value where it does not")
@@ -190,7 +194,7 @@ def ages(sample: Sample, source: str) -> Floats | None:
     column = rows.column(f"{name}__at")
     at = np.asarray(column.to_numpy().astype("datetime64[us]"))
     seconds = np.where(np.isnat(at), np.nan, at.astype(np.int64) / 1e6)
-    return np.asarray((sample.at[sample.owner] if table == "candidates" else sample.at) - seconds)[
+    return np.asarray((sample.time[sample.owner] if table == "candidates" else sample.time) - seconds)[
         slice(None) if table == "candidates" else sample.owner
     ]
 
@@ -213,7 +217,7 @@ class Items:
     def of(cls, sample: Sample) -> Items:
         """Of a sample."""
         item = dictionary(sample.batch.candidates.column("item_id"))[0]
-        return cls(item, sample.members[sample.owner], sample.at[sample.owner])
+        return cls(item, sample.members[sample.owner], sample.time[sample.owner])
 
     def inconsistent(self, column: Column, before: Mask) -> Iterator[Symptom]:
         """Values far from what the same item held in the baseline."""

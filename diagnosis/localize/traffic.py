@@ -95,7 +95,5 @@ def traffic_suspects(sample: Sample, judge: Judge) -> list[Suspect]:
     since = onset(seen, sample, np.arange(len(sample)))
     name = best.attribute.name
     text = f"{name} {level} made {best.before[best.level]:.1%} of the requests before, {best.after[best.level]:.1%} after"
-    hit = sample.incident & (sample.at >= since - 1e-6)
-    return [
-        Suspect("traffic", name, {}, hit, since, best.z, None, (Evidence("mix", text),), (best.effect, best.se), proof="statistical")
-    ]
+    hit = sample.incident & (sample.time >= since - 1e-6)
+    return [Suspect("traffic", name, {}, hit, since, best.z, None, (Evidence("mix", text),), (best.effect, best.se), proof="statistical")]

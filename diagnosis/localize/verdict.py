@@ -55,15 +55,13 @@ def conclude(
     expected = trend(sample, judge)
     left = moved.value - expected
     z = left / moved.se if moved.se > 0 else 0.0
-    earliest = sample.at[sample.incident].min() - _EARLY * float(np.ptp(sample.at[~sample.incident]))
+    earliest = sample.time[sample.incident].min() - _EARLY * float(np.ptp(sample.time[~sample.incident]))
     harmful = sorted((e for e in effects.effects if abs(e.harm) >= HARM and e.value != 0), key=lambda e: -abs(e.value))
     kept = [e for e in harmful if abs(z) >= MOVED or e.suspect.since >= earliest]
     kept = [e for e in kept if abs(e.value) > _PART * abs(kept[0].value)]
     movement = _movement(left, moved.se, sum(e.value for e in kept))
     kept = [e for e in kept if movement and e.value / movement > 0]
-    causes = tuple(
-        sorted((_cause(stage, e, movement, moved, kept, snapshot) for e in kept), key=lambda c: -c.explains)
-    )
+    causes = tuple(sorted((_cause(stage, e, movement, moved, kept, snapshot) for e in kept), key=lambda c: -c.explains))
     unexplained = 1 - sum(e.value for e in kept) / movement if movement else math.nan
     enough = min(baseline.requests, incident.requests) >= _FEWEST
     if not enough:
@@ -73,13 +71,17 @@ def conclude(
         verdict, reason = CAUSE_FOUND, causes[0].sentence + "."
     elif abs(z) >= MOVED:
         verdict = UNEXPLAINED
-        reason = f"{judge.metric.name} moved by {left:+.4g} ({z:+.1f} standard errors){_beyond(expected)}, and nothing in the log explains it."
+        reason = (
+            f"{judge.metric.name} moved by {left:+.4g} ({z:+.1f} standard errors){_beyond(expected)}, and nothing in the log explains it."
+        )
     elif _too_wide(before, moved):
         verdict = NOT_ENOUGH_DATA
         reason = f"A change of less than {estimate.detectable(moved.se / math.sqrt(2)):.3g} could not be seen in this many requests."
     else:
         verdict = NO_CHANGE
-        reason = f"{judge.metric.name} moved by {left:+.4g}{_beyond(expected)}, which is within what chance does ({z:+.1f} standard errors)."
+        reason = (
+            f"{judge.metric.name} moved by {left:+.4g}{_beyond(expected)}, which is within what chance does ({z:+.1f} standard errors)."
+        )
     return Localization(
         judge.metric.name,
         judge.metric.unit,
@@ -104,17 +106,15 @@ def trend(sample: Sample, judge: Judge) -> float:
     The difference of the baseline's halves, carried on to the middle of the incident, drawn to 0 as far as chance could have made it.
     """
     logged, base = judge.logged(sample), ~sample.incident
-    at, middle = sample.at, np.median(sample.at[base])
+    at, middle = sample.time, np.median(sample.time[base])
     halves, spread = [], []
     for rows in (base & (at <= middle), base & (at > middle)):
         if logged.denominator[rows].sum() <= 0 or rows.sum() < 100:
             return 0.0
-        e = estimate.ratio(
-            logged.numerator[rows], logged.denominator[rows], sample.keep[rows], of="process", clusters=sample.members[rows]
-        )
+        e = estimate.ratio(logged.numerator[rows], logged.denominator[rows], sample.keep[rows], of="process", clusters=sample.members[rows])
         halves.append(e.value)
         spread.append(e.se)
-    gap, se = halves[1] - halves[0], float(np.hypot(*spread))
+    gap, se = halves[1] - halves[0], math.hypot(*spread)
     times = [at[base & (at <= middle)].mean(), at[base & (at > middle)].mean(), at[base].mean(), at[sample.incident].mean()]
     far = (times[3] - times[2]) / max(times[1] - times[0], 1.0)
     kept = gap * max(0.0, 1 - (2 * se / gap) ** 2) if gap else 0.0
@@ -184,7 +184,9 @@ def nearest_change(snapshot: Snapshot, since: float, sample: Sample) -> Mapping[
         return None
     gap = (pd.to_datetime(changes["changed_at"], utc=True) - pd.Timestamp(moment(since))).abs()
     row = changes.iloc[int(np.argmin(gap.to_numpy()))]
-    return {k: (v.isoformat() if isinstance(v, pd.Timestamp) else None if not isinstance(v, str) else v) for k, v in row.to_dict().items()}
+    return {
+        str(k): (v.isoformat() if isinstance(v, pd.Timestamp) else None if not isinstance(v, str) else v) for k, v in row.to_dict().items()
+    }
 
 
 def ruled_out(effects: Effects, kept: Sequence[Effect], movement: float) -> tuple[RuledOut, ...]:

@@ -39,12 +39,12 @@ def seen_more(share: Mask, sample: Sample) -> Seen | None:
     where = slice_of(share, sample, rows, float(share[before].mean()) if before.any() else 0.0)
     inside = sample.inside(where)
     since = onset(share, sample, np.flatnonzero(inside))
-    hit = share & sample.incident & inside & (sample.at >= since - 1e-6)
+    hit = share & sample.incident & inside & (sample.time >= since - 1e-6)
     if not hit.any():
         return None
-    before = float(share[~sample.incident & inside].mean()) if (~sample.incident & inside).any() else 0.0
-    after = float(share[sample.incident & inside].mean())
-    return Seen(stands.z, where, since, hit, max(0.0, 1 - before / after))
+    usual = float(share[~sample.incident & inside].mean()) if (~sample.incident & inside).any() else 0.0
+    excess = 1.0 - usual / float(share[sample.incident & inside].mean())
+    return Seen(stands.z, where, since, hit, max(0.0, excess))
 
 
 def usual_code(codes: Ints, sample: Sample, size: int) -> Ints:
@@ -78,7 +78,9 @@ def model_suspects(stage: Stage, world: World) -> list[Suspect]:
         if usual is not None and (usual[hit] >= 0).any():
             repair = Repair(model=usual, rescore=hit & (usual >= 0))
         text = f"model version {version} scored {share_in(codes == code, sample, where)}"
-        made.append(Suspect("model", str(version), where, hit, found.since, found.z, repair, (Evidence("version", text),), excess=found.excess))
+        made.append(
+            Suspect("model", str(version), where, hit, found.since, found.z, repair, (Evidence("version", text),), excess=found.excess)
+        )
     return made
 
 
@@ -100,7 +102,9 @@ def status_suspects(stage: Stage, world: World) -> list[Suspect]:
         able = hit & (model >= 0) & (ruleset >= 0) & (sample.batch.groups > 0)
         repair = Repair(model=model, ruleset=ruleset, rescore=able, replay=able) if able.any() else None
         text = f"status {name}: {share_in(codes == code, sample, where)}"
-        made.append(Suspect("serving", str(name), where, hit, found.since, found.z, repair, (Evidence("status", text),), excess=found.excess))
+        made.append(
+            Suspect("serving", str(name), where, hit, found.since, found.z, repair, (Evidence("status", text),), excess=found.excess)
+        )
     return made
 
 
@@ -119,7 +123,9 @@ def ruleset_suspects(stage: Stage, world: World) -> list[Suspect]:
             continue
         rules = differing(stage.rulesets[old[0]], stage.rulesets[str(version)])
         target = rules[0] if len(rules) == 1 else str(version)
-        text = f"ruleset {version} ruled {share_in(codes == code, sample, where)}; against {old[0]} it changes {', '.join(rules) or 'nothing'}"
+        text = (
+            f"ruleset {version} ruled {share_in(codes == code, sample, where)}; against {old[0]} it changes {', '.join(rules) or 'nothing'}"
+        )
         repair = Repair(ruleset=usual, replay=hit & world.replayed)
         touched = _touched(stage, old[0], str(version), rules, where)
         made.append(Suspect("rules", target, touched, hit, found.since, found.z, repair, (Evidence("version", text),), excess=found.excess))

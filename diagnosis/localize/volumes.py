@@ -22,9 +22,11 @@ def sampling_suspects(sample: Sample, judge: Judge, snapshot: Snapshot) -> list[
     volumes = snapshot.table("volumes")
     if not {"hour", "stratum", "seen"} <= set(volumes.columns):
         return []
-    hours = (pd.DatetimeIndex(pd.to_datetime(volumes["hour"], utc=True)).tz_convert(None).to_numpy().astype("datetime64[s]").astype(np.int64)) // _HOUR
+    hours = (
+        pd.DatetimeIndex(pd.to_datetime(volumes["hour"], utc=True)).tz_convert(None).to_numpy().astype("datetime64[s]").astype(np.int64)
+    ) // _HOUR
     codes, names = sample.words("stratum")
-    hour = (sample.at // _HOUR).astype(np.int64)
+    hour = (sample.time // _HOUR).astype(np.int64)
     found = []
     for code, name in enumerate(names):
         mine = codes == code
@@ -39,7 +41,7 @@ def sampling_suspects(sample: Sample, judge: Judge, snapshot: Snapshot) -> list[
     return found
 
 
-def _ratio(sample: Sample, rows: np.ndarray, hour: np.ndarray, hours: np.ndarray, seen: Floats) -> tuple[float, float] | None:  # type: ignore[type-arg]
+def _ratio(sample: Sample, rows: np.ndarray, hour: np.ndarray, hours: np.ndarray, seen: Floats) -> tuple[float, float] | None:
     """Estimated over counted requests of whole hours, and the standard error of its logarithm."""
     window = sample.incident if (rows & sample.incident).any() else ~sample.incident
     first, last = hour[window].min() + 1, hour[window].max() - 1  # the hours at the edges may be cut
@@ -56,15 +58,15 @@ def _suspect(
     sample: Sample,
     judge: Judge,
     name: str,
-    mine: np.ndarray,  # type: ignore[type-arg]
-    hour: np.ndarray,  # type: ignore[type-arg]
-    hours: np.ndarray,  # type: ignore[type-arg]
+    mine: np.ndarray,
+    hour: np.ndarray,
+    hours: np.ndarray,
     before: float,
     after: float,
     z: float,
 ) -> Suspect:
     hit = mine & sample.incident
-    since = float(sample.at[hit].min())
+    since = float(sample.time[hit].min())
     parts, now = judge.logged(sample), sample.incident
     corrected = np.where(hit, sample.weight * before / after, sample.weight)
     rates = []
@@ -73,5 +75,14 @@ def _suspect(
     text = f"the weights of stratum {name} stand for {before:.2f} of the requests counted before, {after:.2f} after"
     effect = rates[0] - rates[1]
     return Suspect(
-        "logging", name, {"stratum": [name]}, hit, since, z, None, (Evidence("volume", text),), (effect, abs(effect) / max(z, 1.0)), proof="statistical"
+        "logging",
+        name,
+        {"stratum": [name]},
+        hit,
+        since,
+        z,
+        None,
+        (Evidence("volume", text),),
+        (effect, abs(effect) / max(z, 1.0)),
+        proof="statistical",
     )

@@ -73,14 +73,16 @@ def expected_excess(share: Floats, sample: Sample) -> tuple[Floats, float]:
 
 def daily_spread(values: Floats, sample: Sample) -> float:
     """Standard deviation of the baseline's daily means: what it does by itself."""
-    day = ((sample.at - sample.at.min()) // 86400).astype(np.int64)
+    day = ((sample.time - sample.time.min()) // 86400).astype(np.int64)
     base = ~sample.incident
     n = np.bincount(day[base])
     mean = np.bincount(day[base], weights=values[base])[n > 50] / n[n > 50]
     return float(mean.std(ddof=1)) if len(mean) > 2 else 0.0
 
 
-def slice_of(hit: Mask, sample: Sample, rows: Ints, usual: float = 0.0, attributes: Sequence[Attribute] | None = None) -> dict[str, list[Any]]:
+def slice_of(
+    hit: Mask, sample: Sample, rows: Ints, usual: float = 0.0, attributes: Sequence[Attribute] | None = None
+) -> dict[str, list[Any]]:
     """The smallest slice over request attributes that holds nearly all hits.
 
     A greedy walk: the attribute and the set of its values that split hits from others best (likelihood of two rates), as long as those
@@ -142,17 +144,17 @@ def onset(hit: Mask, sample: Sample, rows: Ints) -> float:
     rows : array of int64
         Requests of the slice, of both windows.
     """
-    order = rows[np.argsort(sample.at[rows], kind="stable")]
+    order = rows[np.argsort(sample.time[rows], kind="stable")]
     y = hit[order].astype(np.float64)
     n = len(y)
     if n < 2:
-        return float(sample.at[rows].min()) if n else float("nan")
+        return float(sample.time[rows].min()) if n else float("nan")
     before_n = np.arange(1, n, dtype=np.float64)
     before_k = np.cumsum(y)[:-1]
     after_n, after_k = n - before_n, y.sum() - before_k
     gain = _likelihood(before_k, before_n) + _likelihood(after_k, after_n)
     gain = np.where(after_k / after_n > before_k / before_n, gain, -np.inf)
-    return float(sample.at[order[int(np.argmax(gain)) + 1]]) if np.isfinite(gain).any() else float(sample.at[order[0]])
+    return float(sample.time[order[int(np.argmax(gain)) + 1]]) if np.isfinite(gain).any() else float(sample.time[order[0]])
 
 
 def _likelihood(k: Any, n: Any) -> Any:

@@ -124,11 +124,13 @@ def _before(ruleset: Ruleset, shelf: Shelf) -> Mask:
     """Which candidates go on to be scored."""
     batch = shelf.batch
     dropped = _logged_drops(batch)
-    names = np.array([name is not None and ruleset.rule(str(name)) is None for name in dropped.categories], dtype=np.bool_)
-    codes = dropped.codes
+    codes, known = dropped
+    names = np.array([*(ruleset.rule(name) is None for name in known), False], dtype=np.bool_)
     unscored = _unscored(batch)
-    ranked = np.bincount(batch.owner, weights=~unscored, minlength=len(batch)) > 0  # where nothing was scored, no stage before scoring tells
-    foreign = (codes >= 0) & np.append(names, False)[codes] & unscored & ranked[batch.owner]
+    ranked = (
+        np.bincount(batch.owner, weights=~unscored, minlength=len(batch)) > 0
+    )  # where nothing was scored, no stage before scoring tells
+    foreign = (codes >= 0) & names[codes] & unscored & ranked[batch.owner]
     alive = ~foreign
     for rule in ruleset.rules:
         if rule.phase != "before":
@@ -222,16 +224,17 @@ def _cumcount(keys: Ints) -> Ints:
     return count
 
 
-def _dropped_by(dropped: pd.Categorical, name: str) -> Mask:
-    code = dropped.categories.get_indexer([name])[0]
-    return np.asarray((dropped.codes == code) & (code >= 0), dtype=np.bool_)
+def _dropped_by(dropped: tuple[Ints, list[str]], name: str) -> Mask:
+    codes, names = dropped
+    return np.asarray(codes == names.index(name) if name in names else np.zeros(len(codes), dtype=np.bool_), dtype=np.bool_)
 
 
-def _logged_drops(batch: Batch) -> pd.Categorical:
+def _logged_drops(batch: Batch) -> tuple[Ints, list[str]]:
+    """What dropped each candidate, as a code (-1 = nothing), and the names."""
     if "dropped_by" not in batch.candidates.column_names:
-        return pd.Categorical.from_codes(np.full(batch.candidates.num_rows, -1, dtype=np.int8), categories=[])
-    codes = batch.candidates.column("dropped_by").cast(pa.string()).combine_chunks().dictionary_encode()
-    return pd.Categorical.from_codes(codes.indices.fill_null(-1).to_numpy(), categories=pd.Index(codes.dictionary.to_pylist(), dtype=object))
+        return np.full(batch.candidates.num_rows, -1, dtype=np.int64), []
+    coded = batch.candidates.column("dropped_by").cast(pa.string()).combine_chunks().dictionary_encode()
+    return coded.indices.fill_null(-1).to_numpy().astype(np.int64), [str(name) for name in coded.dictionary.to_pylist()]
 
 
 def _logged_rank(batch: Batch) -> Floats:
@@ -254,10 +257,8 @@ def _series(column: pa.ChunkedArray) -> pd.Series[Any]:
         return pd.Series(column.to_pylist(), dtype=object)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         codes = column.combine_chunks().dictionary_encode()
-        found = np.append(np.asarray(codes.dictionary.to_pylist(), dtype=object), None)
+        found = np.array([*codes.dictionary.to_pylist(), None], dtype=object)
         return pd.Series(found[codes.indices.fill_null(-1).to_numpy()], dtype=object)
-    if column.null_count and (pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
-        return column.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}.get)
-    return column.to_pandas()
-
-
+    mapper = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}.get if column.null_count else None
+    found_series: pd.Series[Any] = column.to_pandas(types_mapper=mapper)
+    return found_series

@@ -1,0 +1,95 @@
+"""Commands that look for causes: localize."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diagnosis.cli.output import Folder, Json, document, plain, table
+
+if TYPE_CHECKING:
+    from diagnosis.localize import Localization
+
+WindowText = Annotated[str, typer.Option(metavar="SINCE..UNTIL", help="Half-open window, UTC, for example 2026-11-01..2026-11-08T12:00Z.")]
+
+
+def localize(
+    workspace: Folder,
+    metric: Annotated[str, typer.Option(help="ctr, ndcg@10, exposure:genre=drama, fallback_rate … or one of diagnosis.toml.")],
+    baseline: WindowText,
+    incident: WindowText,
+    where: Annotated[str, typer.Option(help="attribute=value,value;attribute>=number")] = "",
+    most: Annotated[int, typer.Option(min=100, help="At most so many requests of each window are read.")] = 20_000,
+    as_json: Json = False,
+) -> None:
+    """What moved a metric between two windows: ranked causes, each with its proof.
+
+    JSON: metric, where, baseline and incident {since, until, value, low, high, requests}, verdict (cause_found|unexplained|no_change|
+    not_enough_data), reason, causes: [{component, target, slice, since, explains, low, high, proof (replay|replay+model|statistical),
+    confidence, owner, change, evidence: [{kind, text}], effect, necessity, sufficiency, requests, examples}], interactions: [{between,
+    share}], unexplained, replayable_share, ruled_out: [{component, target, reason}], elapsed_s. Exit status 3 with not_enough_data.
+    """
+    from diagnosis.localize import NOT_ENOUGH_DATA, metric_of, parse_window
+    from diagnosis.localize import localize as ask
+    from diagnosis.log import parse_filter
+    from diagnosis.reproduce import Workbench
+
+    bench = Workbench.open(workspace)
+    answer = ask(
+        bench,
+        metric_of(bench, metric),
+        parse_window(baseline),
+        parse_window(incident),
+        where=parse_filter(where),
+        most=most,
+        progress=None if as_json else _progress,
+    )
+    if as_json:
+        document(answer.as_json())
+    else:
+        _show(answer)
+    if answer.verdict == NOT_ENOUGH_DATA:
+        raise typer.Exit(3)
+
+
+def _progress(text: str, share: float, answer: Localization | None) -> None:
+    if sys.stderr.isatty():
+        first = f"; so far: {answer.causes[0].component} {answer.causes[0].target}" if answer is not None and answer.causes else ""
+        print(f"\r\033[K{share:4.0%} {text}{plain(first)}", end="" if share < 1 else "\n", file=sys.stderr, flush=True)
+
+
+def _show(answer: Localization) -> None:
+    windows = (("baseline", answer.baseline), ("incident", answer.incident))
+    rows = [(name, m.window, m.value, f"{m.low:.4g} to {m.high:.4g}", m.requests) for name, m in windows]
+    table(rows, ("window", "", answer.metric, "95% interval", "requests"))
+    print(f"\n{answer.verdict}: {plain(answer.reason)}")
+    if answer.causes:
+        print()
+        table(
+            [
+                (
+                    n,
+                    c.component,
+                    c.target,
+                    "; ".join(f"{k}={','.join(map(str, v))}" for k, v in c.where.items()) or "everything",
+                    c.since,
+                    f"{c.explains:.0%} ({c.low:.0%} to {c.high:.0%})",
+                    c.proof,
+                    f"{c.confidence:.2f}",
+                    c.owner,
+                )
+                for n, c in enumerate(answer.causes, start=1)
+            ],
+            ("", "component", "target", "where", "since", "explains", "proof", "confidence", "owner"),
+        )
+        for n, cause in enumerate(answer.causes, start=1):
+            for evidence in cause.evidence:
+                print(f"  {n}. {plain(evidence.text)}")
+    if answer.ruled_out:
+        print("\nRuled out")
+        for r in answer.ruled_out:
+            print(f"  {plain(f'{r.component} {r.target}'.strip())}: {plain(r.reason)}")
+    if answer.replayable_share == answer.replayable_share:
+        print(f"\n{answer.replayable_share:.0%} of the requests can be replayed. {answer.elapsed_s:.1f} s.")
