@@ -35,6 +35,7 @@ def build(arguments: list[str]) -> typer.Typer:
     app.command("replay")(ask.replay)
     app.command("inputs")(ask.inputs)
     app.command("explain")(ask.explain)
+    app.command("diagnose")(localizing.diagnose)
     app.command("localize")(localizing.localize)
     app.command("import")(writing.import_)
     app.add_typer(models.app, name="models")

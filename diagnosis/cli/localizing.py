@@ -1,4 +1,4 @@
-"""Commands that look for causes: localize."""
+"""Commands that look for causes: localize, diagnose."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diagnosis.cli.ask import RequestId
 from diagnosis.cli.output import Folder, Json, document, plain, table
 
 if TYPE_CHECKING:
@@ -50,6 +51,35 @@ def localize(
         document(answer.as_json())
     else:
         _show(answer)
+    if answer.verdict == NOT_ENOUGH_DATA:
+        raise typer.Exit(3)
+
+
+def diagnose(workspace: Folder, request: RequestId, as_json: Json = False) -> None:
+    """The verdict on one complaint, and its blast radius.
+
+    JSON: request_id, verdict (cause_found|unexplained|no_change|not_enough_data), reason, replay, inputs, causes: [{component, target,
+    slice, since, moved, replayed, owner, evidence: [{kind, text}], blast_radius: {signature, requests, low, high, members_at_least,
+    items_at_least, since, last_seen, ongoing}}], baseline, compared. Exit status 3 with not_enough_data.
+    """
+    from diagnosis.localize import NOT_ENOUGH_DATA
+    from diagnosis.localize import diagnose as ask
+    from diagnosis.reproduce import Workbench
+
+    answer = ask(Workbench.open(workspace), request)
+    if as_json:
+        document(answer.as_json())
+    else:
+        print(f"{answer.verdict}: {plain(answer.reason)}\n\nReplay: {answer.replay}. {plain(answer.inputs)}")
+        for finding in answer.findings:
+            b = finding.blast
+            print(f"\n{plain(f'{finding.component} {finding.target}')}")
+            for evidence in finding.evidence:
+                print(f"  {plain(evidence.text)}")
+            print(
+                f"  Blast radius: about {b.requests.value:.0f} requests ({b.requests.low:.0f} to {b.requests.high:.0f}), at least {b.members} "
+                f"members and {b.items} items, since {plain(b.since)}, {'still going on' if b.ongoing else f'last seen {plain(b.last_seen)}'}"
+            )
     if answer.verdict == NOT_ENOUGH_DATA:
         raise typer.Exit(3)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from diagnosis.localize.localize import Cancelled, localize
+from diagnosis.localize.diagnose import Blast, Diagnosis, Finding, diagnose
 from diagnosis.localize.metric import metric_of
+from diagnosis.localize.question import Cancelled, localize
 from diagnosis.localize.result import (
     CAUSE_FOUND,
     NO_CHANGE,
@@ -23,15 +24,19 @@ __all__ = [
     "NOT_ENOUGH_DATA",
     "NO_CHANGE",
     "UNEXPLAINED",
+    "Blast",
     "Cancelled",
     "Cause",
+    "Diagnosis",
     "Evidence",
+    "Finding",
     "Localization",
     "Measured",
     "Proof",
     "RuledOut",
     "Window",
     "check_windows",
+    "diagnose",
     "localize",
     "metric_of",
     "parse_window",

@@ -199,7 +199,16 @@ def _suspect(
         features=tuple(s.partition(".")[2] for s in sources),
         upstream=upstream or (contract.upstream if contract else ""),
         owner=contract.owner if contract else "",
+        stale_upstreams=_stale_upstreams(group, contracts),
     )
+
+
+def _stale_upstreams(group: Sequence[Broken], contracts: Mapping[str, Contract]) -> int:
+    """How many upstreams the features come from, where the stale ones make up the group; a feature without a contract is its own."""
+    stale = [b.symptom.source for b in group if b.symptom.kind == "stale"]
+    if 2 * len(stale) < len(group) or not stale:
+        return 0
+    return len({contracts[s].upstream or s if s in contracts else s for s in stale})
 
 
 _HOW = {

@@ -83,6 +83,8 @@ class Cause:
         Ids of hit requests.
     requests : float
         Estimated hit requests of the full traffic.
+    signals : mapping of str to float
+        What the confidence is computed from.
     """
 
     component: str
@@ -103,7 +105,7 @@ class Cause:
     examples: tuple[str, ...] = ()
     requests: float = 0.0
     shown: Proof | None = None
-    features: Mapping[str, float] = field(default_factory=dict)
+    signals: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:

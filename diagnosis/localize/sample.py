@@ -215,6 +215,15 @@ def read(
     return Sample(batch, mask, np.asarray(keep), (shares[0], shares[1]), items)
 
 
+def join(sample: Sample, one: Batch) -> Sample:
+    """The sample with one more request, as part of the incident; the same where it is there already."""
+    if one.request_ids[0] in sample.batch.request_ids:
+        return sample
+    keep = one.requests.column("keep_probability").to_numpy().astype(np.float64)
+    batch = _joined([sample.batch, one])
+    return replace(sample, batch=batch, incident=np.append(sample.incident, True), keep=np.append(sample.keep, keep), kept={})
+
+
 def _joined(parts: Sequence[Batch]) -> Batch:
     tables = (
         pa.concat_tables([getattr(p, name) for p in parts], promote_options="default") for name in ("requests", "candidates", "outcomes")

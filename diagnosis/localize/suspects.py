@@ -71,6 +71,8 @@ class Suspect:
         Change of the metric and its standard error, for causes that replay cannot reach.
     excess : float
         Share of the hits that the baseline did not have as well: only those can have moved the metric.
+    stale_upstreams : int
+        How many upstreams its features come from, if all of them are stale; else 0.
     """
 
     component: str
@@ -88,6 +90,7 @@ class Suspect:
     proof: str = ""
     confound: tuple[str, ...] = field(default=())
     excess: float = 1.0
+    stale_upstreams: int = 0
 
     @property
     def name(self) -> str:

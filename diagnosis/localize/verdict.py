@@ -11,7 +11,7 @@ import pandas as pd
 
 from diagnosis import estimate
 from diagnosis.estimate import Estimate
-from diagnosis.localize.confidence import confidence
+from diagnosis.localize.confidence import confidence, signals
 from diagnosis.localize.effects import Effect, Effects
 from diagnosis.localize.judge import Judge
 from diagnosis.localize.result import (
@@ -147,6 +147,7 @@ def _cause(stage: Stage, effect: Effect, movement: float, moved: Estimate, kept:
     change = nearest_change(snapshot, suspect.since, sample)
     ids = [sample.batch.request_ids[i] for i in effect.rows[:: max(1, len(effect.rows) // 5)][:5]]
     base = _baseline_of(stage, effect)
+    seen = signals(effect, kept, moved)
     return Cause(
         suspect.component,
         suspect.target,
@@ -157,7 +158,7 @@ def _cause(stage: Stage, effect: Effect, movement: float, moved: Estimate, kept:
         share + half,
         effect.value,
         suspect.proof or _proof(suspect.repair is not None, stage),
-        confidence(effect, share, kept, moved),
+        confidence(seen),
         suspect.owner,
         change,
         suspect.evidence,
@@ -166,6 +167,7 @@ def _cause(stage: Stage, effect: Effect, movement: float, moved: Estimate, kept:
         tuple(ids),
         float(sample.weight[suspect.hit].sum()),
         Proof(effect.served, effect.restored, base, len(effect.rows)),
+        seen,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from diagnosis.localize.columns import Columns, columns_of
 from diagnosis.localize.effects import clean_columns, evaluate, given
 from diagnosis.localize.features import feature_suspects
 from diagnosis.localize.judge import OUTCOMES, Judge, Outcomes, Success
+from diagnosis.localize.knobs import as_knobs
 from diagnosis.localize.outcomes import outcome_suspects, promises
-from diagnosis.localize.result import Localization, Measured
+from diagnosis.localize.result import Localization, Measured, moment
 from diagnosis.localize.sample import Sample, read
 from diagnosis.localize.stage import ModelKey, Stage, World
 from diagnosis.localize.suspects import Evidence, Suspect
@@ -31,6 +33,7 @@ from diagnosis.log.filters import Filter
 from diagnosis.metrics import Metric
 from diagnosis.models import Model
 from diagnosis.reproduce import Workbench
+from diagnosis.reproduce.circumstances import environments
 
 _LEFT = 3.0  # standard errors of the movement that are left before features are set against each other
 FIRST = 500  # requests of each window for the first ranking
@@ -249,6 +252,9 @@ def find_suspects(case: Case) -> tuple[list[Suspect], list[tuple[Suspect, compos
     """Everything that is not as it was in the baseline."""
     stage, world = case.stage, case.world
     suspects = feature_suspects(case.sample, stage.columns, case.contracts, case.used)
+    since = moment(float(case.sample.time[case.sample.incident].min()))
+    near = case.workbench.snapshot.changes(since - timedelta(days=1), since + timedelta(days=1))
+    suspects = as_knobs(suspects, environments(case.workbench), near)
     suspects += [trained(case.workbench, stage, s) for s in versions.model_suspects(stage, world)]
     suspects += versions.status_suspects(stage, world)
     suspects += versions.ruleset_suspects(stage, world)
