@@ -150,7 +150,7 @@ def _answer(
             promised = promises(case.stage, case.judge, clean_columns(case.stage, suspects))
             effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sources, promised.parts if promised else None)
     step("setting outcomes against what pages promised", 0.8)
-    beyond = outcome_suspects(case.stage, case.judge, promised)[0]
+    beyond = outcome_suspects(case.stage, case.judge, promised)
     beyond += traffic_suspects(sample, case.judge) + sampling_suspects(sample, case.judge, workbench.snapshot)
     effects = replace(effects, effects=(*effects.effects, *(given(s) for s in beyond)))
     step("weighing the evidence", 0.9)
