@@ -10,7 +10,7 @@ import numpy as np
 from diagnosis.localize.columns import Columns
 from diagnosis.localize.composition import item_attributes
 from diagnosis.localize.judge import Judge
-from diagnosis.localize.relation import Difference, Shown, difference
+from diagnosis.localize.relation import Difference, Shown, beyond, difference
 from diagnosis.localize.sample import Floats, Mask, Sample
 from diagnosis.localize.stage import Played, Stage
 from diagnosis.localize.suspects import Evidence, Suspect
@@ -55,6 +55,15 @@ def outcome_suspects(stage: Stage, judge: Judge, promised: Promises | None) -> l
         return []
     logged = judge.logged(sample)
     return [_suspect(sample, found, logged.numerator - promised.parts.numerator, logged.denominator)]
+
+
+def rest_of(sample: Sample, judge: Judge, promised: Promises | None) -> tuple[float, float] | None:
+    """What the pages do not explain: observed over promised, relative to the baseline, and its standard errors; None without outcomes."""
+    if promised is None:
+        return None
+    day = (sample.time // 86400).astype(np.int64)
+    w = sample.weight
+    return beyond(w * judge.logged(sample).numerator, w * promised.parts.numerator, day, sample.incident)
 
 
 _TELL = {

@@ -20,7 +20,7 @@ from diagnosis.localize.effects import clean_columns, evaluate, given
 from diagnosis.localize.features import feature_suspects
 from diagnosis.localize.judge import OUTCOMES, Judge, Outcomes, Success
 from diagnosis.localize.knobs import as_knobs
-from diagnosis.localize.outcomes import outcome_suspects, promises
+from diagnosis.localize.outcomes import outcome_suspects, promises, rest_of
 from diagnosis.localize.result import Localization, Measured, moment
 from diagnosis.localize.sample import Sample, read
 from diagnosis.localize.stage import ModelKey, Stage, World
@@ -154,7 +154,9 @@ def _answer(
     beyond += traffic_suspects(sample, case.judge) + sampling_suspects(sample, case.judge, workbench.snapshot)
     effects = replace(effects, effects=(*effects.effects, *(given(s) for s in beyond)))
     step("weighing the evidence", 0.9)
-    return conclude(case.stage, case.judge, measured, effects, workbench.snapshot, where, case.replayable)
+    return conclude(
+        case.stage, case.judge, measured, effects, workbench.snapshot, where, case.replayable, rest_of(sample, case.judge, promised)
+    )
 
 
 def _features(suspects: Sequence[Suspect]) -> set[str]:

@@ -20,6 +20,7 @@ from diagnosis.localize.sample import Floats, Ints, Mask, Sample
 CLEAR = 17.0  # squared standard errors that the best of some two hundred questions must reach
 _SLOPE = 9.0  # within the slice, that a slope with the position must reach
 _FEW = 5.0
+PROMISE = "how much was promised"
 _PLACES = np.array([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 17, 25])
 
 
@@ -105,11 +106,13 @@ def difference(shown: Shown, sample: Sample, items: dict[str, tuple[Ints, tuple[
     slices += [(a.name, a.codes[shown.owner], a.levels) for a in sample.attributes if not a.folded]
     places = np.searchsorted(_PLACES, shown.position, side="right") - 1
     groups = {name: (np.where(codes < 0, len(levels), codes), (*levels, None)) for name, (codes, levels) in items.items()}
+    edges = np.quantile(shown.expected[~shown.incident], np.linspace(0, 1, 11)[1:-1])
+    groups[PROMISE] = (np.searchsorted(edges, shown.expected), tuple(range(10)))
     drift = {name: _drift(shown, codes, len(levels), phi) for name, (codes, levels) in groups.items()}
     found: list[Difference] = []
     for attribute, codes, levels in slices:
         total = _counts(shown, codes, len(levels), np.zeros(len(codes), dtype=np.int64), 1)
-        slopes = _slopes(_counts(shown, codes, len(levels), places, len(_PLACES)), phi)
+        slopes = _slopes(_counts(shown, codes, len(levels), places, len(_PLACES)), phi, np.log(_PLACES))
         for i, level in enumerate(levels):
             if min(total.e[i, 0], total.eb[i, 0]) < 20:
                 continue
@@ -119,8 +122,9 @@ def difference(shown: Shown, sample: Sample, items: dict[str, tuple[Ints, tuple[
             found.append(Difference(attribute, level, "position", "position", slopes[i], factor, ()))
         for name, (kinds, values) in groups.items():
             counts = _counts(shown, codes, len(levels), kinds, len(values))
+            runs = _slopes(counts, phi, np.arange(10.0), drift[name]) if name == PROMISE else []
             for i, level in enumerate(levels):
-                gain, apart = _split(counts, i, phi, drift[name])
+                gain, apart = (runs[i], []) if name == PROMISE else _split(counts, i, phi, drift[name])
                 factor = float(np.exp(total.effect()[i, 0]))
                 found.append(Difference(attribute, level, "item", name, gain, factor, tuple((values[j], f) for j, f in apart)))
     return _choose(found)
@@ -158,16 +162,15 @@ def _apart(total: Counts, i: int, phi: float) -> float:
     return float(gap**2 / (total.variance(phi)[i, 0] + rest.variance(phi)[0, 0]))
 
 
-def _slopes(counts: Counts, phi: float) -> list[float]:
-    """Gain of a factor that runs with the logarithm of the position, of every slice."""
-    x = np.log(_PLACES.astype(np.float64))
+def _slopes(counts: Counts, phi: float, x: Floats, drift: float = 0.0) -> list[float]:
+    """Gain of a factor that runs with `x`, of every slice."""
     gains = []
     for i in range(len(counts.o)):
         held = (counts.e[i] > _FEW) & (counts.eb[i] > _FEW)
         if held.sum() < 3:
             gains.append(0.0)
             continue
-        w, y, z = 1 / counts.variance(phi)[i][held], counts.effect()[i][held], x[held]
+        w, y, z = 1 / (counts.variance(phi)[i][held] + drift), counts.effect()[i][held], x[held]
         z = z - (w * z).sum() / w.sum()
         y = y - (w * y).sum() / w.sum()
         gains.append(float((w * z * y).sum() ** 2 / max((w * z * z).sum(), 1e-12)))
@@ -209,3 +212,29 @@ def _drift(shown: Shown, codes: Ints, k: int, phi: float) -> float:
     walk = max(0.0, float(steps.mean()))
     later = int(day.max()) + 1 - days
     return walk * (days + max(later, 1)) / 3
+
+
+def beyond(observed: Floats, expected: Floats, day: Ints, incident: Mask) -> tuple[float, float]:
+    """Observed over expected in the incident, relative to the baseline, and its standard errors from 1 by what days differ anyway.
+
+    Parameters
+    ----------
+    observed, expected : array of float64, shape (requests,)
+        Weighted, per request.
+    day : array of int64, shape (requests,)
+    """
+    ratios, sides = [], []
+    for d in np.unique(day):
+        for side in (False, True):
+            rows = (day == d) & (incident == side)
+            if rows.sum() >= 50 and expected[rows].sum() > 0:
+                ratios.append(observed[rows].sum() / expected[rows].sum())
+                sides.append(side)
+    values, now = np.array(ratios), np.array(sides, dtype=np.bool_)
+    total = [observed[incident == s].sum() / max(expected[incident == s].sum(), 1e-12) for s in (False, True)]
+    if (~now).sum() < 3 or not now.any():
+        return total[1] / max(total[0], 1e-12), 0.0
+    off = observed - expected * np.where(incident, total[1], total[0])
+    chance = np.sqrt(sum((off[incident == s] ** 2).sum() / expected[incident == s].sum() ** 2 for s in (False, True)))
+    spread = values[~now].std(ddof=1) * np.sqrt(1 / (~now).sum() + 1 / now.sum())
+    return total[1] / total[0], float((total[1] - total[0]) / max(chance, spread, 1e-12))

@@ -48,8 +48,15 @@ def conclude(
     snapshot: Snapshot,
     where: Filter,
     replayable: float,
+    rest: tuple[float, float] | None = None,
 ) -> Localization:
-    """The verdict."""
+    """The verdict.
+
+    Parameters
+    ----------
+    rest : tuple of float, optional
+        Outcomes over what pages promised, relative to the baseline, and the standard errors by which that is not 1.
+    """
     baseline, incident, before, after = measured
     sample = stage.sample
     moved = estimate.difference(after, before)
@@ -73,6 +80,11 @@ def conclude(
         causes = ()
     elif causes:
         verdict, reason = CAUSE_FOUND, causes[0].sentence + "."
+    elif rest is not None and abs(rest[1]) >= MOVED:
+        verdict = UNEXPLAINED
+        reason = (
+            f"Outcomes are {rest[0]:.3f} of what the pages promised ({rest[1]:+.1f} standard errors), and nothing in the log explains it."
+        )
     elif abs(z) >= MOVED:
         verdict = UNEXPLAINED
         reason = (
