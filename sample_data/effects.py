@@ -100,7 +100,8 @@ def fitted(twin: Twin, ways: Iterable[Way], target: float, rng: np.random.Genera
     """An incident that costs `target` standard errors; the nearest to that, if there is none.
 
     An incident that is too strong is narrowed to a smaller slice, so that as many as possible of the requests that the slice names are
-    hit. In half of the cases a way is preferred that hits a fifth of the traffic or less, in the others the one that hits most.
+    hit. Some prefer a way that hits a fifth of the traffic or less, the others the one that
+    hits most; as many ways are too strong for that, half of all incidents hit a fifth or less.
 
     Parameters
     ----------
@@ -113,13 +114,14 @@ def fitted(twin: Twin, ways: Iterable[Way], target: float, rng: np.random.Genera
         None if there is no way, or none hits a request.
     """
     best: Fitted | None = None
-    tries = 0
-    for way, wanted in _in_turn(twin, list(islice(ways, _WAYS)), target, few=bool(rng.random() < 0.5), keep=keep or {}):
+    order = _in_turn(twin, list(islice(ways, _WAYS)), target, few=bool(rng.random() < 0.3), keep=keep or {})
+    for tries, (way, wanted) in enumerate(order, start=1):
         for found in _attempts(twin, way, target, wanted, rng, keep or {}):
             if best is None or _worth(found, target) > _worth(best, target):
                 best = found
-        tries += 1
-        if best is not None and ((abs(_cost(best) - target) <= _NEAR and _whole(best)) or (tries > 2 and _cost(best) > LEAST - _NEAR)):
+        if best is not None and (
+            (abs(_cost(best) - target) <= _NEAR and _whole(best)) or (tries > 2 and best.way.by == "share" and _cost(best) > LEAST - _NEAR)
+        ):
             break
     return best
 
@@ -241,14 +243,18 @@ def _by_size(twin: Twin, way: Way, target: float) -> Fitted | None:
         hit = way.happen(twin, rows, strength)
         return Fitted(way, rows, hit, strength, factor * _z(twin, way, clean, rows, counts(hit.traffic, hit.served)))
 
-    few = rows[np.argsort(uniform(twin.log.traffic.key, 94)[rows])[: 2 * _FEW]] if way.paired else rows
-    strength = _halved(lambda strength: _cost(tried(few, strength, float(np.sqrt(len(rows) / len(few))))), target)
-    best = tried(rows, strength, 1.0)
-    if way.paired and abs(_cost(best) - target) > _NEAR:
-        strength = min(1.0, strength * float(np.clip(target / max(_cost(best), 0.5), 0.5, 2.0)))
-        again = tried(rows, strength, 1.0)
-        best = min(best, again, key=lambda found: abs(_cost(found) - target))
-    return best
+    if not way.paired:
+        return tried(rows, _halved(lambda strength: _cost(tried(rows, strength, 1.0)), target), 1.0)
+    few = rows[np.argsort(uniform(twin.log.traffic.key, 94)[rows])[: 2 * _FEW]]
+    guess = _halved(lambda strength: _cost(tried(few, strength, float(np.sqrt(len(rows) / len(few))))), target)
+    found = [tried(rows, guess, 1.0)]
+    ends = [(0.0, 0.0), (1.0, 4.0 * target)]  # strength and cost, the cost of the ends assumed
+    while len(found) < 4 and abs(_cost(found[-1]) - target) > _NEAR:
+        cost = _cost(found[-1])
+        ends[0 if cost < target else 1] = (found[-1].strength, cost)
+        (low, under), (high, over) = ends
+        found.append(tried(rows, low + (high - low) * float(np.clip((target - under) / (over - under), 0.1, 0.9)), 1.0))
+    return min(found, key=lambda one: abs(_cost(one) - target))
 
 
 def _halved(cost: Callable[[float], float], target: float) -> float:
