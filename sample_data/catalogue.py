@@ -13,7 +13,7 @@ import json
 from sample_data.build import simulate
 from sample_data.kinds import KINDS
 
-CATALOGUE_DIGEST = "d9de1e7868abee73"
+CATALOGUE_DIGEST = "b5fadaca9eb43739"
 SEEDS, REQUESTS, DAYS = (1, 2, 3), 300, 6  # small enough to recompute in a test
 
 

@@ -120,7 +120,7 @@ def fitted(twin: Twin, ways: Iterable[Way], target: float, rng: np.random.Genera
             if best is None or _worth(found, target) > _worth(best, target):
                 best = found
         if best is not None and (
-            (abs(_cost(best) - target) <= _NEAR and _whole(best)) or (tries > 2 and best.way.by == "share" and _cost(best) > LEAST - _NEAR)
+            (abs(_cost(best) - target) <= _NEAR and _whole(best)) or (tries > 1 and best.way.by == "share" and _cost(best) > LEAST - _NEAR)
         ):
             break
     return best
@@ -159,7 +159,7 @@ def _attempts(twin: Twin, way: Way, target: float, wanted: float, rng: np.random
     sizes = np.array([(weight * within(late, where)).sum() / weight.sum() for where in options])
     for _ in range(3):
         place = _slice_of(sizes, wanted, rng)
-        found = _by_share(twin, replace(way, slice=options[place]), target)
+        found = _by_share(twin, replace(way, slice=options[place]), target, 2.0 * wanted / sizes[place])
         if found is not None:
             yield found
             if abs(_cost(found) - target) <= _NEAR:
@@ -179,7 +179,7 @@ def _slice_of(sizes: NDArray[np.float64], wanted: float, rng: np.random.Generato
 
 
 def _share_needed(twin: Twin, way: Way, target: float, keep: Slice) -> float:
-    """Share of the traffic that must be hit, judged by a few requests: what something costs in standard errors grows with the root."""
+    """Share of the traffic that must be hit, judged by a few requests: paired standard errors grow with the root of it."""
     late = twin.late
     rows = late[within(twin.log.traffic.take(late), {**keep, **way.slice})]
     few = rows[np.argsort(uniform(twin.log.traffic.key, 94)[rows])[:_FEW]]
@@ -187,8 +187,8 @@ def _share_needed(twin: Twin, way: Way, target: float, keep: Slice) -> float:
         return np.inf
     hit = way.happen(twin, few, 1.0)
     z = _z(twin, way, _clean(twin), few, counts(hit.traffic, hit.served))
-    cost = max(-z if way.drop else abs(z), 0.3)
-    return float((target / cost) ** 2 * len(few) / len(late))
+    cost = max(-z if way.drop else abs(z), 0.3 if way.paired else 0.01)
+    return float((target / cost) ** (2 if way.paired else 1) * len(few) / len(late))
 
 
 def _cost(found: Fitted) -> float:
@@ -210,17 +210,18 @@ def _z(twin: Twin, way: Way, clean: Counts, rows: Rows, broken: Counts) -> float
     return change / error if error > 0 else 0.0
 
 
-def _by_share(twin: Twin, way: Way, target: float) -> Fitted | None:
-    """All requests of the slice are broken once; the share of them that is kept is what is searched."""
+def _by_share(twin: Twin, way: Way, target: float, enough: float = 1.0) -> Fitted | None:
+    """Requests of the slice are broken once, `enough` of them; the share of them that is kept is what is searched."""
     luck = uniform(twin.log.traffic.key, 92)
     rows = _rows(twin, way)
-    rows = rows[luck[rows] < way.most]
+    most = min(way.most, enough)
+    rows = rows[luck[rows] < most]
     if not len(rows):
         return None
     hit = way.happen(twin, rows, 1.0)
     clean, broken = _clean(twin), counts(hit.traffic, hit.served)
     best, at, mask = 0.0, 0.0, np.ones(len(rows), dtype=np.bool_)
-    for share in _SHARES * way.most:
+    for share in _SHARES * most:
         chosen = luck[rows] < share
         if not chosen.any():
             break
@@ -243,7 +244,7 @@ def _by_size(twin: Twin, way: Way, target: float) -> Fitted | None:
         hit = way.happen(twin, rows, strength)
         return Fitted(way, rows, hit, strength, factor * _z(twin, way, clean, rows, counts(hit.traffic, hit.served)))
 
-    if not way.paired:
+    if not way.redone:
         return tried(rows, _halved(lambda strength: _cost(tried(rows, strength, 1.0)), target), 1.0)
     few = rows[np.argsort(uniform(twin.log.traffic.key, 94)[rows])[: 2 * _FEW]]
     guess = _halved(lambda strength: _cost(tried(few, strength, float(np.sqrt(len(rows) / len(few))))), target)

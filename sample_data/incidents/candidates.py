@@ -59,5 +59,6 @@ def launch_flood(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
         happen,
         ("campaign", "catalogue", None, None, "licensed library goes live"),
         by="size",
+        redone=True,
         world=flooded(1.0),
     )

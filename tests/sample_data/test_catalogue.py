@@ -15,6 +15,7 @@ from sample_data.incidents.decoys import timeline
 from sample_data.incidents.slices import within
 from sample_data.kinds import HARMFUL, KINDS
 from sample_data.twins import twins
+from tests.sample_data.conftest import SMALL
 
 COMPONENTS = {"feature", "model", "training_data", "candidates", "rules", "serving", "traffic", "demand", "logging"}
 ONLY_OUTCOMES = {"taste_shift", "position_change", "outcome_loss", "outside"}
@@ -82,6 +83,13 @@ def test_a_decoy_costs_less_than_one_standard_error(seed):
     truth = decoy.truth()
     assert abs(truth["effect"]) <= truth["effect_se"]
     assert not truth["harmful"]
+
+
+def test_a_visible_incident_costs_more(small):
+    loud = simulate(kind="derived_bug", visible=True, **SMALL).truth()
+    quiet = small("derived_bug").truth()
+    assert abs(loud["effect"]) > abs(quiet["effect"])
+    assert loud["effect_se"] > quiet["effect_se"]
 
 
 def test_a_clean_log_does_not_move(small):

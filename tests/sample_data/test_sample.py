@@ -56,7 +56,7 @@ def test_a_request_is_kept_exactly_when_its_hash_falls_below_its_probability(cle
 
 
 def test_every_request_of_status_ok_replays_exactly_with_its_page(workbench):
-    batch = workbench.snapshot.sample(60, query=Query(status="ok"))
+    batch = workbench.snapshot.sample(40, query=Query(status="ok"))
     answers = [workbench.replay(batch.one(i)) for i in batch.request_ids]
     assert {(a.verdict, a.first_stage) for a in answers} == {("exact", None)}
 
@@ -116,7 +116,7 @@ def test_requests_that_were_not_hit_replay_exactly(kind, hit, tmp_path, monkeypa
     monkeypatch.setenv("DIAGNOSIS_SECRET", "shared")
     simulation = simulate(kind=kind, seed=3, **SIZE)
     workbench = Workbench.open(write_workspace(tmp_path / "w", simulation).path)
-    batch = workbench.snapshot.sample(70, query=Query(status="ok"))
+    batch = workbench.snapshot.sample(35, query=Query(status="ok"))
     broken = set(simulation.log.traffic.request_id[simulation.rows])
     answers = {i: workbench.replay(batch.one(i)) for i in batch.request_ids}
     assert {(a.verdict, a.first_stage) for i, a in answers.items() if i not in broken} == {("exact", None)}
