@@ -18,7 +18,7 @@ from diagnosis.localize import composition, mismatch, training, versions
 from diagnosis.localize.columns import Columns, columns_of
 from diagnosis.localize.effects import clean_columns, evaluate, given
 from diagnosis.localize.features import feature_suspects
-from diagnosis.localize.judge import OUTCOMES, Judge, Outcomes, Success
+from diagnosis.localize.judge import OUTCOMES, Judge, Outcomes, Success, middle_of
 from diagnosis.localize.knobs import as_knobs
 from diagnosis.localize.outcomes import outcome_suspects, promises, rest_of
 from diagnosis.localize.result import Localization, Measured, moment
@@ -36,6 +36,7 @@ from diagnosis.reproduce import Workbench
 from diagnosis.reproduce.circumstances import environments
 
 _LEFT = 3.0  # standard errors of the movement that are left before features are set against each other
+_FOLDED = 10_000  # shown candidates of the baseline from which halves can be learned apart
 FIRST = 500  # requests of each window for the first ranking
 Progress = Callable[[str, float, "Localization | None"], None]
 
@@ -200,16 +201,21 @@ def prepare(workbench: Workbench, metric: Metric, sample: Sample) -> Case:
     stage = Stage.of(sample, columns, models, _rulesets(workbench, sample))
     world = stage.served()
     success = Success(settings.positive_events, settings.attribution_time_s)
-    outcomes = None
+    outcomes, folds = None, None
     if metric.base in OUTCOMES:
         shown = (sample.numbers("position") > 0) & ~sample.incident[sample.owner]
         hits = success.of(sample)
         if hits[shown].sum() >= 20:
             looked = Columns({s: c for s, c in columns.by_source.items() if s in used})
-            outcomes = Outcomes.fit(sample, looked, shown, hits, _usual_model(stage, world), trees=40 if shown.sum() > 20_000 else 15)
+            usual, trees = _usual_model(stage, world), 40 if shown.sum() > 20_000 else 15
+            outcomes = Outcomes.fit(sample, looked, shown, hits, usual, trees=trees)
+            late = sample.time[sample.owner] > middle_of(sample)
+            if shown.sum() > _FOLDED:
+                early_fit, late_fit = (Outcomes.fit(sample, looked, shown & half, hits, usual, trees=trees) for half in (~late, late))
+                folds = (early_fit, late_fit)
     able = world.replayed & (world.model >= 0) if models else np.zeros(len(sample), dtype=np.bool_)
     replayable = float(sample.weight[able].sum() / max(sample.weight.sum(), 1e-12))
-    return Case(workbench, metric, sample, stage, contracts, Judge(metric, success, outcomes), world, used, replayable)
+    return Case(workbench, metric, sample, stage, contracts, Judge(metric, success, outcomes, folds), world, used, replayable)
 
 
 def _usual_model(stage: Stage, world: World) -> Model | None:
