@@ -1,0 +1,1 @@
+"""Two windows in, ranked and proved causes out."""
