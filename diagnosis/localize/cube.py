@@ -230,7 +230,12 @@ def additive(
 def cube_of_leaves(found: Leaves, *, most_values: int = MOST_VALUES) -> Cube:
     """The cube of a leaf aggregate that the store made (`Snapshot.leaves`)."""
     table = found.table
-    coded = [_coded_arrow(table.column(f"a{i}"), table, i, found.folded.get(name)) for i, name in enumerate(found.attributes)]
+    coded = [
+        _placed(table.column(f"a{i}"), found.values[name])
+        if name in found.values
+        else _coded_arrow(table.column(f"a{i}"), table, i, found.folded.get(name))
+        for i, name in enumerate(found.attributes)
+    ]
     late = np.asarray(table.column("incident").to_numpy(zero_copy_only=False), dtype=np.bool_)
     sums = {name: np.asarray(table.column(name).to_numpy(), dtype=np.float64) for name in (*_SUMS, "n")}
     codes, levels, notes = _folded(found.attributes, coded, sums["x"], late, most_values)
@@ -254,6 +259,12 @@ def _coded(series: pd.Series[Any]) -> tuple[Codes, tuple[Any, ...]]:
         codes = np.where(codes < 0, len(values), codes)
         values.append(None)
     return _sorted(np.asarray(codes), values)
+
+
+def _placed(column: pa.ChunkedArray, values: Sequence[str]) -> tuple[Codes, tuple[Any, ...]]:
+    """Codes and levels of a column of places, from 1, in sorted values."""
+    codes = np.asarray(column.fill_null(len(values) + 1).to_numpy()).astype(np.int32) - 1
+    return codes, (*values, None) if column.null_count else tuple(values)
 
 
 def _coded_arrow(column: pa.ChunkedArray, table: pa.Table, place: int, folded: int | None) -> tuple[Codes, tuple[Any, ...]]:

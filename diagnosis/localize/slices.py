@@ -47,7 +47,8 @@ VARIETY = 0.06  # what an alternative loses for every one before it over the sam
 PRIOR = 5.0  # events by which a baseline rate is shrunk to what its attributes make expected
 _KEPT = 60
 _CELLS = 4_000_000
-_COUNT, _Y1, _X1, _M1, _D0, _N0, _V1, _V0 = range(8)
+_FITTED = 300_000
+_COUNT, _Y1, _X1, _M1, _D0, _N0, _V1, _VN, _VB = range(9)
 
 
 @dataclass(frozen=True)
@@ -550,7 +551,7 @@ def _capped(cube: Cube, traffic: Floats, most: int) -> tuple[list[NDArray[np.int
 
 
 def _cuboids(codes: list[NDArray[np.int64]], sizes: list[int], sums: Floats, most: int) -> Cells:
-    """Sums over every combination of values of every at most `most` attributes; arrays of shape (8, cells), cells in row-major order.
+    """Sums over every combination of values of every at most `most` attributes; arrays of shape (9, cells), cells in row-major order.
 
     Leaves are first summed over groups of attributes that are left out, so that most combinations are made from few rows: any `most`
     attributes miss one of ``most + 1`` groups.
@@ -584,9 +585,7 @@ def _cuboids(codes: list[NDArray[np.int64]], sizes: list[int], sums: Floats, mos
 
 def _dense(codes: list[NDArray[np.int64]], sizes: list[int], rows: Floats) -> Floats:
     """Sums of rows with the same codes, of all combinations."""
-    key, radix = np.zeros(rows.shape[1], dtype=np.int64), 1
-    for code, size in zip(codes, sizes, strict=True):
-        key, radix = key * size + code, radix * size
+    key, radix = _key(codes, sizes) if codes else (np.zeros(rows.shape[1], dtype=np.int64), 1)
     return np.array([np.bincount(key, row, radix) for row in rows])
 
 
@@ -629,7 +628,8 @@ class _Figures:
 
 @dataclass(frozen=True, eq=False)
 class _Ledger:
-    """What every leaf contributes, shape (8, leaves): count, incident y and x, expected y, baseline residual and exposure, variances.
+    """What every leaf contributes, shape (9, leaves): count, incident y and x, expected y, baseline residual and exposure, and three
+    variances: of the incident as it was, of the incident as the baseline makes it expected, of the expectation.
 
     ``unit`` is the variance of one unit of exposure, ``prior`` how many units a baseline is shrunk by, ``weights`` how many times
     heavier the incident's rows are than the baseline's, ``scale`` the standard deviation of a row where no ratio makes sense.
@@ -652,8 +652,9 @@ class _Ledger:
             exposure = x if self.scale else sums[_M1]
             ratio = exposure / (sums[_N0] + self.prior)
             expected = sums[_M1] + ratio * sums[_D0]
-            spread = (np.maximum(sums[_V0], 0.0) + self.prior * self.unit) * ratio
-            variance = np.maximum(spread * (self.weights + ratio), np.maximum(sums[_V1], 0.0) + spread * ratio)
+            shrunk = self.prior * self.unit * ratio
+            usual = self.weights * (np.maximum(sums[_VN], 0.0) + shrunk)
+            variance = np.maximum(usual, np.maximum(sums[_V1], 0.0)) + np.maximum(sums[_VB], 0.0) + shrunk * ratio
         excess = y - expected
         weight = np.abs(excess) + self.scale * x if self.scale else np.maximum(np.maximum(np.abs(y), np.abs(expected)), np.abs(excess))
         return _Figures(excess, np.maximum(self.inflation * variance, 1e-300), x, weight)
@@ -674,7 +675,7 @@ def _of_total(cube: Cube, inflation: float) -> _Ledger:
     if noise == 0:
         noise = float(np.quantile(off, 0.9)) / 1.645
     none = np.zeros(len(y))
-    return _Ledger(np.array([some, y, some, m, none, none, none, none]), noise=max(noise, 1e-6) ** 2, inflation=inflation)
+    return _Ledger(np.array([some, y, some, m, *[none] * 5]), noise=max(noise, 1e-6) ** 2, inflation=inflation)
 
 
 def _of_ratio(cube: Cube, inflation: float) -> _Ledger:
@@ -686,7 +687,8 @@ def _of_ratio(cube: Cube, inflation: float) -> _Ledger:
     v0, v1 = (np.maximum(w.yy - 2 * rate * w.xy + rate**2 * w.xx, 0.0) for w in (base, now))
     m0, m1 = rate * base.x, rate * now.x
     exposure = m0 if relative else base.x
-    sums = np.array([np.ones(len(rate)), now.y, now.x, m1, base.y - m0, exposure, v1, v0])
+    share = _model(cube, base.x, now.x, prior=heavy)  # how many incident rows stand against a baseline row, by attributes
+    sums = np.array([np.ones(len(rate)), now.y, now.x, m1, base.y - m0, exposure, v1, v0 * share, v0 * share**2])
     weights = (now.xx.sum() / now.x.sum()) / (base.xx.sum() / base.x.sum())
     scale = 0.0 if relative else max(sqrt(float(v0.sum() / max(base.xx.sum(), 1e-300))), 1e-12)
     prior = PRIOR * (unit if relative else heavy)
@@ -707,7 +709,7 @@ def _rates(cube: Cube, relative: bool) -> tuple[Floats, float, float]:
     spread = float(np.maximum(base.yy - 2 * rough * base.xy + rough**2 * base.xx, 0.0).sum())
     events = float(base.y.sum()) if relative else float(base.x.sum())
     unit = spread / events if events > 0 and spread > 0 else heavy
-    model = _main_effects(cube, relative, unit if relative else heavy)
+    model = _model(cube, base.x, base.y, prior=unit if relative else heavy, relative=relative, unit=unit)
     if relative:
         prior = PRIOR * unit
         rate = model * (base.y + prior) / (model * base.x + prior)
@@ -717,17 +719,46 @@ def _rates(cube: Cube, relative: bool) -> tuple[Floats, float, float]:
     return rate, unit, heavy
 
 
-def _main_effects(cube: Cube, relative: bool, prior: float, sweeps: int = 3) -> Floats:
-    """What the values of the attributes, each by itself, make expected of every leaf: rates multiply (raking), means add."""
-    base = cube.baseline
-    model = np.full(len(cube.codes), base.rate if base.y.sum() != 0 or not relative else 0.5 * prior / float(base.x.sum()))
-    for _ in range(sweeps):
-        for i, size in enumerate(cube.sizes):
-            code = cube.codes[:, i]
-            expected = np.bincount(code, model * base.x, size)
-            came = np.bincount(code, base.y, size)
-            if relative:
-                model = model * ((came + prior) / (expected + prior))[code]
-            else:
-                model = model + ((came - expected) / (np.bincount(code, base.x, size) + prior))[code]
-    return model
+def _model(cube: Cube, x: Floats, y: Floats, *, prior: float, relative: bool = True, unit: float | None = None) -> Floats:
+    """What the values of the attributes make expected of ``y / x`` in every leaf; with `unit`, pairs of attributes too where that matters.
+
+    Ratios multiply (raking, Deming and Stephan 1940), means add. Fitted to every k-th leaf where there are very many.
+    """
+    sizes = [max(int(s), 1) for s in cube.sizes]
+    some = slice(None, None, 1 + len(cube.codes) // _FITTED)
+    codes, xs, ys = cube.codes[some].astype(np.int64), x[some], y[some]
+    start = float(y.sum() / x.sum()) if y.sum() != 0 or not relative else 0.5 * prior / float(x.sum())
+    model = np.full(len(xs), start)
+    fitted: dict[Subset, Floats] = {}
+    single = [(i,) for i in range(len(sizes))]
+    pairs = [p for p in combinations(range(len(sizes)), 2) if sizes[p[0]] * sizes[p[1]] <= len(xs)]
+    for subset in (*3 * single, *pairs, *single) if unit else 3 * single:
+        key, radix = _key([codes[:, i] for i in subset], [sizes[i] for i in subset])
+        came, expected = (np.asarray(np.bincount(key, v, radix), np.float64) for v in (ys, model * xs))
+        exposure = expected if relative else np.asarray(np.bincount(key, xs, radix), np.float64)
+        if len(subset) == 2 and not _matters(came - expected, exposure, prior, unit or 1.0):
+            continue
+        table = (came + prior) / (expected + prior) if relative else (came - expected) / (exposure + prior)
+        model = model * table[key] if relative else model + table[key]
+        before = fitted.get(subset)
+        fitted[subset] = table if before is None else before * table if relative else before + table
+    whole = np.full(len(cube.codes), start)
+    for subset, table in fitted.items():
+        key = _key([cube.codes[:, i].astype(np.int64) for i in subset], [sizes[i] for i in subset])[0]
+        whole = whole * table[key] if relative else whole + table[key]
+    return whole
+
+
+def _matters(off: Floats, exposure: Floats, prior: float, unit: float) -> bool:
+    """Whether cells stray from what is expected by more than chance (Pearson's statistic over its mean plus two deviations)."""
+    enough = exposure > prior
+    cells = int(enough.sum())
+    return cells > 0 and float((off[enough] ** 2 / (exposure[enough] * unit)).sum()) > cells + 2 * sqrt(2 * cells)
+
+
+def _key(codes: list[NDArray[np.int64]], sizes: list[int]) -> tuple[NDArray[np.int64], int]:
+    """One code for several, and how many there can be."""
+    key, radix = codes[0] if codes else np.zeros(0, dtype=np.int64), sizes[0] if sizes else 1
+    for code, size in zip(codes[1:], sizes[1:], strict=True):
+        key, radix = key * size + code, radix * size
+    return key, radix

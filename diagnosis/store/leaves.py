@@ -10,6 +10,7 @@ import pyarrow as pa
 from diagnosis.store import sql
 
 LOOKED_AT = 100_000  # rows that tell, cheaply, which attributes have very many values
+PLACED = 64  # text attributes with at most so many values are grouped by their place in a list, which is much faster
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,9 +21,12 @@ class Leaves:
     ----------
     attributes : tuple of str
     table : pyarrow.Table
-        One row a combination and window, in no order. Columns ``a0``, ``a1``, … (values of the attributes; null = missing), ``r0``, …
+        One row a combination and window, in no order. Columns ``a0``, ``a1``, … (values of the attributes, or their place in `values`
+        from 1; null = missing), ``r0``, …
         for folded attributes (true: one of the folded values), ``incident`` (bool), ``x``, ``y``, ``xx``, ``xy``, ``yy`` (double: sums of
         ``w * x``, ``w * y``, ``(w * x)**2``, ``w**2 * x * y``, ``(w * y)**2`` with ``w = 1 / keep_probability``), ``n`` (logged requests with a value), ``rows`` (with or without).
+    values : mapping of str to tuple
+        Of attributes that stand in the table as places.
     folded : mapping of str to int
         Attributes with too many values, and how many were folded, about.
     notes : tuple of str
@@ -31,6 +35,7 @@ class Leaves:
 
     attributes: tuple[str, ...]
     table: pa.Table
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     folded: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -50,6 +55,12 @@ def frequent_query(name: str, source: str, schema: pa.Schema, bound: sql.Bound, 
     )
 
 
+def values_query(names: Sequence[str], source: str, schema: pa.Schema, bound: sql.Bound) -> str:
+    """All values of each of some attributes."""
+    lists = [f"list(DISTINCT {sql.attribute(name, schema, bound)[0]}) AS v{i}" for i, name in enumerate(names)]
+    return f"SELECT {', '.join(lists)} FROM {source}"
+
+
 def leaves_query(
     names: Sequence[str],
     measured: tuple[str, str],
@@ -57,6 +68,7 @@ def leaves_query(
     schema: pa.Schema,
     bound: sql.Bound,
     kept: Mapping[str, pa.Array],
+    placed: Mapping[str, Sequence[str]],
 ) -> str:
     """The aggregate. `source` has a column ``late`` beside those of `requests`; `measured` are SQL of numerator and denominator."""
     keys, rests = [], []
@@ -67,6 +79,8 @@ def leaves_query(
             known = f"{column} IN (SELECT unnest({values}::{sql.sql_type(kept[name].type)}[]))"
             keys.append(f"CASE WHEN {known} THEN {column} END AS a{i}")
             rests.append(f"({column} IS NOT NULL AND NOT coalesce({known}, false)) AS r{i}")
+        elif name in placed:
+            keys.append(f"list_position({bound.bind(list(placed[name]))}::VARCHAR[], {column})::UTINYINT AS a{i}")
         else:
             keys.append(f"{column} AS a{i}")
     y, x = measured

@@ -343,15 +343,18 @@ class Snapshot:
             return f"(SELECT *, false AS late FROM {self._selected(baseline, bound)} UNION ALL SELECT *, true FROM {self._selected(incident, bound)})"
 
         kept, folded = self._frequent(by, source, schema, most_values)
+        placed = self._placed([name for name in by if name not in kept], source, schema)
         bound = sql.Bound()
-        table = self._ask(lambda: leaves.leaves_query(by, _terms(measure, schema, bound), source(bound), schema, bound, kept), bound)
+        table = self._ask(
+            lambda: leaves.leaves_query(by, _terms(measure, schema, bound), source(bound), schema, bound, kept, placed), bound
+        )
         missing = int(pc.sum(table.column("rows")).as_py() or 0) - int(pc.sum(table.column("n")).as_py() or 0)
         notes = [f"{missing:,} requests have no value of {measure.column} and are left out."] if missing else []
         notes += [
             f"{name} has about {n + len(kept[name]):,} values: the {len(kept[name]):,} most frequent are looked at, the others count as one."
             for name, n in folded.items()
         ]
-        return Leaves(tuple(by), table, folded, tuple(notes))
+        return Leaves(tuple(by), table, placed, folded, tuple(notes))
 
     def _frequent(
         self, by: Sequence[str], source: Callable[[sql.Bound], str], schema: pa.Schema, most: int
@@ -372,6 +375,17 @@ class Snapshot:
             kept[name] = found.column("v").combine_chunks()
             folded[name] = int(found.column("n")[0].as_py()) - found.num_rows
         return kept, folded
+
+    def _placed(self, by: Sequence[str], source: Callable[[sql.Bound], str], schema: pa.Schema) -> dict[str, tuple[str, ...]]:
+        """The values of text attributes that have few."""
+        texts = [name for name in by if pa.types.is_string(sql.attribute(name, schema, sql.Bound())[1])]
+        if not texts:
+            return {}
+        bound = sql.Bound()
+        found = self._ask(lambda: leaves.values_query(texts, source(bound), schema, bound), bound)
+        values = {name: found.column(f"v{i}")[0].as_py() or [] for i, name in enumerate(texts)}
+        known = {name: tuple(sorted(v for v in held if v is not None)) for name, held in values.items()}
+        return {name: held for name, held in known.items() if len(held) <= leaves.PLACED}
 
     def _most_frequent(self, name: str, source: Callable[[sql.Bound], str], schema: pa.Schema, most: int) -> pa.Table:
         bound = sql.Bound()
