@@ -175,7 +175,7 @@ def cube_of(
     w = 1 / p
     coded = [_coded(column) for column in columns.values()]
     codes, levels, notes = _folded(tuple(columns), coded, w, late, most_values)
-    leaves, place = _leaves(codes, [len(level) for level in levels])
+    leaves, place = _leaves(codes, [len(level) for level in levels], len(w))
     terms = {"x": w * x, "y": w * y, "xx": (w * x) ** 2, "xy": w**2 * x * y, "yy": (w * y) ** 2, "n": np.ones(len(w))}
     before, after = (_window(place[rows], {name: term[rows] for name, term in terms.items()}, len(leaves)) for rows in (~late, late))
     return Cube(tuple(columns), levels, leaves, before, after, notes=notes)
@@ -200,7 +200,7 @@ def counted(
     weight = parts[1] + parts[3]
     coded = [_coded(column) for column in columns.values()]
     codes, levels, notes = _folded(tuple(columns), coded, weight, parts[3] > 0, most_values)
-    leaves, place = _leaves(codes, [len(level) for level in levels])
+    leaves, place = _leaves(codes, [len(level) for level in levels], len(weight))
     before, after = (
         _window(place, {"x": x, "y": y, "xx": x, "xy": y, "yy": y, "n": x}, len(leaves)) for y, x in (parts[:2], parts[2:])
     )  # each is 0 or 1, so squares are the values themselves
@@ -220,7 +220,7 @@ def additive(
     came, wanted = np.asarray(real, dtype=np.float64), np.asarray(predict, dtype=np.float64)
     coded = [_coded(column) for column in columns.values()]
     codes, levels, notes = _folded(tuple(columns), coded, np.abs(came) + np.abs(wanted), np.ones(len(came), np.bool_), most_values)
-    leaves, place = _leaves(codes, [len(level) for level in levels])
+    leaves, place = _leaves(codes, [len(level) for level in levels], len(came))
     n, one = np.bincount(place, minlength=len(leaves)).astype(np.float64), np.ones(len(leaves))
     none = np.zeros(len(leaves))
     before, after = (Window(one, np.asarray(np.bincount(place, y, len(leaves)), np.float64), none, none, none, n) for y in (wanted, came))
@@ -239,7 +239,7 @@ def cube_of_leaves(found: Leaves, *, most_values: int = MOST_VALUES) -> Cube:
     late = np.asarray(table.column("incident").to_numpy(zero_copy_only=False), dtype=np.bool_)
     sums = {name: np.asarray(table.column(name).to_numpy(), dtype=np.float64) for name in (*_SUMS, "n")}
     codes, levels, notes = _folded(found.attributes, coded, sums["x"], late, most_values)
-    leaves, place = _leaves(codes, [len(level) for level in levels])
+    leaves, place = _leaves(codes, [len(level) for level in levels], len(late))
     before, after = (_window(place[rows], {name: term[rows] for name, term in sums.items()}, len(leaves)) for rows in (~late, late))
     return Cube(found.attributes, levels, leaves, before, after, notes=(*found.notes, *notes))
 
@@ -269,9 +269,8 @@ def _placed(column: pa.ChunkedArray, values: Sequence[str]) -> tuple[Codes, tupl
 
 def _coded_arrow(column: pa.ChunkedArray, table: pa.Table, place: int, folded: int | None) -> tuple[Codes, tuple[Any, ...]]:
     """Codes and levels of a column of leaves; NaN is a level beside null."""
-    encoded = pc.dictionary_encode(column, null_encoding="encode").combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):  # no rows
-        encoded = pa.concat_arrays(encoded.chunks) if encoded.num_chunks else pa.array([], column.type).dictionary_encode()
+    whole = pa.concat_arrays([pa.array([], column.type), *column.chunks])
+    encoded = pc.dictionary_encode(whole, null_encoding="encode")
     codes, values = np.asarray(encoded.indices.to_numpy(zero_copy_only=False)), encoded.dictionary.to_pylist()
     if folded is not None:
         rest = np.asarray(table.column(f"r{place}").to_numpy(zero_copy_only=False), dtype=np.bool_)
@@ -309,9 +308,8 @@ def _folded(
     return codes, tuple(levels), tuple(notes)
 
 
-def _leaves(codes: Sequence[Codes], sizes: Sequence[int]) -> tuple[Codes, Rows]:
-    """The combinations that occur, shape (leaves, attributes), and the leaf of each row."""
-    n = len(codes[0]) if codes else 0
+def _leaves(codes: Sequence[Codes], sizes: Sequence[int], n: int) -> tuple[Codes, Rows]:
+    """The combinations that occur among `n` rows, shape (leaves, attributes), and the leaf of each row."""
     key, radix = np.zeros(n, dtype=np.int64), 1
     for code, size in zip(codes, sizes, strict=True):
         if radix * max(size, 1) >= 2**62:

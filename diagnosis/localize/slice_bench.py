@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -26,6 +27,7 @@ from diagnosis.localize.cube import Cube, additive, counted
 from diagnosis.localize.slices import Direction, Slice, candidates
 
 Element = frozenset[tuple[str, str]]
+_NUMBERS = {"real": "float64", "predict": "float64", "min": "int64", "value": "float64", "cnt": "float64"}
 SETTINGS = {"max_attributes": 5, "slices": 10, "at_most": 5}
 
 
@@ -121,16 +123,15 @@ def read_case(folder: Path, label: dict[str, Any]) -> tuple[Cube, Direction]:
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         raise DiagnosisError(f"Case {name!r} of {folder} has no file.")
-    rows = pd.read_csv(file, dtype=str, keep_default_na=False)
+    rows = pd.read_csv(file, dtype=defaultdict(lambda: "str", _NUMBERS), keep_default_na=False)
     if {"real", "predict"} <= set(rows.columns):
-        measured = rows[["real", "predict"]].astype(float)
-        return additive(rows.drop(columns=["real", "predict"]), measured["real"], measured["predict"]), "both"
+        return additive(rows.drop(columns=["real", "predict"]), rows["real"], rows["predict"]), "both"
     if not {"min", "value", "cnt"} <= set(rows.columns):
         raise DiagnosisError(f"Case {name!r} has columns {', '.join(rows.columns)}.", "it needs real and predict, or min, value and cnt.")
-    minute, at = rows["min"].astype(int), int(label["at"])
-    rows = rows[minute <= at]
-    late = (minute[minute <= at] == at).to_numpy()
-    value, count = rows["value"].to_numpy(dtype=float), rows["cnt"].to_numpy(dtype=float)
+    at = int(label["at"])
+    rows = rows[rows["min"] <= at]
+    late = (rows["min"] == at).to_numpy()
+    value, count = rows["value"].to_numpy(), rows["cnt"].to_numpy()
     attributes = rows.drop(columns=["min", "value", "cnt"])
     return counted(attributes, (value * ~late, count * ~late), (value * late, count * late)), "up"
 

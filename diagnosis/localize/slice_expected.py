@@ -21,18 +21,21 @@ from diagnosis.localize.cube import Cube, Floats
 from diagnosis.localize.slice_sums import Subset, key_of
 
 COUNT, Y1, X1, M1, D0, N0, V1, VN, VB = range(9)  # rows of `Ledger.sums`
-PRIOR = 5.0  # events by which a baseline rate is shrunk to what its attributes make expected
+PRIOR = 25.0  # events by which a baseline rate is shrunk to what its attributes make expected
 _FITTED = 300_000  # leaves that the model is fitted to, about
 
 
 @dataclass(frozen=True, eq=False)
 class Figures:
-    """Of each slice, shape (slices,): signed excess, its variance, size, and what the excess is a share of (`purity`)."""
+    """Of each slice, shape (slices,): signed excess, its variance, size, what the excess is a share of (`purity`), and what it is
+    proportional to where all parts are hit alike (`reach`).
+    """
 
     excess: Floats
     variance: Floats
     size: Floats
     weight: Floats
+    reach: Floats
 
     @property
     def purity(self) -> Floats:
@@ -71,7 +74,8 @@ class Ledger:
             variance = np.maximum(usual, np.maximum(sums[V1], 0.0)) + np.maximum(sums[VB], 0.0) + shrunk * ratio
         excess = y - expected
         weight = np.abs(excess) + self.scale * x if self.scale else np.maximum(np.maximum(np.abs(y), np.abs(expected)), np.abs(excess))
-        return Figures(excess, np.maximum(self.inflation * variance, 1e-300), x, weight)
+        reach = x if self.noise or self.scale else np.maximum(expected, 1e-12)
+        return Figures(excess, np.maximum(self.inflation * variance, 1e-300), x, weight, reach)
 
 
 def ledger_of(cube: Cube, inflation: float) -> Ledger:

@@ -38,7 +38,7 @@ SIZE = 0.06  # how much a small share of the traffic counts in favour
 VALUE = 0.06  # what every value of a set but the first costs
 GRAIN = 0.15  # a further slice moves at least this share of what the first moved in any slice over the same attributes
 EFFECT = 0.35  # a further slice is hit at least this purely, relative to the first
-SPREAD = 0.7  # where the rest is hit this purely too, it is everywhere
+SPREAD = 0.6  # where the rest is hit this hard too, compared to the slice, it is everywhere
 LEAST = 0.1  # a value of a set has at least this share of the excess of the largest
 WHOLE = 0.97  # a set of values with this share of the traffic is all of it
 CHILD = 0.1  # what an alternative loses for being part of one before it
@@ -301,12 +301,12 @@ class _Search:
         return without(cells, cuboids([c[other] for c in self.codes], self.sizes, self.ledger.sums[:, other], self.most))
 
     def _everywhere(self, best: _Candidate, part: Cells, bar: float) -> _Candidate | None:
-        """The whole traffic, where what lies outside the best slice is hit about as purely."""
-        rest = self.ledger.figures(self.total[:, None] - part[()])
-        inside = self.ledger.figures(part[()])
+        """The whole traffic, unless what lies outside the best slice is clearly hit less than it."""
+        inside, rest = self.ledger.figures(part[()]), self.ledger.figures(self.total[:, None] - part[()])
         root = self._root(best.sign)
-        hit = best.sign * rest.excess[0] > 2 * sqrt(rest.variance[0]) and rest.purity[0] >= SPREAD * inside.purity[0]
-        return root if root is not None and hit and self._significant(root, bar) else None
+        alike = SPREAD * float(inside.excess[0] / inside.reach[0] * rest.reach[0])  # the excess of the rest, were it hit as the slice is
+        clearly_less = best.sign * (alike - float(rest.excess[0])) > 1.5 * sqrt(float(rest.variance[0]))
+        return root if root is not None and not clearly_less and self._significant(root, bar) else None
 
     def _root(self, sign: int) -> _Candidate | None:
         whole = self.ledger.figures(self.total[:, None])

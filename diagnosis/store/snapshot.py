@@ -75,7 +75,7 @@ class Measure:
     """What `aggregate` computes per group, weighted by 1 / keep_probability.
 
     ``mean`` and ``sum`` take a column of `requests` (nulls left out); ``ratio`` is the sum of one column over the sum of another
-    (clicks over places); ``share`` the share of requests that `where` holds for.
+    (clicks over places; requests that lack either left out); ``share`` the share of requests that `where` holds for.
     """
 
     kind: Literal["mean", "sum", "share", "ratio"]
@@ -574,7 +574,7 @@ def _measure(measure: Measure, schema: pa.Schema, bound: sql.Bound) -> str:
     column, _ = sql.attribute(measure.column or "", schema, bound)
     if measure.kind == "ratio":
         over, _ = sql.attribute(measure.over or "", schema, bound)
-        both = f"FILTER ({column} IS NOT NULL AND {over} IS NOT NULL)"
+        both = f"FILTER (isfinite({column}::DOUBLE) AND isfinite({over}::DOUBLE))"
         return f"sum({column}::DOUBLE * {WEIGHT}) {both} / nullif(sum({over}::DOUBLE * {WEIGHT}) {both}, 0)"
     held = f"CASE WHEN {column} IS NOT NULL THEN {WEIGHT} END"
     total = f"sum({column}::DOUBLE * {WEIGHT})"
