@@ -445,7 +445,7 @@ class Snapshot:
         since = _utc_date(query.since) if query and query.since else None
         until = _utc_date(query.until) if query and query.until else None
         files = [file for file in pinned.on(dates, since, until) if file not in self._bad]
-        return sql.relation(pinned.schema, files, bound, any(pinned.dates))
+        return sql.relation(pinned.schema, files, bound, any(pinned.dates), pinned.converted)
 
     def _selected(self, query: Query, bound: sql.Bound) -> str:
         """Table expression of the requests that `query` names."""
