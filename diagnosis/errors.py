@@ -12,6 +12,7 @@
     │   └── UnsupportedTableError
     ├── NotFoundError           an id that is not there, with near ones
     ├── FilterError             the `--where` grammar
+    ├── MetricError             a metric of the workspace's own
     ├── ModelError              what scored a request
     │   ├── BundleError
     │   ├── NotAdmittedError
@@ -131,6 +132,28 @@ class NotFoundError(DiagnosisError):
 
 class FilterError(DiagnosisError):
     """A filter expression that cannot be understood, or names an attribute that is not there."""
+
+
+class MetricError(DiagnosisError):
+    """A metric of the workspace's own that cannot be read or computed.
+
+    Attributes
+    ----------
+    file, metric : str
+        Where it stands.
+    key, expression : str
+        Which of its expressions; empty if it is none of them.
+    position : int
+        Of the character where the expression goes wrong, from 1; 0 if it is none of them.
+    """
+
+    def __init__(
+        self, file: str, metric: str, problem: str, hint: str = "", *, key: str = "", expression: str = "", position: int = 0
+    ) -> None:
+        self.file, self.metric, self.problem = file, metric, problem
+        self.key, self.expression, self.position = key, expression, position
+        place = f"metrics.{metric}" + (f".{key} = {expression!r}, character {position}" if key else "")
+        super().__init__(f"{file}: {place}: {problem}.", hint)
 
 
 class ModelError(DiagnosisError):
