@@ -9,7 +9,8 @@
     │   ├── MissingTableError
     │   ├── MissingColumnError
     │   ├── ColumnTypeError
-    │   └── UnsupportedTableError
+    │   ├── UnsupportedTableError
+    │   └── DamagedFileError
     ├── NotFoundError           an id that is not there, with near ones
     ├── FilterError             the `--where` grammar
     ├── MetricError             a metric of the workspace's own
@@ -109,6 +110,14 @@ class ColumnTypeError(TableError):
 
 class UnsupportedTableError(TableError):
     """A table uses a feature of its format that would be read wrongly."""
+
+
+class DamagedFileError(TableError):
+    """A file of a table cannot be decoded; it was set aside, and asking again answers from the rest."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        self.file, self.reason = file, reason
+        super().__init__(f"File {Path(file).name!r} cannot be read: {reason}.", "it was set aside; ask again.")
 
 
 class NotFoundError(DiagnosisError):

@@ -143,3 +143,17 @@ def moment(text: str | None) -> datetime | None:
     except ValueError:
         raise ValueError(f"{text!r} is no time; write 2026-11-01 or 2026-11-01T12:30.") from None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def span(text: str) -> tuple[datetime, datetime]:
+    """A window ``A..B`` from the command line.
+
+    Raises
+    ------
+    ValueError
+    """
+    first, dots, last = text.partition("..")
+    since, until = moment(first or None), moment(last or None)
+    if not dots or since is None or until is None:
+        raise ValueError(f"{text!r} is no window; write 2026-11-01..2026-11-08, its end not included.")
+    return since, until

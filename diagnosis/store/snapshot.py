@@ -17,6 +17,7 @@ from diagnosis.errors import MissingTableError, NotFoundError, TableError
 from diagnosis.log.filters import Filter
 from diagnosis.log.records import Batch, Request, to_frame
 from diagnosis.store import sql
+from diagnosis.store.scan import Scan, scanned
 from diagnosis.store.tables import LOG_TABLES, SMALL_TABLES, Pinned, damaged
 from diagnosis.store.workspace import Workspace
 
@@ -375,6 +376,25 @@ class Snapshot:
         requests = self._ask(lambda: f"SELECT * FROM {self._selected(query, bound)} ORDER BY served_at::DATE, request_id", bound)
         for start in range(0, requests.num_rows, batch_size):
             yield function(self._complete(requests.slice(start, batch_size)))
+
+    def scan(self, query: Query, *, attributes: Sequence[str] = ()) -> Scan:
+        """Columns of the candidates of every request that holds, as they stand in the files; for counting at scale.
+
+        Parameters
+        ----------
+        attributes : sequence of str
+            Columns of `requests` to have besides ``request_id`` and ``keep_probability``.
+
+        Raises
+        ------
+        MissingTableError
+        """
+        bound, pinned = sql.Bound(), self._pin("candidates")
+        columns = ", ".join(sql.quote(name) for name in dict.fromkeys(("request_id", "keep_probability", *attributes)))
+        requests = self._ask(lambda: f"SELECT {columns} FROM {self._selected(query, bound)} ORDER BY request_id", bound)
+        days = (_utc_date(query.since) if query.since else None, _utc_date(query.until) if query.until else None)
+        files = [file for file in pinned.on(None, *days) if file not in self._bad]
+        return scanned(_first_of_each(requests), pinned, files, self._bad)
 
     # --- the other tables -----------------------------------------------------------------------------------------------
 
