@@ -18,6 +18,7 @@ from diagnosis.log.filters import Filter
 from diagnosis.log.records import Batch, Request, to_frame
 from diagnosis.store import leaves, sql
 from diagnosis.store.leaves import Leaves
+from diagnosis.store.scan import Scan, scanned
 from diagnosis.store.tables import LOG_TABLES, SMALL_TABLES, Pinned, damaged
 from diagnosis.store.workspace import Workspace
 
@@ -450,6 +451,25 @@ class Snapshot:
         for start in range(0, requests.num_rows, batch_size):
             yield function(self._complete(requests.slice(start, batch_size)))
 
+    def scan(self, query: Query, *, attributes: Sequence[str] = ()) -> Scan:
+        """Columns of the candidates of every request that holds, as they stand in the files; for counting at scale.
+
+        Parameters
+        ----------
+        attributes : sequence of str
+            Columns of `requests` to have besides ``request_id`` and ``keep_probability``.
+
+        Raises
+        ------
+        MissingTableError
+        """
+        bound, pinned = sql.Bound(), self._pin("candidates")
+        columns = ", ".join(sql.quote(name) for name in dict.fromkeys(("request_id", "keep_probability", *attributes)))
+        requests = self._ask(lambda: f"SELECT {columns} FROM {self._selected(query, bound)} ORDER BY request_id", bound)
+        days = (_utc_date(query.since) if query.since else None, _utc_date(query.until) if query.until else None)
+        files = [file for file in pinned.on(None, *days) if file not in self._bad]
+        return scanned(_first_of_each(requests), pinned, files, self._bad)
+
     # --- the other tables -----------------------------------------------------------------------------------------------
 
     def items(self, at: datetime | None = None, item_ids: Sequence[str] | None = None) -> pd.DataFrame:
@@ -519,7 +539,7 @@ class Snapshot:
         since = _utc_date(query.since) if query and query.since else None
         until = _utc_date(query.until) if query and query.until else None
         files = [file for file in pinned.on(dates, since, until) if file not in self._bad]
-        return sql.relation(pinned.schema, files, bound, any(pinned.dates))
+        return sql.relation(pinned.schema, files, bound, any(pinned.dates), pinned.converted)
 
     def _selected(self, query: Query, bound: sql.Bound) -> str:
         """Table expression of the requests that `query` names."""
