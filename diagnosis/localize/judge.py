@@ -7,6 +7,7 @@ its errors mostly cancel in differences of worlds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +22,16 @@ from diagnosis.metrics import Metric, PerRequest, per_request, positives
 from diagnosis.models import Model
 
 OUTCOMES = frozenset({"ctr", "ndcg", "mrr", "ndcg_clicked", "mrr_clicked", "calibration"})
-PAGES = frozenset({"score_mean", "exposure", "diversity", "launch_exposure", "rank_churn", "coverage"})
+SERVICE = frozenset({"fallback_rate", "error_rate"})
+_HAPPENED = re.compile(r"\bpositive\b", re.IGNORECASE)
 _LINEAR = frozenset({"ctr", "calibration"})
 _DRAWS = 8
 _MOST_ROWS = 120_000
+
+
+def needs_outcomes(metric: Metric) -> bool:
+    """Whether what members do decides the metric; of the workspace's own metrics those that name `positive`."""
+    return metric.base in OUTCOMES or bool(_HAPPENED.search(f"{metric.numerator} {metric.denominator}"))
 
 
 @dataclass(frozen=True)

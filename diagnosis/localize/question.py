@@ -18,7 +18,7 @@ from diagnosis.localize import composition, mismatch, training, versions
 from diagnosis.localize.columns import Columns, columns_of
 from diagnosis.localize.effects import clean_columns, evaluate, given
 from diagnosis.localize.features import feature_suspects
-from diagnosis.localize.judge import OUTCOMES, Judge, Outcomes, Success, middle_of
+from diagnosis.localize.judge import SERVICE, Judge, Outcomes, Success, middle_of, needs_outcomes
 from diagnosis.localize.knobs import as_knobs
 from diagnosis.localize.outcomes import outcome_suspects, promises, rest_of
 from diagnosis.localize.result import Localization, Measured, moment
@@ -202,7 +202,7 @@ def prepare(workbench: Workbench, metric: Metric, sample: Sample) -> Case:
     world = stage.served()
     success = Success(settings.positive_events, settings.attribution_time_s)
     outcomes, folds = None, None
-    if metric.base in OUTCOMES:
+    if needs_outcomes(metric):
         shown = (sample.numbers("position") > 0) & ~sample.incident[sample.owner]
         hits = success.of(sample)
         if hits[shown].sum() >= 20:
@@ -264,12 +264,23 @@ def find_suspects(case: Case) -> tuple[list[Suspect], list[tuple[Suspect, compos
     near = case.workbench.snapshot.changes(since - timedelta(days=1), since + timedelta(days=1))
     suspects = as_knobs(suspects, environments(case.workbench), near)
     suspects += [trained(case.workbench, stage, s) for s in versions.model_suspects(stage, world)]
-    suspects += versions.status_suspects(stage, world)
+    statuses = versions.status_suspects(stage, world)
+    suspects += [counted(case, s) for s in statuses] if case.metric.base in SERVICE else statuses
     suspects += versions.ruleset_suspects(stage, world)
     suspects += versions.order_suspects(stage, world)
     suspects += mismatch.mismatch_suspects(stage, world)[0]
     suspects += composition.flood(case.sample)
     return suspects, composition.dropped(case.sample)
+
+
+def counted(case: Case, suspect: Suspect) -> Suspect:
+    """A status as suspect of a metric that counts statuses: what it adds is known without a replay."""
+    sample, parts = case.sample, case.judge.logged(case.sample)
+    now, w = sample.incident, sample.weight
+    size = float((w * parts.denominator)[now].sum())
+    sums = np.bincount(sample.members[suspect.hit], weights=(w * parts.numerator)[suspect.hit])
+    value = suspect.excess * float(sums.sum()) / size if size else 0.0
+    return replace(suspect, repair=None, effect=(value, float(np.sqrt((sums**2).sum())) / max(size, 1e-12)), proof="statistical")
 
 
 def trained(workbench: Workbench, stage: Stage, suspect: Suspect) -> Suspect:

@@ -8,4 +8,17 @@ from diagnosis.store.snapshot import Count, Measure, Query, Snapshot
 from diagnosis.store.state import State
 from diagnosis.store.workspace import Workspace
 
-__all__ = ["Compaction", "Count", "Leaves", "Measure", "Part", "Query", "Scan", "Settings", "Snapshot", "State", "Workspace", "read_settings"]
+__all__ = [
+    "Compaction",
+    "Count",
+    "Leaves",
+    "Measure",
+    "Part",
+    "Query",
+    "Scan",
+    "Settings",
+    "Snapshot",
+    "State",
+    "Workspace",
+    "read_settings",
+]
