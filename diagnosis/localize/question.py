@@ -16,11 +16,11 @@ from diagnosis.estimate import Estimate
 from diagnosis.inputs.contracts import Contract, read_contracts
 from diagnosis.localize import composition, mismatch, training, versions
 from diagnosis.localize.columns import Columns, columns_of
-from diagnosis.localize.effects import clean_columns, evaluate, given
+from diagnosis.localize.effects import Effects, clean_columns, evaluate, given
 from diagnosis.localize.features import feature_suspects
 from diagnosis.localize.judge import SERVICE, Judge, Outcomes, Success, middle_of, needs_outcomes
 from diagnosis.localize.knobs import as_knobs
-from diagnosis.localize.outcomes import outcome_suspects, promises, rest_of
+from diagnosis.localize.outcomes import Promises, outcome_suspects, promises, rest_of
 from diagnosis.localize.result import Localization, Measured, moment
 from diagnosis.localize.sample import Sample, read
 from diagnosis.localize.stage import ModelKey, Stage, World
@@ -58,6 +58,10 @@ class Case:
     world: World
     used: set[str]
     replayable: float
+
+    def features_of(self, columns: Columns) -> Columns:
+        """Columns that a model is given or a contract speaks of; the others are context."""
+        return Columns({s: c for s, c in columns.by_source.items() if s in self.used or s in self.contracts})
 
 
 def localize(
@@ -136,28 +140,31 @@ def _answer(
     sources = sorted({f.source for m in case.stage.models.values() for f in m.bundle.features})
     suspects, drops = find_suspects(case)
     step("putting components back and replaying", 0.6)
-    promised = promises(case.stage, case.judge, clean_columns(case.stage, suspects))
-    effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sources, promised.parts if promised else None)
+    effects, promised, beyond = _weighed(case, suspects, drops, sources)
     moved = estimate.difference(measured[3], measured[2])
-    if (
-        last
-        and abs(moved.value - trend(sample, case.judge) - sum(e.value for e in effects.effects if abs(e.harm) >= HARM)) > _LEFT * moved.se
-    ):
+    left = abs(moved.value - trend(sample, case.judge) - sum(e.value for e in effects.effects if abs(e.harm) >= HARM))
+    if last and (beyond or left > _LEFT * moved.se):
         step("looking at whether features agree with each other", 0.7)
         clean = clean_columns(case.stage, suspects)
-        more = feature_suspects(sample, clean, case.contracts, case.used, deep=True, known=_features(suspects))
+        more = feature_suspects(sample, case.features_of(clean), case.contracts, case.used, deep=True, known=_features(suspects))
         if more:
             suspects += more
-            promised = promises(case.stage, case.judge, clean_columns(case.stage, suspects))
-            effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sources, promised.parts if promised else None)
-    step("setting outcomes against what pages promised", 0.8)
-    beyond = outcome_suspects(case.stage, case.judge, promised)
+            effects, promised, beyond = _weighed(case, suspects, drops, sources)
     beyond += traffic_suspects(sample, case.judge) + sampling_suspects(sample, case.judge, workbench.snapshot)
     effects = replace(effects, effects=(*effects.effects, *(given(s) for s in beyond)))
     step("weighing the evidence", 0.9)
     return conclude(
         case.stage, case.judge, measured, effects, workbench.snapshot, where, case.replayable, rest_of(sample, case.judge, promised)
     )
+
+
+def _weighed(
+    case: Case, suspects: Sequence[Suspect], drops: Sequence[tuple[Suspect, composition.Kind]], sources: list[str]
+) -> tuple[Effects, Promises | None, list[Suspect]]:
+    """What every suspect did, what pages promised, and what outcomes say beyond that."""
+    promised = promises(case.stage, case.judge, clean_columns(case.stage, suspects))
+    effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sources, promised.parts if promised else None)
+    return effects, promised, outcome_suspects(case.stage, case.judge, promised)
 
 
 def _features(suspects: Sequence[Suspect]) -> set[str]:
@@ -195,7 +202,8 @@ def prepare(workbench: Workbench, metric: Metric, sample: Sample) -> Case:
     sources = [*sorted(used), *contracts]
     if not sources:
         sources = [f"candidates.{name}" for name in sample.batch.candidates.column_names if name not in _RESERVED and "__" not in name]
-    columns = columns_of(sample, sources)
+    context = [f"requests.{a.name}" for a in sample.attributes if not a.folded]
+    columns = columns_of(sample, [*sources, *context])
     models = {key: model for key, model in models.items() if not columns.lacks(model.bundle)}
     used = {f.source for m in models.values() for f in m.bundle.features} or set(columns.by_source)
     stage = Stage.of(sample, columns, models, _rulesets(workbench, sample))
@@ -206,7 +214,7 @@ def prepare(workbench: Workbench, metric: Metric, sample: Sample) -> Case:
         shown = (sample.numbers("position") > 0) & ~sample.incident[sample.owner]
         hits = success.of(sample)
         if hits[shown].sum() >= 20:
-            looked = Columns({s: c for s, c in columns.by_source.items() if s in used})
+            looked = Columns({s: c for s, c in columns.by_source.items() if s in used or s in context})
             usual, trees = _usual_model(stage, world), 40 if shown.sum() > 20_000 else 15
             outcomes = Outcomes.fit(sample, looked, shown, hits, usual, trees=trees)
             late = sample.time[sample.owner] > middle_of(sample)
@@ -259,7 +267,7 @@ def _rulesets(workbench: Workbench, sample: Sample) -> dict[str, Any]:
 def find_suspects(case: Case) -> tuple[list[Suspect], list[tuple[Suspect, composition.Kind]]]:
     """Everything that is not as it was in the baseline."""
     stage, world = case.stage, case.world
-    suspects = feature_suspects(case.sample, stage.columns, case.contracts, case.used)
+    suspects = feature_suspects(case.sample, case.features_of(stage.columns), case.contracts, case.used)
     since = moment(float(case.sample.time[case.sample.incident].min()))
     near = case.workbench.snapshot.changes(since - timedelta(days=1), since + timedelta(days=1))
     suspects = as_knobs(suspects, environments(case.workbench), near)

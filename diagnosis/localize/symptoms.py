@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import pandas as pd
 
 from diagnosis.inputs.contracts import Contract
 from diagnosis.inputs.expressions import ExpressionError, evaluate, parse
@@ -228,13 +230,28 @@ class Items:
         """What a value may belong to: an item, a member, a member and a kind of item."""
         yield self.item
         yield self.member
-        for kind in self.kinds:
-            yield np.unique(self.member * (int(kind.max(initial=0)) + 1) + kind, return_inverse=True)[1].astype(np.int64)
+        yield from self._of_kinds
 
-    def telling(self, column: Column, least: float = 0.6) -> Ints | None:
-        """The key that tells most of the values, within a day; None where none tells `least` of the variance."""
+    @cached_property
+    def _of_kinds(self) -> tuple[Ints, ...]:
+        keys = (self.member * (int(kind.max(initial=0)) + 1) + kind for kind in self.kinds)
+        return tuple(pd.factorize(key)[0].astype(np.int64) for key in keys)
+
+    def _limit(self, off: Floats, early: Mask, late: Mask, end: float) -> float:
+        """How far values may be from what they were by the end of the log: what they are late in the baseline, and how that grew."""
+        middle = float(np.median(self.at[late]))
+        parts = [rows for rows in (late & (self.at <= middle), late & (self.at > middle)) if rows.sum() >= 100]
+        if len(parts) < 2:
+            return float(np.quantile(off[late], 0.995)) * 3.0 + 1e-9
+        first, last = (float(np.quantile(off[rows], 0.995)) for rows in parts)
+        times = [float(self.at[rows].mean()) for rows in parts]
+        growth = max(0.0, last - first) / max(times[1] - times[0], 1.0)
+        return 1.5 * (last + growth * (end - times[1])) + 1e-9
+
+    def telling(self, column: Column, least: float = 0.6, rows: Mask | None = None) -> Ints | None:
+        """The key that tells most of the values; None where none tells `least` of the variance."""
         best, key_of_best = least, None
-        good = ~np.isnan(column.values)
+        good = ~np.isnan(column.values) if rows is None else rows
         spread = float(column.values[good].var()) if good.any() else 0.0
         if spread <= 0:
             return None
@@ -255,20 +272,22 @@ class Items:
         return key_of_best
 
     def inconsistent(self, column: Column, before: Mask) -> Iterator[Symptom]:
-        """Values far from what the same item held in the baseline."""
+        """Values far from what the same item (or member, or member and kind of item) held in the baseline."""
         usable = before & ~np.isnan(column.values)
+        key = self.item if column.categorical else self.telling(column, rows=usable)
+        if key is None:
+            return
         if usable.sum() < 1000:
             return
         middle = np.median(self.at[usable])
         early, late = usable & (self.at <= middle), usable & (self.at > middle)
-        usual = typical(self.item, column, early, int(self.item.max(initial=0)) + 1)[self.item]
+        usual = typical(key, column, early, int(key.max(initial=0)) + 1)[key]
         with np.errstate(invalid="ignore"):
             off = (column.values != usual).astype(np.float64) if column.categorical else np.abs(column.values - usual)
         off[np.isnan(usual) | np.isnan(column.values)] = 0.0
         if column.categorical and off[late].mean() > 0.05:
             return  # not a property of items
-        far = (self.at[~before].max() - self.at[early].mean()) / max(self.at[late].mean() - self.at[early].mean(), 1.0)
-        limit = float(np.quantile(off[late], 0.995)) * 1.5 * far + 1e-9 if late.any() else np.inf  # values drift on with time
+        limit = self._limit(off, early, late, float(self.at[~before].max())) if late.any() else np.inf
         rows = off > (0.5 if column.categorical else limit)
         if rows[~before].any():
             yield Symptom(column.source, "inconsistent", rows, f"{_name(column)} is far from what the same items held in the baseline")

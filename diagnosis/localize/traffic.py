@@ -51,20 +51,22 @@ def mix(sample: Sample, attribute: Attribute, influence: Floats) -> Mix:
     size, now, codes, w = len(attribute.levels), sample.incident, attribute.codes, sample.weight
     share, spread, n = [], [], []
     for rows in (~now, now):
-        part = np.bincount(codes[rows], weights=w[rows], minlength=size) / w[rows].sum()
+        total = float(w[rows].sum())
+        part = np.bincount(codes[rows], weights=w[rows], minlength=size) / total
+        members = np.unique(sample.members[rows], return_inverse=True)[1]
+        sums = np.bincount(members * size + codes[rows], weights=w[rows], minlength=(int(members.max()) + 1) * size).reshape(-1, size)
+        off = (sums - part * sums.sum(axis=1, keepdims=True)) / total  # requests of one member are not independent
         share.append(part)
-        sums = np.bincount(sample.members[rows], weights=w[rows])
-        effective = float(w[rows].sum() ** 2 / max((sums**2).sum(), 1e-12))  # requests of one member are not independent
-        n.append(effective)
-        spread.append(part * (1 - part) / effective)
+        spread.append((off**2).sum(axis=0))
+        n.append(total**2 / float((w[rows] ** 2).sum()))
     gap = share[1] - share[0]
     z = gap / np.sqrt(np.maximum(spread[0] + spread[1], 1e-12))
     base = ~now
     weight = np.bincount(codes[base], weights=w[base], minlength=size)
-    total = np.bincount(codes[base], weights=(w * influence)[base], minlength=size)
+    summed = np.bincount(codes[base], weights=(w * influence)[base], minlength=size)
     square = np.bincount(codes[base], weights=(w * influence**2)[base], minlength=size)
     prior = _PRIOR * float(w[base].mean())
-    mean = total / (weight + prior)
+    mean = summed / (weight + prior)
     variance = np.maximum(square / np.maximum(weight, 1e-12) - mean**2, 0) / np.maximum(weight / prior * _PRIOR, 1.0)
     effect = float((gap * mean).sum())
     se = float(np.sqrt((mean**2 * (spread[0] + spread[1])).sum() + (gap**2 * variance).sum()))

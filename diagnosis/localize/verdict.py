@@ -73,7 +73,7 @@ def conclude(
     kept = [e for e in kept if abs(e.value) > _PART * abs(kept[0].value)]
     movement = _movement(left, moved.se, sum(e.value for e in kept))
     kept = [e for e in kept if movement and e.value / movement > 0]
-    causes = tuple(sorted((_cause(stage, e, movement, moved, kept, snapshot) for e in kept), key=lambda c: -c.explains))
+    causes = tuple(sorted((_cause(stage, judge, e, movement, moved, kept, snapshot) for e in kept), key=lambda c: -c.explains))
     unexplained = 1 - sum(e.value for e in kept) / movement if movement else math.nan
     enough = min(baseline.requests, incident.requests) >= _FEWEST
     if not enough:
@@ -155,7 +155,9 @@ def _too_wide(before: Estimate, moved: Estimate) -> bool:
     return estimate.detectable(moved.se / math.sqrt(2)) > 0.5 * abs(before.value)
 
 
-def _cause(stage: Stage, effect: Effect, movement: float, moved: Estimate, kept: Sequence[Effect], snapshot: Snapshot) -> Cause:
+def _cause(
+    stage: Stage, judge: Judge, effect: Effect, movement: float, moved: Estimate, kept: Sequence[Effect], snapshot: Snapshot
+) -> Cause:
     suspect, sample = effect.suspect, stage.sample
     share = effect.value / movement
     error = math.hypot(effect.se, 0.3 * effect.noise) / abs(movement)
@@ -174,7 +176,7 @@ def _cause(stage: Stage, effect: Effect, movement: float, moved: Estimate, kept:
         share - half,
         share + half,
         effect.value,
-        suspect.proof or _proof(suspect.repair is not None, stage),
+        suspect.proof or (judge.proof if suspect.repair is not None else "statistical"),
         confidence(seen),
         suspect.owner,
         change,
@@ -186,10 +188,6 @@ def _cause(stage: Stage, effect: Effect, movement: float, moved: Estimate, kept:
         Proof(effect.served, effect.restored, base, len(effect.rows)),
         seen,
     )
-
-
-def _proof(replayed: bool, stage: Stage) -> str:
-    return "replay+model" if replayed else "statistical"
 
 
 def _baseline_of(stage: Stage, effect: Effect) -> tuple[float, float, float]:
