@@ -76,7 +76,10 @@ def cuboids(codes: list[NDArray[np.int64]], sizes: list[int], sums: Floats, most
 def _dense(codes: list[NDArray[np.int64]], sizes: list[int], rows: Floats) -> Floats:
     """Sums of rows with the same codes, of all combinations."""
     key, radix = key_of(codes, sizes) if codes else (np.zeros(rows.shape[1], dtype=np.int64), 1)
-    return np.array([np.bincount(key, row, radix) for row in rows])
+    sums = np.empty((len(rows), radix))
+    for place, row in enumerate(rows):
+        sums[place] = np.bincount(key, row, radix)
+    return sums
 
 
 def _compressed(codes: list[NDArray[np.int64]], sizes: list[int], rows: Floats) -> tuple[list[NDArray[np.int64]], Floats]:

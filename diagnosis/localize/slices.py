@@ -8,7 +8,7 @@ The score of a slice is
 
 The *excess* is what the slice has beyond expectation, shrunk by what the best of so many slices would show by chance. The *attributable
 share* ``1 - expected / observed`` tells how purely the slice is hit (epidemiology's attributable fraction among the exposed): a parent
-of the guilty slice has its excess, but dilutes it. Their product is the square of Wald's statistic, so this is a scan statistic
+of the guilty slice has its excess, but dilutes it. For counts their product is the square of Wald's statistic, so this is a scan statistic
 (Kulldorff 1997) with the variance under the alternative. Both factors are sums over disjoint values of one attribute, so the best set of
 values is found by sorting them once (the linear-time subset scan of Neill 2012). The winner's rows are taken out, and the search
 goes on until nothing is left that is significant and, at the same grain, worth a share `GRAIN` of what the first winner moved.
