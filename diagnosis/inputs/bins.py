@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from diagnosis.inputs.counting import STATES
@@ -63,6 +64,11 @@ class WordBins:
     """A bin for each of some words, and the last for all others."""
 
     words: tuple[str, ...]
+
+    @cached_property
+    def array(self) -> pa.Array:
+        """The words."""
+        return pa.array(self.words, pa.string())
 
     @property
     def labels(self) -> list[str]:

@@ -94,7 +94,7 @@ def window_of(scan: Scan) -> Window:
     ids = requests.column("request_id").to_pylist()
     members = requests.column("member").to_pylist() if "member" in requests.column_names else [None] * len(ids)
     keys = np.array([f"r {i}" if m is None else f"m {m}" for i, m in zip(ids, members, strict=True)], dtype=object)
-    group = (pd.util.hash_array(keys) % GROUPS).astype(np.int64) if len(keys) else np.zeros(0, dtype=np.int64)
+    group = (pd.util.hash_array(keys, categorize=False) % GROUPS).astype(np.int64) if len(keys) else np.zeros(0, dtype=np.int64)
     keep = np.asarray(requests.column("keep_probability").to_numpy(), dtype=np.float64)
     return Window(scan, 1.0 / keep, group, np.array(requests.column("task").to_pylist(), dtype=object))
 
@@ -180,7 +180,7 @@ def _count(subject: Subject, bins: Bins, rows: _Rows, counts: Counts) -> None:
     if rows.column is None:
         column = pa.DictionaryArray.from_arrays(pa.nulls(size, pa.int32()), pa.array([""], pa.string()))
     words = column.dictionary
-    place = pc.index_in(words, value_set=pa.array(bins.words, pa.string()))
+    place = pc.index_in(words, value_set=bins.array)
     lut = OFFSET + np.asarray(pc.fill_null(place, len(bins.words)).to_numpy(zero_copy_only=False), dtype=np.int64)
     rare = lut == OFFSET + len(bins.words)
     if isinstance(subject.contract.sentinel, str):

@@ -23,12 +23,13 @@ from diagnosis.store.tables import Pinned
 
 T = TypeVar("T")
 THREADS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+_ROWS = 60_000  # of a part: few enough to stay in cache, many enough to be worth a call
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A row group.
+    """A few neighbouring row groups of a file.
 
     Attributes
     ----------
@@ -39,7 +40,7 @@ class Part:
     """
 
     file: str
-    group: int
+    groups: tuple[int, ...]
     starts: NDArray[np.int64]
     owner: NDArray[np.int64]
 
@@ -82,7 +83,7 @@ class Scan:
         there = self._files[part.file][1]
         held = [c for c in columns if c in there]
         try:
-            table = self._file(part.file, held).read_row_group(part.group, columns=held, use_threads=False)
+            table = self._file(part.file, held).read_row_groups(part.groups, columns=held, use_threads=False)
         except (OSError, pa.ArrowException) as error:
             self._bad[part.file] = f"damaged: {type(error).__name__}"
             raise DamagedFileError(part.file, str(error).splitlines()[0]) from None
@@ -103,10 +104,8 @@ class Scan:
     def _as_log(self, column: pa.ChunkedArray, name: str) -> pa.Array:
         wanted, written = self._pinned.schema.field(name).type, column.type
         if pa.types.is_string(wanted):
-            if not pa.types.is_dictionary(written):
-                column = column.cast(wanted).dictionary_encode()
-            return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-        array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+            return _one(column if pa.types.is_dictionary(written) else column.cast(wanted).dictionary_encode())
+        array = _one(column)
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
         if pa.types.is_duration(array.type):
@@ -118,7 +117,7 @@ def scanned(requests: pa.Table, pinned: Pinned, files: Iterable[str], bad: dict[
     """Find the rows of `requests` among `files`; files that cannot be read are added to `bad`, and left out."""
     opened: dict[str, tuple[pq.FileMetaData, frozenset[str]]] = {}
 
-    def runs(file: str) -> list[tuple[str, int, NDArray[np.int64], NDArray[np.int32], pa.Array]]:
+    def runs(file: str) -> list[_Run]:
         try:
             metadata = pq.read_metadata(file)
             opened[file] = (metadata, frozenset(metadata.schema.to_arrow_schema().names))
@@ -130,29 +129,49 @@ def scanned(requests: pa.Table, pinned: Pinned, files: Iterable[str], bad: dict[
     found = [run for of_file in _in_threads(runs, list(files)) for run in of_file]
     places = _places([dictionary for *_, dictionary in found], requests.column("request_id"))
     sizes, parts = np.zeros(requests.num_rows, dtype=np.int64), []
-    for (file, group, starts, codes, _), place in zip(found, places, strict=True):
+    for (file, groups, starts, codes, _), place in zip(found, places, strict=True):
         owner = np.append(place, -1)[codes]  # a null id is code -1, and nobody's
         if (owner >= 0).any():
             np.add.at(sizes, owner[owner >= 0], np.diff(starts)[owner >= 0])
-            parts.append(Part(file, group, starts, owner))
+            parts.append(Part(file, groups, starts, owner))
     return Scan(requests, sizes, tuple(parts), pinned, opened, bad)
 
 
-def _runs(file: str, metadata: pq.FileMetaData) -> list[tuple[str, int, NDArray[np.int64], NDArray[np.int32], pa.Array]]:
-    """Of every row group: where runs of one request id begin, which id of the dictionary each has, and the dictionary."""
+_Run = tuple[str, tuple[int, ...], NDArray[np.int64], NDArray[np.int32], pa.Array]
+
+
+def _runs(file: str, metadata: pq.FileMetaData) -> list[_Run]:
+    """Of every few row groups: where runs of one request id begin, which id of the dictionary each has, and the dictionary."""
     parquet = pq.ParquetFile(file, metadata=metadata, read_dictionary=["request_id"], memory_map=True)
-    found = []
-    for group in range(metadata.num_row_groups):
-        column = parquet.read_row_group(group, columns=["request_id"], use_threads=False).column(0)
-        if not pa.types.is_dictionary(column.type):
-            column = column.dictionary_encode()
-        ids = column.unify_dictionaries().combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    found: list[_Run] = []
+    for groups in _neighbours([metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]):
+        column = parquet.read_row_groups(groups, columns=["request_id"], use_threads=False).column(0)
+        ids = _one(column if pa.types.is_dictionary(column.type) else column.dictionary_encode())
         if not len(ids):
             continue
         codes = np.asarray(ids.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int32)
         starts = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1, [len(codes)]]).astype(np.int64)
-        found.append((file, group, starts, codes[starts[:-1]], ids.dictionary.cast(pa.string())))
+        found.append((file, groups, starts, codes[starts[:-1]], ids.dictionary.cast(pa.string())))
     return found
+
+
+def _neighbours(rows: Sequence[int]) -> list[tuple[int, ...]]:
+    """Row groups in order, so many together that they have about `_ROWS` rows."""
+    found: list[list[int]] = []
+    held = _ROWS
+    for group, n in enumerate(rows):
+        if held >= _ROWS:
+            found, held = [*found, []], 0
+        found[-1].append(group)
+        held += n
+    return [tuple(groups) for groups in found]
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece."""
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return (column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column).combine_chunks()
 
 
 def _places(dictionaries: list[pa.Array], ids: pa.ChunkedArray) -> list[NDArray[np.int64]]:
