@@ -80,4 +80,4 @@ def _sample(folder: Path) -> None:
     if point is None:
         raise DiagnosisError("The sample workspace cannot be built: no `sample` command is installed.", "install the whole package.")
     with contextlib.redirect_stdout(sys.stderr):
-        point.load()(folder, incident="unit_change", seed=8)
+        point.load()(folder, incident="unit_change", seed=11, visible=True)

@@ -23,8 +23,7 @@ from diagnosis.localize.windows import Window, iso
 from diagnosis.metrics import metric
 from diagnosis.reproduce import Workbench
 
-_BEFORE = timedelta(days=3)
-_BASELINE = timedelta(days=7)
+_BACK = timedelta(days=14)
 _FEWEST = 30
 _WENT_ON = 0.05  # of the time since the onset, at its end, in which something must have been seen to go on
 
@@ -178,16 +177,14 @@ def diagnose(workbench: Workbench, request_id: str, *, most: int = 4000) -> Diag
 
 
 def _windows(workbench: Workbench, at: datetime) -> tuple[Window, Window] | None:
-    """The days before, and the days around the request until the end of the log; None where the log does not reach back."""
+    """The first quarter of the two weeks before the request, and everything since then to the end of the log; None where the log does not
+    reach back. What is wrong may have begun at any moment between."""
     log = workbench.snapshot.window()
-    if log is None:
+    if log is None or at <= log[0]:
         return None
-    start = max(log[0], min(at - _BEFORE, at))
-    if start - log[0] < (log[1] - log[0]) / 5:
-        start = log[0] + (at - log[0]) / 2
-    if start <= log[0] or start >= at:
-        return None
-    return Window(max(log[0], start - _BASELINE), start), Window(start, log[1] + timedelta(seconds=1))
+    begin = max(log[0], at - _BACK)
+    start = begin + (at - begin) / 4
+    return Window(begin, start), Window(start, log[1] + timedelta(seconds=1))
 
 
 def _bare(request_id: str, sentence: str, replay: str, inputs: str) -> Diagnosis:
@@ -198,7 +195,7 @@ def _bare(request_id: str, sentence: str, replay: str, inputs: str) -> Diagnosis
 def _findings(case: Case, suspects: Sequence[Suspect], drops: Sequence[tuple[Suspect, Kind]], place: int) -> tuple[Finding, ...]:
     mine = [s for s in (*suspects, *(s for s, _ in drops)) if s.hit[place]]
     found = [_finding(case, s, _moved(case, s, place)) for s in mine]
-    found = [f for f in found if f.moved or not f.replayed or f.component == "serving"]
+    found = [f for f in found if f.moved or f.component in ("serving", "candidates")]
     return tuple(sorted(found, key=lambda f: (-f.replayed, -f.moved)))
 
 

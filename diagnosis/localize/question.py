@@ -137,7 +137,7 @@ def _answer(
     step("fitting what members react to", 0.3)
     case = prepare(workbench, metric, sample)
     step("looking at inputs, versions, candidates and rules", 0.45)
-    sources = sorted({f.source for m in case.stage.models.values() for f in m.bundle.features})
+    sources = list(case.stage.columns.by_source)
     suspects, drops = find_suspects(case)
     step("putting components back and replaying", 0.6)
     effects, promised, beyond = _weighed(case, suspects, drops, sources)

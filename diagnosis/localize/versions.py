@@ -16,6 +16,7 @@ from diagnosis.rules import Rule, Ruleset
 
 _LOUD = 6.0
 _SIZE = 0.005
+_NEW = 0.1  # share of the hits that the baseline must not have had
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ def seen_more(share: Mask, sample: Sample) -> Seen | None:
         return None
     usual = float(share[~sample.incident & inside].mean()) if (~sample.incident & inside).any() else 0.0
     excess = 1.0 - usual / float(share[sample.incident & inside].mean())
-    return Seen(stands.z, where, since, hit, max(0.0, excess))
+    return Seen(stands.z, where, since, hit, excess) if excess > _NEW else None
 
 
 def usual_code(codes: Ints, sample: Sample, size: int) -> Ints:
