@@ -41,7 +41,8 @@ def over_time(
         Which window can be dragged; it is drawn as the selection. Empty for none.
     """
     span = [min(rows["at"].min(), windows["since"].min()), max(rows["until"].max(), windows["until"].max())]
-    scale = alt.Scale(type="utc", domain=[_ms(t) for t in span], nice=False)
+    whole = alt.Scale(type="utc", domain=[_ms(t) for t in span], nice=False)
+    scale = alt.Scale(type="utc")  # the layers share one scale; its domain stands once
     axis = alt.Axis(format="%d %b %H:%M", labelOverlap=True, labelFlush=True)
     edges = [rows["value"].min(), rows["value"].max(), *([usual["low"].quantile(0.05), usual["high"].quantile(0.95)] if len(usual) else [])]
     pad = max((max(edges) - min(edges)) * 0.08, 1e-9)
@@ -54,7 +55,7 @@ def over_time(
         alt.Chart(fixed)
         .mark_rect(opacity=0.13, aria=False)
         .encode(
-            x=alt.X("since:T", scale=scale, axis=axis, title="served at (UTC)"),
+            x=alt.X("since:T", scale=whole, axis=axis, title="served at (UTC)"),
             x2=alt.X2("until:T"),
             color=alt.Color("which:N", scale=alt.Scale(domain=list(_COLOURS), range=list(_COLOURS.values())), legend=None),
         )
@@ -130,16 +131,16 @@ def proof(rows: pd.DataFrame, *, title: str, share: bool, description: str) -> a
         x=alt.X("value:Q", title=title, scale=across), shape=alt.Shape("which:N", scale=shapes, legend=None)
     )
     texts = base.mark_text(dy=-14, color=GREY).encode(x=alt.X("value:Q", scale=across), text=alt.Text("value:Q", format=form))
-    return alt.layer(spans, points, texts).properties(height=60 + 34 * len(rows), description=description)
+    return alt.layer(spans, points, texts).properties(height=84 + 40 * len(rows), description=description)
 
 
 def before_after(rows: pd.DataFrame, before: str, after: str, *, title: str, share: bool, description: str) -> alt.LayerChart:
     """Each value of an attribute in both windows, joined by a line (columns ``value``, `before`, `after`), in the order given."""
     form = ".1%" if share else ".4~g"
-    held = rows.dropna(subset=[before, after])
-    kept = held[["value", before, after]].rename(columns={before: "baseline", after: "incident"})
+    kept = rows[["value", before, after]].dropna().rename(columns={before: "baseline", after: "incident"})
+    values = list(rows["value"])
     base: Any = alt.Chart(kept).encode(
-        y=alt.Y("value:N", sort=list(rows["value"]), title=None, axis=alt.Axis(ticks=False, labelLimit=130)),
+        y=alt.Y("value:N", sort=values, scale=alt.Scale(domain=values), title=None, axis=alt.Axis(ticks=False, labelLimit=130, labelOverlap=False)),
         tooltip=[
             alt.Tooltip("value:N"),
             alt.Tooltip("baseline:Q", title="in the baseline", format=form),
@@ -157,13 +158,11 @@ def before_after(rows: pd.DataFrame, before: str, after: str, *, title: str, sha
         .mark_point(size=70, filled=True, opacity=1)
         .encode(
             x=alt.X("share:Q", title=title, scale=across, axis=along),
-            color=alt.Color(
-                "window:N", scale=alt.Scale(domain=names, range=list(_COLOURS.values())), legend=alt.Legend(orient="top", title=None)
-            ),
+            color=alt.Color("window:N", scale=alt.Scale(domain=names, range=list(_COLOURS.values())), legend=None),
             shape=alt.Shape("window:N", scale=alt.Scale(domain=names, range=["circle", "triangle-right"]), legend=None),
         )
     )
-    return alt.layer(lines, points).properties(height=70 + 22 * len(kept), description=description)
+    return alt.layer(lines, points).properties(height=66 + 26 * len(rows), description=description)
 
 
 def _ms(at: Any) -> float:

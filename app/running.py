@@ -128,7 +128,7 @@ class Runs:
                 while len(self._answers) > MOST:
                     self._answers.popitem(last=False)
             run.answer = answer
-        except Exception as error:  # noqa: BLE001  # the screen tells it, as it tells those of any other question
+        except Exception as error:  # the screen tells it, as it tells those of any other question
             run.error = error
         finally:
             self._turn.release()

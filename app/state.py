@@ -276,6 +276,7 @@ def remembered(name: str, value: str = "") -> str:
 
 _REFUSED = "refused-choice"
 _REFUSED_IN = "refused-in"  # field → what the URL says, what was chosen instead, why it was refused
+_STEADY = "steady-"
 _SHOWN = "shown-in"  # field → what the URL said when it was drawn
 
 
@@ -334,16 +335,19 @@ def _written(value: Any) -> str:
     return "1" if value is True else str(value)
 
 
-def steady(key: str, drawn: Any, value: Any) -> Any:
-    """What a widget was drawn from, while the value that it stands for is the one that the reader last chose in it; else `drawn`, kept."""
-    chosen, held = st.session_state.get(f"steady-{key}", (None, None))
-    if held is not None and chosen == value:
-        return held
-    st.session_state[f"steady-{key}"] = (value, drawn)
-    return drawn
+def steady(key: str, value: Any) -> Any:
+    """What a widget that the reader drags in was first drawn with, while `value` is what was last chosen in it; else `value`.
+
+    A widget that is drawn anew loses the drag that is going on.
+    """
+    chosen, first = st.session_state.get(f"{_STEADY}{key}", (None, None))
+    if key in st.session_state and first is not None and chosen == value:
+        return first
+    st.session_state[f"{_STEADY}{key}"] = (value, value)
+    return value
 
 
 def steadied(key: str, value: Any) -> None:
-    """Keep what a widget was drawn from, for the reader has just chosen `value` in it."""
-    held = st.session_state.get(f"steady-{key}", (None, None))[1]
-    st.session_state[f"steady-{key}"] = (value, held)
+    """The reader has just chosen `value` in a widget that stays as it is drawn."""
+    first = st.session_state.get(f"{_STEADY}{key}", (None, None))[1]
+    st.session_state[f"{_STEADY}{key}"] = (value, first)

@@ -151,7 +151,7 @@ def steps(rows: Iterable[tuple[str, str, str]], *, down: bool = False) -> None:
 
 
 def key_of(rows: Sequence[tuple[str, str]]) -> None:
-    """What the marks of a chart mean: (how it looks, words); looks are ``baseline``, ``incident``, ``usual``, ``change``."""
+    """What the marks of a chart mean: (how it looks, words); looks are ``baseline``, ``incident``, ``baseline-point``, ``incident-point``, ``usual``, ``change``."""
     st.html(
         f'<p class="dx-key">{"".join(f"<span><i class=dx-k-{look} aria-hidden=true></i>{safe(text)}</span>" for look, text in rows)}</p>'
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -10,7 +11,7 @@ import streamlit as st
 from app import charts_windows, freeze, load, state, views
 from app.screens import incident_answer, incident_different
 from app.state import View
-from diagnosis.localize import parse_window
+from diagnosis.localize import Window, parse_window
 from diagnosis.localize.asking import Question, apart, ask, offered, rounded
 from diagnosis.log import parse_filter
 from diagnosis.metrics import BUILT_IN, metric
@@ -30,10 +31,14 @@ def show() -> None:
     question = ask(log, view.metric, view.baseline, view.incident, view.where)
     incident_answer.head(view, held, question)
     _form(view, question, held)
+    answer = None
+    with views.guarded():
+        answer = incident_answer.show(view, held, question)
     with views.guarded():
         _over_time(view, question, held)
-    with views.guarded():
-        incident_answer.show(view, held, question)
+    if answer is not None:
+        with views.guarded():
+            incident_answer.causes(view, held, answer)
     with views.guarded():
         incident_different.show(held, question)
 
@@ -53,8 +58,8 @@ def _form(view: View, question: Question, held: load.Bench) -> None:
             + ", ".join(f"{views.code(m.name)} {m.description}" for m in BUILT_IN.values()),
             **settings,
         )
-        _text("Baseline, when it was well (UTC)", "baseline", str(question.baseline), lambda t: _but(view, baseline=_window(t)))
-        _text("Incident, when it was not (UTC)", "incident", str(question.incident), lambda t: _but(view, incident=_window(t)))
+        _text("Baseline, when it was well (UTC)", "baseline", _shown(question.baseline), lambda t: _but(view, baseline=_window(t)))
+        _text("Incident, when it was not (UTC)", "incident", _shown(question.incident), lambda t: _but(view, incident=_window(t)))
         attributes = views.code(", ".join(held.workbench.snapshot.attributes()))
         _text(
             "Only requests where",
@@ -84,6 +89,13 @@ def _metric(name: str | None) -> str:
     return metric(name or "ctr").name
 
 
+def _shown(window: Window) -> str:
+    """A window as short as it can be told; reading it gives the window back."""
+    if window.since.second or window.until.second or window.since.microsecond or window.until.microsecond:
+        return str(window)
+    return f"{window.since:%Y-%m-%d %H:%M}..{window.until:%Y-%m-%d %H:%M}"
+
+
 def _window(text: str) -> Any:
     return parse_window(text) if text.strip() else None
 
@@ -93,21 +105,22 @@ def _window(text: str) -> Any:
 
 def _over_time(view: View, question: Question, held: load.Bench) -> None:
     which = view.drag or state.DRAGS[0]
-    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        views.heading("Over time", "drag over the chart to set a window")
+    views.heading("Over time", "drag over the chart to set a window")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        views.quiet("Dragging sets the")
         settings = state.bound("incident-drag", which, lambda name: view.but(drag="" if name in (None, state.DRAGS[0]) else name))
-        st.segmented_control("Drag sets", list(state.DRAGS), required=True, **settings)
+        st.segmented_control("Drag sets", list(state.DRAGS), required=True, label_visibility="collapsed", **settings)
     key = f"incident-chart-{which}"
-    drawn = _as_drawn(question, which, view)
+    drawn = _as_drawn(question, which, key)
     chart = freeze.windows_chart(held, question, which, drawn)
     views.chart(chart, key=key, selection_mode=charts_windows.BRUSH, on_select=lambda: _dragged(view, question, which, key))
     looks = [("baseline", "baseline"), ("incident", "incident"), ("usual", "usual at that hour, 95 of 100"), ("change", "change")]
     views.key_of(looks)
 
 
-def _as_drawn(question: Question, which: str, view: View) -> Question:
-    """The question whose windows the chart shows. While the reader drags, what was drawn stays, for a chart drawn anew drops the drag."""
-    return state.steady(f"incident-{which}", question, getattr(question, which))
+def _as_drawn(question: Question, which: str, key: str) -> Question:
+    """The question as the chart draws it: a window that was dragged stands where the drag began, and the reader's selection over it."""
+    return replace(question, **{which: state.steady(key, getattr(question, which))})
 
 
 def _dragged(view: View, question: Question, which: str, key: str) -> None:
@@ -117,5 +130,5 @@ def _dragged(view: View, question: Question, which: str, key: str) -> None:
         return
     other = state.DRAGS[1 - state.DRAGS.index(which)]
     held = getattr(question, other)
-    state.steadied(f"incident-{which}", window)
+    state.steadied(key, window)
     state.put(_but(view, **{which: window, other: apart(window, held) if window.overlaps(held) else getattr(view, other)}))

@@ -27,21 +27,22 @@ def head(view: View, held: load.Bench, question: Question) -> None:
                 sharing.bar(view, held, _subject(view, held, question, run.answer))
 
 
-def show(view: View, held: load.Bench, question: Question) -> None:
-    """The way to an answer, or the answer."""
+def show(view: View, held: load.Bench, question: Question) -> Localization | None:
+    """The way to an answer, or its verdict; gives the answer once it is there."""
     if not view.asked:
         load.give_up(state.session())
         pinned = view.but(metric=question.metric, baseline=question.baseline, incident=question.incident, asked=True)
         if st.button("Find the cause", type="primary", icon=":material/troubleshoot:", shortcut="Mod+Enter", help="Replays both windows"):
             state.go("incident", pinned)
-        return
+        return None
     run = load.localization(held, question, state.session())
     if not run.done:
         _working(view, held, question)
     elif run.error is not None:
         _failed(view, run.error)
     elif run.answer is not None:
-        _answer(view, held, run.answer)
+        _verdict(run.answer)
+    return run.answer
 
 
 @st.fragment(run_every=_EVERY_S)
@@ -80,7 +81,7 @@ def _failed(view: View, error: Exception) -> None:
 # --- what was found ---------------------------------------------------------------------------------------------------------------
 
 
-def _answer(view: View, held: load.Bench, answer: Localization) -> None:
+def _verdict(answer: Localization) -> None:
     tone = TONES.get(answer.verdict, "unknown")
     views.banner(tone, [(tone, answer.reason), ("info", _moved(answer))])
     views.facts(
@@ -91,6 +92,10 @@ def _answer(view: View, held: load.Bench, answer: Localization) -> None:
             ("took", f"{answer.elapsed_s:.1f} s"),
         ]
     )
+
+
+def causes(view: View, held: load.Bench, answer: Localization) -> None:
+    """What was found, and what was not."""
     if answer.causes:
         views.heading("Causes", "the best first")
     for place, cause in enumerate(answer.causes, start=1):

@@ -17,6 +17,8 @@ def show(held: load.Bench, question: Question) -> None:
     views.sentence(found.sentence)
     share = found.metric.unit == "share"
     title = question.metric if share else f"{question.metric} ({found.metric.unit})"
+    if found.attributes["loud"].any():
+        views.key_of([("baseline-point", "baseline"), ("incident-point", "incident")])
     for name in found.attributes.index[found.attributes["loud"]][:_SHOWN]:
         rows = found.rows[found.rows["attribute"] == name]
         with st.container(border=True, key=f"different-{name}"):

@@ -19,6 +19,7 @@ from diagnosis.reproduce import Workbench
 LOUD = 3.5  # standard errors beyond which a difference is called loud: hundreds are looked at
 _CIRCUMSTANCES = ("status", "fallback", "model_version", "ruleset_version", "code_version", "stratum")
 _LEVELS = 12  # values of an attribute that are shown
+_NAMED = 4  # attributes that the sentence names
 _FEWEST = 10  # requests in each window for a value's metric to be compared
 OTHER, NONE = "(other)", "(none)"
 _NAMES = ["attribute", "value", "share_before", "share_after", "share_z", "before", "after", "change", "change_z", "requests"]
@@ -52,11 +53,10 @@ class Different:
         loud = int(self.attributes["loud"].sum())
         if not loud:
             return f"None of {len(self.attributes)} request attributes differs beyond chance."
-        named = ", ".join(self.attributes.index[:3]) + (" …" if loud > 3 else "")
-        few = f"{loud} of {len(self.attributes)} request attributes"
-        return (
-            f"{few} {'differs' if loud == 1 else 'differ'} beyond chance: {', '.join(self.attributes.index[:loud]) if loud < 4 else named}."
-        )
+        named = ", ".join(self.attributes.index[:_NAMED]) + (f" and {loud - _NAMED} more" if loud > _NAMED else "")
+        if loud <= _NAMED:
+            named = ", ".join(self.attributes.index[:loud])
+        return f"{loud} of {len(self.attributes)} request attributes {'differs' if loud == 1 else 'differ'} beyond chance: {named}."
 
 
 def different(

@@ -54,8 +54,8 @@ class Series:
     @property
     def per(self) -> str:
         """The bucket in words, for an axis title."""
-        hours = self.bucket / timedelta(hours=1)
-        return {1: "hour", 24: "day", 24 * 7: "week"}.get(hours, f"{hours:g} hours")
+        hours = round(self.bucket / timedelta(hours=1))
+        return {1: "hour", 24: "day", 24 * 7: "week"}.get(hours, f"{hours} hours")
 
     def usual(self, baseline: Window) -> pd.DataFrame:
         """What each bucket would hold were it like the baseline: the value of the same hour of day, and in which range 95 of 100 fall.
