@@ -20,6 +20,7 @@ def sample(
     seed: Annotated[int, typer.Option(help="The same seed gives the same workspace.")] = 7,
     requests: Annotated[int, typer.Option(help="About how many requests the log keeps.")] = 20_000,
     days: Annotated[int, typer.Option(help="How many days the log covers.")] = 14,
+    visible: Annotated[bool, typer.Option("--visible", help="Strong enough to be seen in the click rate itself.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document: workspace, truth, requests, elapsed_s.")] = False,
 ) -> None:
     """Write a workspace of the simulated streaming service, and its truth beside it."""
@@ -34,7 +35,7 @@ def sample(
         print(f"  {time.perf_counter() - began:5.1f} s  {text}", file=sys.stderr, flush=True)
 
     progress(f"simulating {requests} requests over {days} days")
-    simulation = simulate(kind=incident, seed=seed, requests=requests, days=days)
+    simulation = simulate(kind=incident, seed=seed, requests=requests, days=days, visible=visible)
     write_workspace(workspace, simulation, progress)
     truth = workspace.with_name(workspace.name + ".truth.json")
     elapsed = time.perf_counter() - began

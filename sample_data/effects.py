@@ -100,7 +100,8 @@ def fitted(twin: Twin, ways: Iterable[Way], target: float, rng: np.random.Genera
     """An incident that costs `target` standard errors; the nearest to that, if there is none.
 
     An incident that is too strong is narrowed to a smaller slice, so that as many as possible of the requests that the slice names are
-    hit. In half of the cases a way is preferred that hits a fifth of the traffic or less, in the others the one that hits most.
+    hit. Some prefer a way that hits a fifth of the traffic or less, the others the one that
+    hits most; as many ways are too strong for that, half of all incidents hit a fifth or less.
 
     Parameters
     ----------
@@ -113,13 +114,14 @@ def fitted(twin: Twin, ways: Iterable[Way], target: float, rng: np.random.Genera
         None if there is no way, or none hits a request.
     """
     best: Fitted | None = None
-    tries = 0
-    for way, wanted in _in_turn(twin, list(islice(ways, _WAYS)), target, few=bool(rng.random() < 0.5), keep=keep or {}):
+    order = _in_turn(twin, list(islice(ways, _WAYS)), target, few=bool(rng.random() < 0.3), keep=keep or {})
+    for tries, (way, wanted) in enumerate(order, start=1):
         for found in _attempts(twin, way, target, wanted, rng, keep or {}):
             if best is None or _worth(found, target) > _worth(best, target):
                 best = found
-        tries += 1
-        if best is not None and ((abs(_cost(best) - target) <= _NEAR and _whole(best)) or (tries > 2 and _cost(best) > LEAST - _NEAR)):
+        if best is not None and (
+            (abs(_cost(best) - target) <= _NEAR and _whole(best)) or (tries > 1 and best.way.by == "share" and _cost(best) > LEAST - _NEAR)
+        ):
             break
     return best
 
@@ -157,7 +159,7 @@ def _attempts(twin: Twin, way: Way, target: float, wanted: float, rng: np.random
     sizes = np.array([(weight * within(late, where)).sum() / weight.sum() for where in options])
     for _ in range(3):
         place = _slice_of(sizes, wanted, rng)
-        found = _by_share(twin, replace(way, slice=options[place]), target)
+        found = _by_share(twin, replace(way, slice=options[place]), target, 2.0 * wanted / sizes[place])
         if found is not None:
             yield found
             if abs(_cost(found) - target) <= _NEAR:
@@ -177,7 +179,7 @@ def _slice_of(sizes: NDArray[np.float64], wanted: float, rng: np.random.Generato
 
 
 def _share_needed(twin: Twin, way: Way, target: float, keep: Slice) -> float:
-    """Share of the traffic that must be hit, judged by a few requests: what something costs in standard errors grows with the root."""
+    """Share of the traffic that must be hit, judged by a few requests: paired standard errors grow with the root of it."""
     late = twin.late
     rows = late[within(twin.log.traffic.take(late), {**keep, **way.slice})]
     few = rows[np.argsort(uniform(twin.log.traffic.key, 94)[rows])[:_FEW]]
@@ -185,8 +187,8 @@ def _share_needed(twin: Twin, way: Way, target: float, keep: Slice) -> float:
         return np.inf
     hit = way.happen(twin, few, 1.0)
     z = _z(twin, way, _clean(twin), few, counts(hit.traffic, hit.served))
-    cost = max(-z if way.drop else abs(z), 0.3)
-    return float((target / cost) ** 2 * len(few) / len(late))
+    cost = max(-z if way.drop else abs(z), 0.3 if way.paired else 0.01)
+    return float((target / cost) ** (2 if way.paired else 1) * len(few) / len(late))
 
 
 def _cost(found: Fitted) -> float:
@@ -208,17 +210,18 @@ def _z(twin: Twin, way: Way, clean: Counts, rows: Rows, broken: Counts) -> float
     return change / error if error > 0 else 0.0
 
 
-def _by_share(twin: Twin, way: Way, target: float) -> Fitted | None:
-    """All requests of the slice are broken once; the share of them that is kept is what is searched."""
+def _by_share(twin: Twin, way: Way, target: float, enough: float = 1.0) -> Fitted | None:
+    """Requests of the slice are broken once, `enough` of them; the share of them that is kept is what is searched."""
     luck = uniform(twin.log.traffic.key, 92)
     rows = _rows(twin, way)
-    rows = rows[luck[rows] < way.most]
+    most = min(way.most, enough)
+    rows = rows[luck[rows] < most]
     if not len(rows):
         return None
     hit = way.happen(twin, rows, 1.0)
     clean, broken = _clean(twin), counts(hit.traffic, hit.served)
     best, at, mask = 0.0, 0.0, np.ones(len(rows), dtype=np.bool_)
-    for share in _SHARES * way.most:
+    for share in _SHARES * most:
         chosen = luck[rows] < share
         if not chosen.any():
             break
@@ -241,14 +244,18 @@ def _by_size(twin: Twin, way: Way, target: float) -> Fitted | None:
         hit = way.happen(twin, rows, strength)
         return Fitted(way, rows, hit, strength, factor * _z(twin, way, clean, rows, counts(hit.traffic, hit.served)))
 
-    few = rows[np.argsort(uniform(twin.log.traffic.key, 94)[rows])[: 2 * _FEW]] if way.paired else rows
-    strength = _halved(lambda strength: _cost(tried(few, strength, float(np.sqrt(len(rows) / len(few))))), target)
-    best = tried(rows, strength, 1.0)
-    if way.paired and abs(_cost(best) - target) > _NEAR:
-        strength = min(1.0, strength * float(np.clip(target / max(_cost(best), 0.5), 0.5, 2.0)))
-        again = tried(rows, strength, 1.0)
-        best = min(best, again, key=lambda found: abs(_cost(found) - target))
-    return best
+    if not way.redone:
+        return tried(rows, _halved(lambda strength: _cost(tried(rows, strength, 1.0)), target), 1.0)
+    few = rows[np.argsort(uniform(twin.log.traffic.key, 94)[rows])[: 2 * _FEW]]
+    guess = _halved(lambda strength: _cost(tried(few, strength, float(np.sqrt(len(rows) / len(few))))), target)
+    found = [tried(rows, guess, 1.0)]
+    ends = [(0.0, 0.0), (1.0, 4.0 * target)]  # strength and cost, the cost of the ends assumed
+    while len(found) < 4 and abs(_cost(found[-1]) - target) > _NEAR:
+        cost = _cost(found[-1])
+        ends[0 if cost < target else 1] = (found[-1].strength, cost)
+        (low, under), (high, over) = ends
+        found.append(tried(rows, low + (high - low) * float(np.clip((target - under) / (over - under), 0.1, 0.9)), 1.0))
+    return min(found, key=lambda one: abs(_cost(one) - target))
 
 
 def _halved(cost: Callable[[float], float], target: float) -> float:

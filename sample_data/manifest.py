@@ -22,7 +22,8 @@ from sample_data.world import COUNTRIES, DEVICES, GENRES, LANGUAGES
 def write_manifest(workspace: Workspace, files: Files) -> None:
     """Everything that is no table."""
     _write_rulesets(workspace, files.rulesets)
-    _write_contracts(workspace)
+    workspace.contracts_file.parent.mkdir()
+    workspace.contracts_file.write_text(tomli_w.dumps({"feature": contracts()}), encoding="utf-8")
     _write_environments(workspace, files)
     for trained in files.models.values():
         _write_model(workspace.models_dir, workspace.path, trained)
@@ -62,7 +63,8 @@ def _write_environments(workspace: Workspace, files: Files) -> None:
     workspace.environments_file.write_text(tomli_w.dumps({"environment": raw}), encoding="utf-8")
 
 
-def _write_contracts(workspace: Workspace) -> None:
+def contracts() -> list[dict[str, Any]]:
+    """The feature contracts, as their file holds them."""
     owners = {column: (upstream, owner) for upstream, (owner, columns) in UPSTREAMS.items() for column in columns}
 
     def feature(name: str, **more: Any) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def _write_contracts(workspace: Workspace) -> None:
         upstream, owner = owners.get(name, ("client", "apps"))
         return {"name": name, "from": f"{table}.{name}", "missing": "never", "upstream": upstream, "owner": owner, **more}
 
-    rows = [
+    return [
         feature("item_ctr", entity=["item_id"], min=0.0, max=1.0, missing="allowed", max_age_s=172800, unit="share")
         | {
             "derived_from": ["item_clicks_7d", "item_impressions_7d"],
@@ -101,5 +103,3 @@ def _write_contracts(workspace: Workspace) -> None:
         feature("bandwidth_mbps", min=0.1, max=1000.0, unit="Mbit/s"),
         feature("days_since_last_visit", entity=["member"], min=0.0, unit="days"),
     ]
-    workspace.contracts_file.parent.mkdir()
-    workspace.contracts_file.write_text(tomli_w.dumps({"feature": rows}), encoding="utf-8")

@@ -25,7 +25,7 @@ def digest() -> str:
     return made.hexdigest()
 
 
-def world(kind: str, seed: int, folder: Path, requests: int = 40_000, days: int = 14) -> Path:
+def world(kind: str, seed: int, folder: Path, requests: int = 40_000, days: int = 14, *, visible: bool = False) -> Path:
     """The workspace of a kind and seed below `folder`, built if it is not there yet.
 
     Builds share the clean twin of their seed while the process lives; ask for all kinds of one seed before the next seed. Admissions of
@@ -36,20 +36,22 @@ def world(kind: str, seed: int, folder: Path, requests: int = 40_000, days: int 
     ValueError
         If there is no such kind of incident.
     """
-    path = folder / f"{kind}-{seed}-{requests}-{days}-{digest()}"
+    path = folder / f"{kind}-{seed}-{requests}-{days}{'-visible' if visible else ''}-{digest()}"
     if not truth_file(path).is_file():
         shutil.rmtree(path, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        write_workspace(path, simulate(kind=kind, seed=seed, requests=requests, days=days))
+        write_workspace(path, simulate(kind=kind, seed=seed, requests=requests, days=days, visible=visible))
     return path
 
 
-def worlds(kinds: Iterable[str], seeds: Iterable[int], folder: Path, requests: int = 40_000, days: int = 14) -> Iterator[Path]:
+def worlds(
+    kinds: Iterable[str], seeds: Iterable[int], folder: Path, requests: int = 40_000, days: int = 14, *, visible: bool = False
+) -> Iterator[Path]:
     """Workspaces of all those kinds and seeds, seed by seed, each built when it is asked for."""
     kinds = tuple(kinds)
     for seed in seeds:
         for kind in kinds:
-            yield world(kind, seed, folder, requests, days)
+            yield world(kind, seed, folder, requests, days, visible=visible)
 
 
 def truth(path: Path) -> dict[str, Any]:

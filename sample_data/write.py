@@ -67,7 +67,10 @@ def write_workspace(path: Path, simulation: Simulation, progress: Callable[[str]
     workspace.replace("jobs", jobs(simulation))
     progress("writing the log")
     workspace.append(
-        requests=_requests(simulation), candidates=_candidates(simulation), outcomes=_outcomes(simulation), volumes=_volumes(simulation)
+        requests=requests_of(simulation),
+        candidates=candidates_of(simulation),
+        outcomes=outcomes_of(simulation),
+        volumes=volumes_of(simulation),
     )
     progress("admitting models")
     Workbench.open(path).admit()
@@ -75,7 +78,8 @@ def write_workspace(path: Path, simulation: Simulation, progress: Callable[[str]
     return workspace
 
 
-def _requests(simulation: Simulation) -> pa.Table:
+def requests_of(simulation: Simulation) -> pa.Table:
+    """The table of requests (DESIGN 4.2)."""
     log = simulation.log
     traffic, served, plan, n = log.traffic, log.served, log.served.plan, len(log.traffic)
     status = plan.status
@@ -121,7 +125,8 @@ def _requests(simulation: Simulation) -> pa.Table:
     return pa.table(columns)
 
 
-def _candidates(simulation: Simulation) -> pa.Table:
+def candidates_of(simulation: Simulation) -> pa.Table:
+    """The table of candidates (DESIGN 4.3)."""
     log = simulation.log
     served, candidates = log.served, log.served.plan.candidates
     width = candidates.item.shape[1]
@@ -145,7 +150,8 @@ def _candidates(simulation: Simulation) -> pa.Table:
     return pa.table(columns)
 
 
-def _outcomes(simulation: Simulation) -> pa.Table:
+def outcomes_of(simulation: Simulation) -> pa.Table:
+    """Clicks and plays."""
     log = simulation.log
     traffic, served = log.traffic, log.served
     pair, ids = pairs(traffic.key, served.plan.candidates.item), traffic.request_id
@@ -170,7 +176,7 @@ def _outcomes(simulation: Simulation) -> pa.Table:
     return pa.concat_tables(parts)
 
 
-def _volumes(simulation: Simulation) -> pa.Table:
+def volumes_of(simulation: Simulation) -> pa.Table:
     """Counted where requests are sampled, so they stay right when the log's keep probabilities are wrong."""
     hours, strata = simulation.twin.days * 24, len(TASKS)
 

@@ -146,6 +146,8 @@ def world_of(part: Stage, whole: World) -> World:
 
 
 def _alone(stage: Stage, judge: Judge, world: World, suspect: Suspect, scale: Scale, clean: Columns) -> Effect:
+    if suspect.repair is not None and suspect.repair.broken:
+        return _by_breaking(stage, judge, world, suspect, scale)
     hit = np.flatnonzero(suspect.hit)
     rows = some(hit, MOST)
     part = stage.take(rows)
@@ -157,6 +159,22 @@ def _alone(stage: Stage, judge: Judge, world: World, suspect: Suspect, scale: Sc
     return _effect(stage, suspect, scale, hit, rows, values[0], values[1], noise)
 
 
+def _by_breaking(stage: Stage, judge: Judge, world: World, suspect: Suspect, scale: Scale) -> Effect:
+    """The effect measured on requests of the baseline that are broken the same way."""
+    repair = suspect.repair
+    assert repair is not None
+    assert repair.breakable is not None
+    rows = some(np.flatnonzero(repair.breakable), MOST)
+    part = stage.take(rows)
+    good = world_of(part, world)
+    bad = replace(good, columns=part.columns.having(replace(c, values=c.values[part.kept]) for c in repair.broken), rescored=good.replayed)
+    well, ill = part.play(replace(good, rescored=good.replayed)), part.play(bad)
+    values = [judge.expected(part, played, part.columns) for played in (ill, well)]
+    return _effect(
+        stage, suspect, scale, np.flatnonzero(suspect.hit), rows, values[0], values[1], judge.noise(part, ill, well, part.columns)
+    )
+
+
 def _corrected(stage: Stage, judge: Judge, effect: Effect, scale: Scale, promised: PerRequest) -> Effect:
     """The effect with what really happened on the pages that were hit (doubly robust; Dudík, Langford, Li 2011).
 
@@ -165,7 +183,8 @@ def _corrected(stage: Stage, judge: Judge, effect: Effect, scale: Scale, promise
     """
     sample, hit = stage.sample, effect.suspect.hit
     others = sample.incident & ~hit
-    if abs(effect.harm) < _CLEAR or others.sum() < max(200, 0.3 * sample.incident.sum()):
+    broken = effect.suspect.repair is not None and bool(effect.suspect.repair.broken)
+    if broken or abs(effect.harm) < _CLEAR or others.sum() < max(200, 0.3 * sample.incident.sum()):
         return effect
     logged, weight = judge.logged(sample), sample.weight
     bias = float((weight * logged.numerator)[others].sum() / max((weight * promised.numerator)[others].sum(), 1e-12))
@@ -224,7 +243,7 @@ def _mean(weight: Floats, parts: PerRequest) -> tuple[float, float, float]:
 def shared(stage: Stage, judge: Judge, world: World, effects: Sequence[Effect], scale: Scale, clean: Columns) -> Effects:
     """Shapley shares within every cluster of suspects that hit the same requests."""
     done, pairs = list(effects), []
-    playable = [i for i, e in enumerate(effects) if e.suspect.repair is not None and abs(e.harm) > 1.5]
+    playable = [i for i, e in enumerate(effects) if e.suspect.repair is not None and not e.suspect.repair.broken and abs(e.harm) > 1.5]
     for cluster in _clusters(playable, effects):
         if len(cluster) < 2:
             continue

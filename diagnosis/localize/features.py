@@ -9,17 +9,20 @@ from typing import Any
 import numpy as np
 
 from diagnosis.inputs.contracts import Contract
-from diagnosis.localize.columns import Columns
-from diagnosis.localize.restore import restore
+from diagnosis.localize.breaking import broken as break_column
+from diagnosis.localize.columns import Column, Columns
+from diagnosis.localize.restore import Restored, restore
 from diagnosis.localize.sample import Ints, Mask, Sample
 from diagnosis.localize.suspects import Evidence, Repair, Suspect
-from diagnosis.localize.symptoms import HARD, Items, Symptom, per_request, symptoms, unlikely
+from diagnosis.localize.symptoms import HARD, Items, Symptom, ages, per_request, symptoms, unlikely
 from diagnosis.localize.where import daily_spread, jump, onset, slice_of
 
 _LOUD = 7.0  # standard errors; the scan looks at a few hundred slices, and requests of a day hang together
 _SIZE = 0.02
 _DAILY = 3.0  # daily standard deviations of the baseline that a symptom must exceed
 _PLACES = 3
+_SOFT = 0.2  # excess share of candidates, within the slice, below which disagreement with other features is drift
+_FEWEST = 100  # requests of the baseline's slice in which a feature can be broken
 _SCREENED = 1500  # requests of each window on which features are screened against each other
 _SAME = 0.7  # Jaccard index of hit requests above which features are taken to fail together
 
@@ -58,7 +61,10 @@ def _places(symptom: Symptom, sample: Sample) -> list[Broken]:
         gain = (
             share[sample.incident & inside].mean() - share[~sample.incident & inside].mean() if (~sample.incident & inside).any() else 1.0
         )
-        if gain > _DAILY * daily_spread(np.where(inside, share, 0.0), sample) / max(float(inside[~sample.incident].mean()), 0.01):
+        soft = symptom.kind == "unlikely"
+        if gain > (_SOFT if soft else 0.0) and gain > _DAILY * daily_spread(np.where(inside, share, 0.0), sample) / max(
+            float(inside[~sample.incident].mean()), 0.01
+        ):
             made.append(broken)
         share = np.where(inside & sample.incident, 0.0, share)
     return made
@@ -120,7 +126,7 @@ def feature_suspects(
     known : collection of str
         Features that are suspects already.
     """
-    items = Items.of(sample)
+    items = Items.of(sample, columns)
     if deep:
         found = _disagreeing(sample, columns, [s for s in columns.by_source if s in used and s.partition(".")[2] not in known])
     else:
@@ -181,10 +187,18 @@ def _suspect(
         applied = [c for c in contracts.values() if c.upstream == upstream and not set(c.parents) - set() and c.source in columns]
         if len(roots) >= 0.5 * max(len([c for c in applied if not _derived(c)]), 1):
             target = upstream
+    if main.symptom.kind == "missing" and main.symptom.source in contracts:
+        target = _outage(main, sources, columns, contracts) or target
     broken = {b.symptom.source for b in everything}
     put = [restore(sample, columns, columns[b.symptom.source], b.rows, contracts.get(b.symptom.source), items, broken) for b in group]
     contract = contracts.get(main.symptom.source)
     hit = np.logical_or.reduce([b.hit for b in group])
+    breakable = ~sample.incident & sample.inside(dict(main.where))
+    ill: tuple[Column, ...] = ()
+    if breakable.sum() >= _FEWEST and any(
+        r.how in ("guessed", "mapped") or b.symptom.kind == "stale" for b, r in zip(group, put, strict=True)
+    ):
+        ill = tuple(_broken(sample, columns, b, r, breakable, items) for b, r in zip(group, put, strict=True))
     evidence = [Evidence(_kind(b, contracts), f"{b.symptom.text} ({_share(b, sample)})") for b in group]
     how = ", ".join(dict.fromkeys(f"{r.column.source.partition('.')[2]} {_HOW[r.how]}" for r in put))
     return Suspect(
@@ -194,13 +208,31 @@ def _suspect(
         hit,
         main.since,
         max(b.z for b in group),
-        Repair(columns=tuple(r.column for r in put), rescore=hit, replay=None),
+        Repair(columns=tuple(r.column for r in put), rescore=hit, broken=ill, breakable=breakable if ill else None),
         (*evidence, Evidence("restored", f"Put back for the replay: {how}.")),
         features=tuple(s.partition(".")[2] for s in sources),
         upstream=upstream or (contract.upstream if contract else ""),
         owner=contract.owner if contract else "",
         stale_upstreams=_stale_upstreams(group, contracts),
     )
+
+
+def _broken(sample: Sample, columns: Columns, broken: Broken, put: Restored, breakable: Mask, items: Items) -> Column:
+    """The feature of one symptom, broken in the baseline."""
+    source, lag = broken.symptom.source, 0.0
+    if broken.symptom.kind == "stale":
+        age = ages(sample, source)
+        if age is not None:
+            lag = float(np.nanmedian(age[broken.rows])) - float(np.nanmedian(age[~sample.incident[sample.owner]]))
+    mine = breakable[sample.owner]
+    return break_column(sample, columns[source], broken.symptom, mine, broken.rows, put.how == "mapped", items, lag)
+
+
+def _outage(main: Broken, sources: Sequence[str], columns: Columns, contracts: Mapping[str, Contract]) -> str:
+    """The upstream, where all of its logged features (not computed from others) are missing together; empty where they are not."""
+    upstream = contracts[main.symptom.source].upstream
+    fed = [s for s, c in contracts.items() if c.upstream == upstream and s in columns and not _derived(c)]
+    return upstream if upstream and fed and set(fed) <= set(sources) else ""
 
 
 def _stale_upstreams(group: Sequence[Broken], contracts: Mapping[str, Contract]) -> int:

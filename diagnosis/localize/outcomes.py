@@ -10,7 +10,7 @@ import numpy as np
 from diagnosis.localize.columns import Columns
 from diagnosis.localize.composition import item_attributes
 from diagnosis.localize.judge import Judge
-from diagnosis.localize.relation import SHAPE, Grouping, Relation, Shown, relation
+from diagnosis.localize.relation import Difference, Shown, beyond, difference
 from diagnosis.localize.sample import Floats, Mask, Sample
 from diagnosis.localize.stage import Played, Stage
 from diagnosis.localize.suspects import Evidence, Suspect
@@ -40,48 +40,60 @@ def promises(stage: Stage, judge: Judge, clean: Columns) -> Promises | None:
     return Promises(chance, judge.expected(stage, Played(stage.logged_score, position), clean, chance))
 
 
-def outcome_suspects(stage: Stage, judge: Judge, promised: Promises | None) -> tuple[list[Suspect], Relation | None]:
-    """At most one suspect: the grouping that takes up the difference between what happened and what was promised."""
+def outcome_suspects(stage: Stage, judge: Judge, promised: Promises | None) -> list[Suspect]:
+    """At most one suspect: the slice and the grouping that take up the difference between what happened and what was promised."""
     if promised is None:
-        return [], None
+        return []
     sample, position = stage.sample, stage.logged_position
     seen = position > 0
     observed = judge.success.of(sample).astype(np.float64)
     owner = sample.owner[seen]
-    shown = Shown(owner, observed[seen], promised.chance[seen], sample.incident[owner], position[seen])
-    answer = relation(shown, sample, {name: (codes[seen], levels) for name, (codes, levels) in item_attributes(sample).items()})
-    best = answer.groupings[0] if answer.groupings else None
-    if best is None or best.gain < SHAPE:
-        return [], answer
+    day = (sample.time[owner] // 86400).astype(np.int64)
+    shown = Shown(owner, observed[seen], promised.chance[seen], sample.incident[owner], position[seen], day)
+    found = difference(shown, sample, {name: (codes[seen], levels) for name, (codes, levels) in item_attributes(sample).items()})
+    if found is None:
+        return []
     logged = judge.logged(sample)
-    return [_suspect(sample, best, answer, logged.numerator - promised.parts.numerator, logged.denominator)], answer
+    return [_suspect(sample, found, logged.numerator - promised.parts.numerator, logged.denominator)]
 
 
-def _suspect(sample: Sample, best: Grouping, answer: Relation, rest: Floats, size: Floats) -> Suspect:
-    where: dict[str, list[Any]] = {}
-    component, target = "demand", "position"
-    confound: tuple[str, ...] = ()
-    if best.kind == "item":
-        target = "taste"
-        confound = ("a change of what items are worth to members cannot be told from a change of how they are presented",)
-    if best.kind == "request":
-        where = {best.name: list(best.minority)}
-        component, target = "logging", str(best.minority[0]) if len(best.minority) == 1 else best.name
-        confound = ("demand: fewer outcomes and lost outcomes look alike; log impressions from the client, or a heartbeat, to tell",)
-    hit = sample.incident & sample.inside(where)
-    effect, se = _effect(sample, rest, size, hit)
-    since = _since(sample, rest, sample.inside(where), effect)
-    levels = ", ".join(f"{value}: {factor:.2f}×" for value, factor in best.levels)
-    text = f"outcomes are {answer.factor:.2f} of what the pages promised; by {best.name}: {levels}"
+def rest_of(sample: Sample, judge: Judge, promised: Promises | None) -> tuple[float, float] | None:
+    """What the pages do not explain: observed over promised, relative to the baseline, and its standard errors; None without outcomes."""
+    if promised is None:
+        return None
+    day = (sample.time // 86400).astype(np.int64)
+    w = sample.weight
+    return beyond(w * judge.logged(sample).numerator, w * promised.parts.numerator, day, sample.incident)
+
+
+_TELL = {
+    "common": "demand: fewer outcomes and lost outcomes look alike; log impressions from the client, or a heartbeat, to tell",
+    "item": "what items are worth to members cannot be told from how they are presented; log what was presented (artwork, title, row) to tell",
+    "position": "",
+}
+
+
+def _suspect(sample: Sample, found: Difference, rest: Floats, size: Floats) -> Suspect:
+    where: dict[str, list[Any]] = {found.attribute: [found.level]} if found.attribute else {}
+    component = "logging" if found.kind == "common" else "demand"
+    target = {"common": str(found.level), "item": "taste", "position": "position"}[found.kind]
+    inside = sample.inside(where)
+    effect, se = _effect(sample, rest, size, sample.incident & inside)
+    since = _since(sample, rest, inside, effect)
+    levels = ", ".join(f"{value}: {factor:.2f}×" for value, factor in found.levels)
+    text = f"outcomes are {found.factor:.2f} of what the pages promised"
+    if found.kind != "common":
+        text += f", and it differs by {found.name}" + (f" ({levels})" if levels else "")
+    confound = tuple(c for c in (_TELL[found.kind],) if c)
     return Suspect(
         component,
         target,
         where,
-        hit & (sample.time >= since - 1e-6),
+        sample.incident & inside & (sample.time >= since - 1e-6),
         since,
-        float(np.sqrt(max(best.gain, 0.0))),
+        float(np.sqrt(max(found.gain, 0.0))),
         None,
-        (Evidence("outcome", text), *(Evidence("confound", c) for c in confound)),
+        (Evidence("outcome", text), *(Evidence("confound", f"Cannot be told from {c}.") for c in confound)),
         (effect, se),
         proof="statistical",
         confound=confound,

@@ -20,7 +20,7 @@ from diagnosis.localize.effects import clean_columns, evaluate, given
 from diagnosis.localize.features import feature_suspects
 from diagnosis.localize.judge import OUTCOMES, Judge, Outcomes, Success
 from diagnosis.localize.knobs import as_knobs
-from diagnosis.localize.outcomes import outcome_suspects, promises
+from diagnosis.localize.outcomes import outcome_suspects, promises, rest_of
 from diagnosis.localize.result import Localization, Measured, moment
 from diagnosis.localize.sample import Sample, read
 from diagnosis.localize.stage import ModelKey, Stage, World
@@ -150,11 +150,13 @@ def _answer(
             promised = promises(case.stage, case.judge, clean_columns(case.stage, suspects))
             effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sources, promised.parts if promised else None)
     step("setting outcomes against what pages promised", 0.8)
-    beyond = outcome_suspects(case.stage, case.judge, promised)[0]
+    beyond = outcome_suspects(case.stage, case.judge, promised)
     beyond += traffic_suspects(sample, case.judge) + sampling_suspects(sample, case.judge, workbench.snapshot)
     effects = replace(effects, effects=(*effects.effects, *(given(s) for s in beyond)))
     step("weighing the evidence", 0.9)
-    return conclude(case.stage, case.judge, measured, effects, workbench.snapshot, where, case.replayable)
+    return conclude(
+        case.stage, case.judge, measured, effects, workbench.snapshot, where, case.replayable, rest_of(sample, case.judge, promised)
+    )
 
 
 def _features(suspects: Sequence[Suspect]) -> set[str]:

@@ -1,8 +1,11 @@
 """Outcomes against what inputs and pages promised: demand, position, lost outcomes, and what nobody can tell.
 
 Observed positive events of the incident's shown candidates are set against those that the baseline's model of outcomes expects on the very
-same pages, group by group. Which grouping takes up the difference says what changed; the deviance of a Poisson model with one factor
-a group, scaled by the overdispersion that members bring (McCullagh, Nelder 1989, section 4.5), less a penalty for its levels (BIC).
+same pages, relative to the same in the baseline. For everything and for every value of every request attribute three questions are asked:
+is there one common factor that the other requests do not have (outcomes lost), does the factor run with the position (people look
+elsewhere), does it differ by an attribute of the item (people like something else)? Factors are logarithms of ratios of counts; their
+variance is Poisson's times the overdispersion that members bring (McCullagh, Nelder 1989, section 4.5), plus what tastes drift by
+themselves from day to day in the baseline.
 """
 
 from __future__ import annotations
@@ -14,7 +17,11 @@ import numpy as np
 
 from diagnosis.localize.sample import Floats, Ints, Mask, Sample
 
-SHAPE = 14.0  # penalised deviance
+CLEAR = 17.0  # squared standard errors that the best of some two hundred questions must reach
+_SLOPE = 9.0  # within the slice, that a slope with the position must reach
+_FEW = 5.0
+PROMISE = "how much was promised"
+_PLACES = np.array([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 17, 25])
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,49 +33,54 @@ class Shown:
     expected: Floats
     incident: Mask
     position: Ints
+    day: Ints
 
 
 @dataclass(frozen=True)
-class Grouping:
-    """One way to split the difference.
+class Difference:
+    """Outcomes that differ from what was promised.
 
     Attributes
     ----------
+    attribute, level : str and value
+        The slice; empty for everything.
     kind : str
-        ``position``, ``request`` or ``item``.
+        ``common``, ``position`` or ``item``.
+    name : str
+        The item attribute.
     gain : float
-        Penalised deviance over one common factor.
+        Squared standard errors.
+    factor : float
+        Observed over expected in the slice, relative to the baseline.
     levels : tuple
-        Values whose factor differs most, each with its factor.
-    minority : tuple
-        The set of values that stands apart from the others.
+        Values that stand apart, each with its factor.
     """
 
+    attribute: str
+    level: Any
     kind: str
     name: str
     gain: float
+    factor: float
     levels: tuple[tuple[Any, float], ...]
-    minority: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
-class Relation:
-    """What outcomes say that inputs and pages do not.
+class Counts:
+    """Observed and expected by slice and group; arrays of shape (slices, groups): incident and baseline."""
 
-    Attributes
-    ----------
-    factor : float
-        Observed over expected, of everything shown in the incident, relative to the baseline.
-    z : float
-        Of the factor against 1.
-    groupings : tuple of Grouping
-        Best first.
-    """
+    o: Floats
+    e: Floats
+    ob: Floats
+    eb: Floats
 
-    factor: float
-    z: float
-    dispersion: float
-    groupings: tuple[Grouping, ...]
+    def effect(self, rows: Any = slice(None)) -> Floats:
+        """Logarithm of the factor, relative to the baseline."""
+        return np.asarray(np.log((self.o[rows] + 0.5) / (self.e[rows] + 0.5)) - np.log((self.ob[rows] + 0.5) / (self.eb[rows] + 0.5)))
+
+    def variance(self, phi: float, rows: Any = slice(None)) -> Floats:
+        """Of the effect."""
+        return np.asarray(phi * (1 / (self.e[rows] + 0.5) + 1 / (self.ob[rows] + 0.5)))
 
 
 def dispersion(shown: Shown, sample: Sample) -> float:
@@ -81,8 +93,8 @@ def dispersion(shown: Shown, sample: Sample) -> float:
     return float(max(1.0, (sums**2).sum() / max(inside.sum(), 1e-12)))
 
 
-def relation(shown: Shown, sample: Sample, items: dict[str, tuple[Ints, tuple[Any, ...]]]) -> Relation:
-    """Compare outcomes with expectations.
+def difference(shown: Shown, sample: Sample, items: dict[str, tuple[Ints, tuple[Any, ...]]]) -> Difference | None:
+    """The clearest difference of outcomes from promises; None where there is none.
 
     Parameters
     ----------
@@ -90,70 +102,139 @@ def relation(shown: Shown, sample: Sample, items: dict[str, tuple[Ints, tuple[An
         Item attributes of the shown candidates.
     """
     phi = dispersion(shown, sample)
-    now, then = shown.incident, ~shown.incident
-    o, e = shown.observed[now].sum(), shown.expected[now].sum()
-    ob, eb = shown.observed[then].sum(), shown.expected[then].sum()
-    bias = ob / eb if eb > 0 else 1.0
-    factor = o / (e * bias) if e > 0 else float("nan")
-    error = np.sqrt(phi * (1 / max(e * bias, 1e-9) + 1 / max(ob, 1e-9)))
-    groups: list[tuple[str, str, Ints, tuple[Any, ...]]] = [
-        ("position", "position", np.minimum(shown.position - 1, 29), tuple(range(1, 31)))
-    ]
-    groups += [("request", a.name, a.codes[shown.owner], a.levels) for a in sample.attributes]
-    groups += [("item", name, codes, levels) for name, (codes, levels) in items.items()]
-    found = [_grouping(kind, name, codes, levels, shown, phi) for kind, name, codes, levels in groups]
-    return Relation(factor, float((factor - 1) / error) if np.isfinite(factor) else 0.0, phi, tuple(sorted(found, key=lambda g: -g.gain)))
+    slices = [("", np.zeros(len(shown.owner), dtype=np.int64), (None,))]
+    slices += [(a.name, a.codes[shown.owner], a.levels) for a in sample.attributes if not a.folded]
+    places = np.searchsorted(_PLACES, shown.position, side="right") - 1
+    groups = {name: (np.where(codes < 0, len(levels), codes), (*levels, None)) for name, (codes, levels) in items.items()}
+    edges = np.quantile(shown.expected[~shown.incident], np.linspace(0, 1, 11)[1:-1])
+    groups[PROMISE] = (np.searchsorted(edges, shown.expected), tuple(range(10)))
+    drift = {name: _drift(shown, codes, len(levels), phi) for name, (codes, levels) in groups.items()}
+    found: list[Difference] = []
+    for attribute, codes, levels in slices:
+        total = _counts(shown, codes, len(levels), np.zeros(len(codes), dtype=np.int64), 1)
+        slopes = _slopes(_counts(shown, codes, len(levels), places, len(_PLACES)), phi, np.log(_PLACES))
+        for i, level in enumerate(levels):
+            if min(total.e[i, 0], total.eb[i, 0]) < 20:
+                continue
+            factor = float(np.exp(total.effect()[i, 0]))
+            if attribute:
+                found.append(Difference(attribute, level, "common", "", _apart(total, i, phi), factor, ((level, factor),)))
+            found.append(Difference(attribute, level, "position", "position", slopes[i], factor, ()))
+        for name, (kinds, values) in groups.items():
+            counts = _counts(shown, codes, len(levels), kinds, len(values))
+            runs = _slopes(counts, phi, np.arange(10.0), drift[name]) if name == PROMISE else []
+            for i, level in enumerate(levels):
+                gain, apart = (runs[i], []) if name == PROMISE else _split(counts, i, phi, drift[name])
+                factor = float(np.exp(total.effect()[i, 0]))
+                found.append(Difference(attribute, level, "item", name, gain, factor, tuple((values[j], f) for j, f in apart)))
+    return _choose(found)
 
 
-def _grouping(kind: str, name: str, codes: Ints, levels: tuple[Any, ...], shown: Shown, phi: float) -> Grouping:
-    size = len(levels) + 1
-    codes = np.where(codes < 0, size - 1, codes)
+def _choose(found: list[Difference]) -> Difference | None:
+    """The slice where most is gained; inside it a slope with the position before tastes before one common factor."""
+    best = max(found, key=lambda d: d.gain, default=None)
+    if best is None or best.gain < CLEAR:
+        return None
+    same = [d for d in found if (d.attribute, d.level) == (best.attribute, best.level)]
+    slope = next((d for d in same if d.kind == "position"), best)
+    if best.kind != "position" and slope.gain >= max(_SLOPE, 0.15 * best.gain):
+        return slope
+    tastes = max((d for d in same if d.kind == "item"), key=lambda d: d.gain, default=best)
+    return tastes if best.kind == "common" and tastes.gain >= max(CLEAR, 0.5 * best.gain) else best
+
+
+def _counts(shown: Shown, codes: Ints, n: int, groups: Ints, k: int) -> Counts:
     now = shown.incident
-    o, e = (np.bincount(codes[now], weights=v[now], minlength=size) for v in (shown.observed, shown.expected))
-    ob, eb = (np.bincount(codes[~now], weights=v[~now], minlength=size) for v in (shown.observed, shown.expected))
-    held = (e > 5) & (eb > 5)
-    if held.sum() < 2:
-        return Grouping(kind, name, -np.inf, ())
-    o, e, ob, eb = o[held], e[held], ob[held], eb[held]
-    known = [*levels, None]
-    names = [known[i] for i in np.flatnonzero(held)]
-    effect = np.log((o + 0.5) / (e + 0.5)) - np.log((ob + 0.5) / (eb + 0.5))
-    precision = 1 / (phi * (1 / (e + 0.5) + 1 / (ob + 0.5)))
-    common = float((precision * effect).sum() / precision.sum())
-    minority: tuple[Any, ...] = ()
-    if kind == "position":
-        gain = _smooth(effect, precision, common)
-    else:
-        gain, apart = _best_split(effect, precision)
-        minority = tuple(names[i] for i in apart)
-    order = np.argsort(-np.abs(effect - _majority(effect, precision)) * np.sqrt(precision))
-    return Grouping(kind, name, float(gain), tuple((names[i], float(np.exp(effect[i]))) for i in order[:3]), minority)
+    key = codes * k + groups
+
+    def table(rows: Mask, values: Floats) -> Floats:
+        return np.asarray(np.bincount(key[rows], weights=values[rows], minlength=n * k).reshape(n, k))
+
+    return Counts(table(now, shown.observed), table(now, shown.expected), table(~now, shown.observed), table(~now, shown.expected))
 
 
-def _smooth(effect: Floats, precision: Floats, common: float) -> float:
-    """Gain of a factor that runs with the logarithm of the position: one parameter."""
-    x = np.log(np.arange(1, len(effect) + 1))
-    x = x - (precision * x).sum() / precision.sum()
-    slope = (precision * x * (effect - common)).sum() / max((precision * x * x).sum(), 1e-12)
-    return float(slope**2 * (precision * x * x).sum() - np.log(len(effect) + 1.0))
+def _apart(total: Counts, i: int, phi: float) -> float:
+    """Squared standard errors between one slice and all others."""
+    rest = Counts(*(part.sum(axis=0, keepdims=True) - part[i] for part in (total.o, total.e, total.ob, total.eb)))
+    if min(rest.e[0, 0], rest.eb[0, 0]) < 20:
+        return 0.0
+    gap = total.effect()[i, 0] - rest.effect()[0, 0]
+    return float(gap**2 / (total.variance(phi)[i, 0] + rest.variance(phi)[0, 0]))
 
 
-def _best_split(effect: Floats, precision: Floats) -> tuple[float, list[int]]:
-    """Gain of two factors, one for a set of levels and one for the others, the best of the sorted prefixes; and the smaller set."""
-    order = np.argsort(effect)
-    w, y = precision[order], effect[order]
-    left_w, left = np.cumsum(w)[:-1], np.cumsum(w * y)[:-1]
-    right_w, right = w.sum() - left_w, (w * y).sum() - left
-    gain = left**2 / left_w + right**2 / right_w - (w * y).sum() ** 2 / w.sum()
-    size = np.minimum(np.arange(1, len(y)), len(y) - np.arange(1, len(y)))
-    gain = gain - 2.0 * np.log(max(len(y), 2)) * size
-    best = int(np.argmax(gain))
-    low, high = order[: best + 1], order[best + 1 :]
-    return float(gain[best]), [int(i) for i in (low if precision[low].sum() <= precision[high].sum() else high)]
+def _slopes(counts: Counts, phi: float, x: Floats, drift: float = 0.0) -> list[float]:
+    """Gain of a factor that runs with `x`, of every slice."""
+    gains = []
+    for i in range(len(counts.o)):
+        held = (counts.e[i] > _FEW) & (counts.eb[i] > _FEW)
+        if held.sum() < 3:
+            gains.append(0.0)
+            continue
+        w, y, z = 1 / (counts.variance(phi)[i][held] + drift), counts.effect()[i][held], x[held]
+        z = z - (w * z).sum() / w.sum()
+        y = y - (w * y).sum() / w.sum()
+        gains.append(float((w * z * y).sum() ** 2 / max((w * z * z).sum(), 1e-12)))
+    return gains
 
 
-def _majority(effect: Floats, precision: Floats) -> float:
-    """Weighted median."""
-    order = np.argsort(effect)
-    share = np.cumsum(precision[order]) / precision.sum()
-    return float(effect[order][int(np.searchsorted(share, 0.5))])
+def _split(counts: Counts, i: int, phi: float, drift: float) -> tuple[float, list[tuple[int, float]]]:
+    """Gain of factors that differ between values of an item attribute, less what is expected by chance; and those that differ most."""
+    held = np.flatnonzero((counts.e[i] > _FEW) & (counts.eb[i] > _FEW))
+    if len(held) < 2:
+        return 0.0, []
+    y = counts.effect()[i][held]
+    w = 1 / (counts.variance(phi)[i][held] + drift)
+    centre = (w * y).sum() / w.sum()
+    chi, df = float((w * (y - centre) ** 2).sum()), len(held) - 1
+    order = np.argsort(-np.abs(y - centre) * np.sqrt(w))[:3]
+    normal = (np.cbrt(chi / df) - (1 - 2 / (9 * df))) / np.sqrt(2 / (9 * df))  # Wilson, Hilferty 1931
+    return float(max(normal, 0.0) ** 2), [(int(held[j]), float(np.exp(y[j]))) for j in order]
+
+
+def _drift(shown: Shown, codes: Ints, k: int, phi: float) -> float:
+    """Variance by which the factors of an item attribute move by themselves between the windows: a random walk fitted to the baseline's
+    days."""
+    base = ~shown.incident
+    day = shown.day - shown.day.min()
+    days = int(day[base].max(initial=0)) + 1
+    if days < 4:
+        return 0.0
+    key = day[base] * k + codes[base]
+    o, e = (np.bincount(key, weights=v[base], minlength=days * k)[: days * k].reshape(days, k) for v in (shown.observed, shown.expected))
+    held = (e > _FEW).all(axis=0)
+    if not held.any():
+        return 0.0
+    y = np.log((o[:, held] + 0.5) / (e[:, held] + 0.5))
+    y = y - y.mean(axis=1, keepdims=True)
+    noise = phi / (e[:, held] + 0.5)
+    half = days // 2  # far steps tell a walk from noise better than single days
+    steps = ((y[half:] - y[:-half]) ** 2 - noise[half:] - noise[:-half]) / half
+    walk = max(0.0, float(steps.mean()))
+    later = int(day.max()) + 1 - days
+    return walk * (days + max(later, 1)) / 3
+
+
+def beyond(observed: Floats, expected: Floats, day: Ints, incident: Mask) -> tuple[float, float]:
+    """Observed over expected in the incident, relative to the baseline, and its standard errors from 1 by what days differ anyway.
+
+    Parameters
+    ----------
+    observed, expected : array of float64, shape (requests,)
+        Weighted, per request.
+    day : array of int64, shape (requests,)
+    """
+    ratios, sides = [], []
+    for d in np.unique(day):
+        for side in (False, True):
+            rows = (day == d) & (incident == side)
+            if rows.sum() >= 50 and expected[rows].sum() > 0:
+                ratios.append(observed[rows].sum() / expected[rows].sum())
+                sides.append(side)
+    values, now = np.array(ratios), np.array(sides, dtype=np.bool_)
+    total = [observed[incident == s].sum() / max(expected[incident == s].sum(), 1e-12) for s in (False, True)]
+    if (~now).sum() < 3 or not now.any():
+        return total[1] / max(total[0], 1e-12), 0.0
+    off = observed - expected * np.where(incident, total[1], total[0])
+    chance = np.sqrt(sum((off[incident == s] ** 2).sum() / expected[incident == s].sum() ** 2 for s in (False, True)))
+    spread = values[~now].std(ddof=1) * np.sqrt(1 / (~now).sum() + 1 / now.sum())
+    return total[1] / total[0], float((total[1] - total[0]) / max(chance, spread, 1e-12))

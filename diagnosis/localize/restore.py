@@ -54,7 +54,7 @@ def restore(
     good = ~rows & ~np.isnan(column.values)
     if not good.any():
         return Restored(column, "guessed")
-    for key in (items.item, items.member):
+    for key in items.owners():
         last = _last(key, items.at, column, good, rows)
         if last is not None:
             rest = rows & np.isnan(last)

@@ -42,6 +42,10 @@ class Repair:
         Requests to be scored anew, ruled anew, sorted the right way round.
     absent : array of bool, optional
         Which candidates are not there once it is put back.
+    broken : tuple of Column
+        Features broken in the baseline the way they are in the incident, where they cannot be put back well.
+    breakable : array of bool, optional
+        Requests of the baseline in which they are broken.
     """
 
     columns: tuple[Column, ...] = ()
@@ -51,6 +55,8 @@ class Repair:
     replay: Mask | None = None
     straighten: Mask | None = None
     absent: Mask | None = None
+    broken: tuple[Column, ...] = ()
+    breakable: Mask | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -212,12 +212,47 @@ class Items:
     item: Ints
     member: Ints
     at: Floats
+    kinds: tuple[Ints, ...] = ()
 
     @classmethod
-    def of(cls, sample: Sample) -> Items:
-        """Of a sample."""
+    def of(cls, sample: Sample, columns: Columns | None = None) -> Items:
+        """Of a sample; with `columns`, categories of candidates as well, for values that belong to a member and a kind of item."""
         item = dictionary(sample.batch.candidates.column("item_id"))[0]
-        return cls(item, sample.members[sample.owner], sample.time[sample.owner])
+        kinds = []
+        for column in columns.by_source.values() if columns is not None else ():
+            if column.categorical and column.source.startswith("candidates.") and 2 <= len(column.levels or ()) <= 40:
+                kinds.append(np.nan_to_num(column.values, nan=len(column.levels or ())).astype(np.int64))
+        return cls(item, sample.members[sample.owner], sample.time[sample.owner], tuple(kinds[:6]))
+
+    def owners(self) -> Iterator[Ints]:
+        """What a value may belong to: an item, a member, a member and a kind of item."""
+        yield self.item
+        yield self.member
+        for kind in self.kinds:
+            yield np.unique(self.member * (int(kind.max(initial=0)) + 1) + kind, return_inverse=True)[1].astype(np.int64)
+
+    def telling(self, column: Column, least: float = 0.6) -> Ints | None:
+        """The key that tells most of the values, within a day; None where none tells `least` of the variance."""
+        best, key_of_best = least, None
+        good = ~np.isnan(column.values)
+        spread = float(column.values[good].var()) if good.any() else 0.0
+        if spread <= 0:
+            return None
+        for key in self.owners():
+            size = int(key.max(initial=0)) + 1
+            n = np.bincount(key[good], minlength=size)
+            free = good & (n[key] > 1)
+            if free.sum() < 100:
+                continue
+            usual = typical(key, column, good, size)[key]
+            told = (
+                float((usual[good] == column.values[good]).mean())
+                if column.categorical
+                else 1 - float(((column.values - usual)[free] ** 2).mean()) / spread
+            )
+            if told > best + 0.02:
+                best, key_of_best = told, key
+        return key_of_best
 
     def inconsistent(self, column: Column, before: Mask) -> Iterator[Symptom]:
         """Values far from what the same item held in the baseline."""

@@ -31,7 +31,8 @@ from diagnosis.localize.stage import Stage
 from diagnosis.log.filters import Filter
 from diagnosis.store import Snapshot
 
-HARM = 2.0  # an effect below this many standard errors of the same outcomes' luck is called harmless
+HARM = 1.2  # an effect below this many standard errors of the same outcomes' luck is called harmless
+_STATISTICAL = 3.0  # what an effect that replay cannot reach must have
 MOVED = 3.5  # standard errors of the difference of the windows that count as a movement
 _FEWEST = 30
 _PART = 0.15  # of the largest effect, below which nothing is called a cause
@@ -47,8 +48,15 @@ def conclude(
     snapshot: Snapshot,
     where: Filter,
     replayable: float,
+    rest: tuple[float, float] | None = None,
 ) -> Localization:
-    """The verdict."""
+    """The verdict.
+
+    Parameters
+    ----------
+    rest : tuple of float, optional
+        Outcomes over what pages promised, relative to the baseline, and the standard errors by which that is not 1.
+    """
     baseline, incident, before, after = measured
     sample = stage.sample
     moved = estimate.difference(after, before)
@@ -56,7 +64,10 @@ def conclude(
     left = moved.value - expected
     z = left / moved.se if moved.se > 0 else 0.0
     earliest = sample.time[sample.incident].min() - _EARLY * float(np.ptp(sample.time[~sample.incident]))
-    harmful = sorted((e for e in effects.effects if abs(e.harm) >= HARM and e.value != 0), key=lambda e: -abs(e.value))
+    harmful = sorted(
+        (e for e in effects.effects if abs(e.harm) >= (HARM if e.suspect.repair else _STATISTICAL) and e.value != 0),
+        key=lambda e: -abs(e.value),
+    )
     kept = [e for e in harmful if abs(z) >= MOVED or e.suspect.since >= earliest]
     kept = [e for e in kept if abs(e.value) > _PART * abs(kept[0].value)]
     movement = _movement(left, moved.se, sum(e.value for e in kept))
@@ -69,6 +80,11 @@ def conclude(
         causes = ()
     elif causes:
         verdict, reason = CAUSE_FOUND, causes[0].sentence + "."
+    elif rest is not None and abs(rest[1]) >= MOVED:
+        verdict = UNEXPLAINED
+        reason = (
+            f"Outcomes are {rest[0]:.3f} of what the pages promised ({rest[1]:+.1f} standard errors), and nothing in the log explains it."
+        )
     elif abs(z) >= MOVED:
         verdict = UNEXPLAINED
         reason = (

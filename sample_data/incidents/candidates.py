@@ -41,7 +41,7 @@ def launch_flood(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
         last = slice(len(world.genre) - EXTRA, None)
         made = {name: getattr(world, name).copy() for name in ("launched", "quality", "popularity")}
         made["launched"][last] = launched
-        made["quality"][last] = made["quality"][last] * 0.3 + 1.0 - 3.0 * strength
+        made["quality"][last] = made["quality"][last] * 0.3 + 0.3 - 2.0 * strength
         made["popularity"][last] = popular
         return replace(world, **made)
 
@@ -59,5 +59,6 @@ def launch_flood(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
         happen,
         ("campaign", "catalogue", None, None, "licensed library goes live"),
         by="size",
+        redone=True,
         world=flooded(1.0),
     )

@@ -48,7 +48,8 @@ def timeout_fallback(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
 def knob(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """Data freshness of one environment turned down."""
     ages = [1.0, float(rng.integers(2, 6)), 10.0, 25.0]
-    for age, environment in [(age, str(name)) for name in rng.permutation(ENVIRONMENTS) for age in ages]:
+    options = [(age, name) for name in ENVIRONMENTS for age in ages]
+    for age, environment in [options[i] for i in rng.permutation(len(options))]:
 
         def edit(twin: Twin, part: Part, age: float = age) -> Part:
             names = tuple(name for upstream in AGED.values() for name in upstream)

@@ -50,6 +50,8 @@ class Way:
         What its strength is: ``share`` of the requests of the slice that are hit, or ``size``.
     paired : bool
         How its effect is weighed: see `sample_data.effects`.
+    redone : bool
+        Whether every strength needs serving anew, so that strengths are tried on a few requests first.
     drop : bool
         Whether the click rate must fall; else it may move either way.
     most : float
@@ -67,6 +69,7 @@ class Way:
     told: bool = False
     by: str = "share"
     paired: bool = True
+    redone: bool = False
     drop: bool = True
     most: float = 1.0
     files: Files | None = None
