@@ -106,10 +106,9 @@ def _window(text: str) -> Any:
 def _over_time(view: View, question: Question, held: load.Bench) -> None:
     which = view.drag or state.DRAGS[0]
     views.heading("Over time", "drag over the chart to set a window")
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        views.quiet("Dragging sets the")
-        settings = state.bound("incident-drag", which, lambda name: view.but(drag="" if name in (None, state.DRAGS[0]) else name))
-        st.segmented_control("Drag sets", list(state.DRAGS), required=True, label_visibility="collapsed", **settings)
+    settings = state.bound("incident-drag", which, lambda name: view.but(drag="" if name in (None, state.DRAGS[0]) else name))
+    options = {"format_func": lambda name: f"drag sets the {name}", "required": True, "label_visibility": "collapsed"}
+    st.segmented_control("Dragging sets", list(state.DRAGS), **options, **settings)
     key = f"incident-chart-{which}"
     drawn = _as_drawn(question, which, key)
     chart = freeze.windows_chart(held, question, which, drawn)

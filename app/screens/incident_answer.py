@@ -9,7 +9,7 @@ from app.running import Run
 from app.screens import sharing
 from app.state import View
 from diagnosis.cases.incident import TONES, change_of, where_of
-from diagnosis.localize import Cancelled, Cause, Localization
+from diagnosis.localize import Cancelled, Cause, Localization, Measured
 from diagnosis.localize.asking import Question
 from diagnosis.localize.proofs import proof_rows, proved
 from diagnosis.localize.triage import SYMPTOMS, matrix, who_acts
@@ -109,10 +109,11 @@ def causes(view: View, held: load.Bench, answer: Localization) -> None:
 
 
 def _moved(answer: Localization) -> str:
-    def said(m: object) -> str:
-        return f"{views.number(m.value, unit)} ({views.number(m.low)} to {views.number(m.high)})"  # type: ignore[attr-defined]
+    def said(m: Measured) -> str:
+        if answer.unit == "share":
+            return f"{m.value:.2%} ({m.low:.2%} to {m.high:.2%})"
+        return f"{views.number(m.value, answer.unit)} ({views.number(m.low)} to {views.number(m.high)})"
 
-    unit = "" if answer.unit == "share" else answer.unit
     return f"{answer.metric}: {said(answer.baseline)} in the baseline, {said(answer.incident)} in the incident."
 
 
@@ -160,8 +161,8 @@ def _cause(view: View, held: load.Bench, answer: Localization, place: int, cause
 
 def _examples(view: View, held: load.Bench, answer: Localization, cause: Cause) -> None:
     found = load.examples(held, cause.examples, answer.incident.window)
+    views.quiet("Requests that it hit:")
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        views.quiet("Requests that it hit:")
         for request_id, row in found.iterrows():
             target = View(workspace=view.workspace, request=str(request_id), date=row.get("date"))
             state.link("request", target, views.code(request_id), ":material/biotech:")
