@@ -140,7 +140,13 @@ def before_after(rows: pd.DataFrame, before: str, after: str, *, title: str, sha
     kept = rows[["value", before, after]].dropna().rename(columns={before: "baseline", after: "incident"})
     values = list(rows["value"])
     base: Any = alt.Chart(kept).encode(
-        y=alt.Y("value:N", sort=values, scale=alt.Scale(domain=values), title=None, axis=alt.Axis(ticks=False, labelLimit=130, labelOverlap=False)),
+        y=alt.Y(
+            "value:N",
+            sort=values,
+            scale=alt.Scale(domain=values),
+            title=None,
+            axis=alt.Axis(ticks=False, labelLimit=130, labelOverlap=False),
+        ),
         tooltip=[
             alt.Tooltip("value:N"),
             alt.Tooltip("baseline:Q", title="in the baseline", format=form),

@@ -105,7 +105,7 @@ def _window(text: str) -> Any:
 
 def _over_time(view: View, question: Question, held: load.Bench) -> None:
     which = view.drag or state.DRAGS[0]
-    views.heading("Over time", "drag over the chart to set a window")
+    views.heading("Over time", "drag the framed window to move it, draw beside it to set it anew")
     settings = state.bound("incident-drag", which, lambda name: view.but(drag="" if name in (None, state.DRAGS[0]) else name))
     options = {"format_func": lambda name: f"drag sets the {name}", "required": True, "label_visibility": "collapsed"}
     st.segmented_control("Dragging sets", list(state.DRAGS), **options, **settings)
