@@ -113,7 +113,7 @@ def _over_time(view: View, question: Question, held: load.Bench) -> None:
     drawn = _as_drawn(question, which, key)
     chart = freeze.windows_chart(held, question, which, drawn)
     views.chart(chart, key=key, selection_mode=charts_windows.BRUSH, on_select=lambda: _dragged(view, question, which, key))
-    looks = [("baseline", "baseline"), ("incident", "incident"), ("usual", "usual at that hour, 95 of 100"), ("change", "change")]
+    looks = [("baseline", "baseline"), ("incident", "incident"), ("usual", "usual: 95 of 100 would lie here"), ("change", "change")]
     views.key_of(looks)
 
 

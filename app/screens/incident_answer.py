@@ -32,7 +32,7 @@ def show(view: View, held: load.Bench, question: Question) -> Localization | Non
     if not view.asked:
         load.give_up(state.session())
         pinned = view.but(metric=question.metric, baseline=question.baseline, incident=question.incident, asked=True)
-        if st.button("Find the cause", type="primary", icon=":material/troubleshoot:", shortcut="Mod+Enter", help="Replays both windows"):
+        if st.button("Find the cause", type="primary", icon=":material/troubleshoot:", shortcut="Mod+Shift+F", help="Replays both windows"):
             state.go("incident", pinned)
         return None
     run = load.localization(held, question, state.session())

@@ -46,7 +46,7 @@ def test_from_a_dragged_window_to_a_shared_cause(troubled, serve, browser):
     page.wait_for_url(re.compile("baseline=2026-11-01T1"), timeout=10_000)
     settled(page)
 
-    page.keyboard.press("Control+Enter")
+    page.keyboard.press("Control+Shift+F")
     page.get_by_text("who acts", exact=True).first.wait_for(timeout=60_000)
     settled(page)
     assert "asked=1" in page.url
