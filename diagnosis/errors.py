@@ -9,10 +9,12 @@
     │   ├── MissingTableError
     │   ├── MissingColumnError
     │   ├── ColumnTypeError
-    │   └── UnsupportedTableError
+    │   ├── UnsupportedTableError
+    │   └── DamagedFileError
     ├── NotFoundError           an id that is not there, with near ones
     ├── FilterError             the `--where` grammar
     ├── WindowError             two windows that cannot be compared
+    ├── MetricError             a metric of the workspace's own
     ├── ModelError              what scored a request
     │   ├── BundleError
     │   ├── NotAdmittedError
@@ -111,6 +113,14 @@ class UnsupportedTableError(TableError):
     """A table uses a feature of its format that would be read wrongly."""
 
 
+class DamagedFileError(TableError):
+    """A file of a table cannot be decoded; it was set aside, and asking again answers from the rest."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        self.file, self.reason = file, reason
+        super().__init__(f"File {Path(file).name!r} cannot be read: {reason}.", "it was set aside; ask again.")
+
+
 class NotFoundError(DiagnosisError):
     """An id that is not there.
 
@@ -136,6 +146,28 @@ class FilterError(DiagnosisError):
 
 class WindowError(DiagnosisError):
     """A window that is none, or two that cannot be compared."""
+
+
+class MetricError(DiagnosisError):
+    """A metric of the workspace's own that cannot be read or computed.
+
+    Attributes
+    ----------
+    file, metric : str
+        Where it stands.
+    key, expression : str
+        Which of its expressions; empty if it is none of them.
+    position : int
+        Of the character where the expression goes wrong, from 1; 0 if it is none of them.
+    """
+
+    def __init__(
+        self, file: str, metric: str, problem: str, hint: str = "", *, key: str = "", expression: str = "", position: int = 0
+    ) -> None:
+        self.file, self.metric, self.problem = file, metric, problem
+        self.key, self.expression, self.position = key, expression, position
+        place = f"metrics.{metric}" + (f".{key} = {expression!r}, character {position}" if key else "")
+        super().__init__(f"{file}: {place}: {problem}.", hint)
 
 
 class ModelError(DiagnosisError):

@@ -16,6 +16,7 @@ with the effective number of observations, quantiles Woodruff's (1952).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -196,6 +197,138 @@ def difference(after: Estimate, before: Estimate, *, level: float = 0.95) -> Est
     half = _quantile_of_t(level, min(after.n_effective, before.n_effective)) * se
     n, effective = after.n + before.n, min(after.n_effective, before.n_effective)
     return Estimate(value, value - half, value + half, se, n, effective, after.unit)
+
+
+@dataclass(frozen=True)
+class Homogeneity:
+    """Whether two windows have the same shares.
+
+    Attributes
+    ----------
+    effect : float
+        How much they differ, less what noise alone would give; in [0, 1]: Cohen's w of two equally large samples. 0.1 is called small,
+        0.3 medium, 0.5 large; 1 is nothing in common.
+    p : float
+        Chance of a difference at least as large if nothing changed.
+    """
+
+    effect: float
+    p: float
+
+
+def homogeneity(before: ArrayLike, after: ArrayLike) -> Homogeneity:
+    """Test that two windows have the same shares, where weights differ and rows of one request (or member) depend on each other.
+
+    Pearson's statistic is compared with what the differences between random groups of requests say it would be by chance: Rao and Scott
+    (1984) with Satterthwaite's second moment, referred to F as Thomas and Rao (1987) do. The groups are the same in both windows, so that
+    members who are in both are accounted for.
+
+    Parameters
+    ----------
+    before, after : array of float, shape (groups, bins)
+        Weight in each bin, of a random group of requests (or members) each.
+    """
+    from scipy.special import fdtrc
+
+    counts = _grouped(before, after)
+    if counts is None:
+        return Homogeneity(float("nan"), float("nan"))
+    whole, left_out = counts.sum(axis=1), counts.sum(axis=1, keepdims=True) - counts
+    groups = counts.shape[1]
+    shares, replicates = _normalised(whole), _normalised(left_out)
+    pooled = shares.mean(axis=0)
+    kept = pooled > 0
+    root = np.sqrt(pooled[kept])
+    change = (shares[1] - shares[0])[kept] / root
+    spread = (replicates[1] - replicates[0])[:, kept] / root
+    spread = spread - spread.mean(axis=0)
+    covariance = (groups - 1) / groups * spread.T @ spread
+    noise, f, statistic = float(np.trace(covariance)), groups - 1, float((change**2).sum())
+    if noise <= 1e-15:
+        return Homogeneity(0.5 * np.sqrt(statistic), 1.0 if statistic <= 1e-12 else 0.0)
+    second = f**2 / ((f - 1) * (f + 2)) * (float((covariance**2).sum()) - noise**2 / f)
+    df = float(np.clip(noise**2 / max(second, 1e-300), 1.0, max(int(kept.sum()) - 1, 1)))
+    effect = 0.5 * np.sqrt(max(statistic - noise, 0.0))
+    return Homogeneity(float(effect), float(fdtrc(df, df * f, statistic / noise)))
+
+
+def grouped_share(part: ArrayLike, whole: ArrayLike, effective: float, *, level: float = 0.95) -> Estimate:
+    """A share from sums over random groups of requests: its interval is that of the process, see the module.
+
+    Parameters
+    ----------
+    part, whole : array of float, shape (groups,)
+    effective : float
+        How many equally weighted requests would say as much; what the interval stands on where no group has any, or all have all.
+
+    Raises
+    ------
+    CannotSayError
+        If nothing was counted.
+    """
+    y, x = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
+    size, groups = float(x.sum()), int((x > 0).sum())
+    if size <= 0:
+        raise CannotSayError("There is nothing to divide by: no group has any weight.")
+    value = min(max(float(y.sum()) / size, 0.0), 1.0)
+    variance = float(((y - value * x) ** 2).sum()) / size**2 * groups / max(groups - 1, 1)
+    low, high = _wilson(value, variance, effective, groups, level, 1.0)
+    return Estimate(value, low, high, float(np.sqrt(variance)), groups, effective)
+
+
+def jackknife(
+    function: Callable[[Floats, Floats], Floats], before: ArrayLike, after: ArrayLike, *, level: float = 0.95, unit: str = ""
+) -> Estimate:
+    """A function of two windows' weights, with the interval that leaving out one group of requests at a time gives.
+
+    Parameters
+    ----------
+    function : callable
+        Of two arrays of float, shape (…, bins); gives shape (…).
+    before, after : array of float, shape (groups, bins)
+        As in `homogeneity`.
+
+    Raises
+    ------
+    CannotSayError
+        If there are fewer than two groups.
+    """
+    counts = _grouped(before, after)
+    if counts is None:
+        raise CannotSayError("There is no interval of fewer than two groups of requests.")
+    groups = counts.shape[1]
+    left_out = counts.sum(axis=1, keepdims=True) - counts
+    value = float(function(counts[0].sum(axis=0), counts[1].sum(axis=0)))
+    replicates = function(left_out[0], left_out[1])
+    se = float(np.sqrt((groups - 1) / groups * ((replicates - replicates.mean()) ** 2).sum()))
+    half = _quantile_of_t(level, groups) * se
+    return Estimate(value, value - half, value + half, se, groups, float(groups), unit)
+
+
+def false_discovery(p: ArrayLike) -> Floats:
+    """Each p-value corrected for how many there are, so that of those below q at most the share q is false (Benjamini, Hochberg 1995).
+
+    >>> false_discovery([0.01, 0.5, 0.02]).tolist()
+    [0.03, 0.5, 0.03]
+    """
+    given = np.asarray(p, dtype=np.float64)
+    order = np.argsort(-given, kind="stable")
+    scaled = given[order] * len(given) / np.arange(len(given), 0, -1)
+    out = np.empty(len(given))
+    out[order] = np.minimum(np.minimum.accumulate(scaled), 1.0)
+    return out
+
+
+def _grouped(before: ArrayLike, after: ArrayLike) -> Floats | None:
+    """Both windows, shape (2, groups, bins), without groups that neither has; None where that leaves a window or a jackknife empty."""
+    counts = np.stack([np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)])
+    counts = np.asarray(counts[:, (counts.sum(axis=2) > 0).any(axis=0)])
+    left_out = counts.sum(axis=1, keepdims=True) - counts
+    return counts if counts.shape[1] > 2 and (left_out.sum(axis=2) > 0).all() else None
+
+
+def _normalised(weights: Floats) -> Floats:
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True), dtype=np.float64)
 
 
 def detectable(se: float, *, power: float = 0.8, level: float = 0.95) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from diagnosis.cli import ask, casework, localizing, models, running, writing
+from diagnosis.cli import ask, bench, casework, localizing, models, running, writing
 from diagnosis.errors import DiagnosisError
 
 COMMANDS = "diagnosis.commands"
@@ -40,6 +40,7 @@ def build(arguments: list[str]) -> typer.Typer:
     app.command("import")(writing.import_)
     app.add_typer(models.app, name="models")
     app.add_typer(writing.contract, name="contract")
+    app.add_typer(bench.app, name="bench")
     app.add_typer(casework.case, name="case")
     app.add_typer(casework.share, name="share")
     for point in sorted(entry_points(group=COMMANDS), key=lambda p: p.name):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from diagnosis.cli.output import Folder, Json, document, moment, plain, table
+from diagnosis.cli.output import Folder, Json, document, moment, plain, span, table
 
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST", help="Request id.")]
 
@@ -104,12 +104,33 @@ def replay(
         raise typer.Exit(3)
 
 
-def inputs(workspace: Folder, request: RequestId, as_json: Json = False) -> None:
-    """Were the inputs of a request valid?
+def inputs(
+    workspace: Folder,
+    request: Annotated[str | None, typer.Argument(metavar="[REQUEST]", help="Request id; or give two windows instead.")] = None,
+    baseline: Annotated[str | None, typer.Option(metavar="A..B", help="Window to compare with; UTC, its end not included.")] = None,
+    incident: Annotated[str | None, typer.Option(metavar="C..D", help="Window that is in question.")] = None,
+    where: Annotated[str, typer.Option(help="Of windows: attribute=value,value;attribute>=number")] = "",
+    features: Annotated[list[str] | None, typer.Option("--feature", help="Of windows: only this one. Repeatable.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Were the inputs of a request valid? Or: which features drifted between two windows?
 
-    JSON: request_id, sentence, roots, checks: [{feature, check, outcome (ok|failed|not_applicable), failed, of, observed, expected,
-    unit, owner, upstream, item_id, root}].
+    JSON of a request: request_id, sentence, roots, checks: [{feature, check, outcome (ok|failed|not_applicable), failed, of, observed,
+    expected, unit, owner, upstream, item_id, root}].
+
+    JSON of windows: where, level, baseline and incident: {since, until, requests, estimated}, verdict (drift|no_drift), sentence, features:
+    [{feature, source, kind (number|text), moved, effect, p, q, baseline, incident, text, distances: {total_variation, jensen_shannon, psi,
+    wasserstein: {value, low, high}}, shares: {missing, nan, infinite, sentinel, never_seen, constant, violations, not_sentinel: {baseline,
+    incident: {value, low, high}}}, bins: [{bin, baseline, incident}]}], the largest effect first; not_comparable: [{name, source, type, why}].
     """
+    windows = (baseline, incident)
+    if request is None:
+        if None in windows:
+            raise ValueError("give a REQUEST, or --baseline A..B and --incident C..D.")
+        _drift(workspace, span(str(baseline)), span(str(incident)), where, features, as_json)
+        return
+    if windows != (None, None) or where or features:
+        raise ValueError("--baseline, --incident, --where and --feature compare windows; leave out the REQUEST.")
     from diagnosis.inputs import check as check_inputs
     from diagnosis.reproduce import Workbench
 
@@ -129,6 +150,25 @@ def inputs(workspace: Folder, request: RequestId, as_json: Json = False) -> None
     shown = checks.rows[checks.rows["outcome"] != "not_applicable"]
     table(shown[names].itertuples(index=False), names)
     print(plain(checks.sentence))
+
+
+def _drift(workspace: Any, baseline: Any, incident: Any, where: str, features: list[str] | None, as_json: bool) -> None:
+    from diagnosis.inputs import drift
+    from diagnosis.log import parse_filter
+    from diagnosis.store import Workspace
+
+    found = drift(Workspace.open(workspace).snapshot(), baseline, incident, where=parse_filter(where), features=features)
+    if as_json:
+        document(found.as_json())
+        return
+    names = ["moved", "effect", "q", "total_variation", "text"]
+    shown = found.rows.head(40)
+    table(shown[names].reset_index().itertuples(index=False), ["feature", "drifted", "effect", "q", "total variation", "what changed"])
+    if len(shown) < len(found.rows):
+        print(f"and {len(found.rows) - len(shown)} more")
+    for aside in found.aside:
+        print(f"  not compared: {plain(aside.source)} ({plain(aside.why)})")
+    print(plain(found.sentence))
 
 
 def explain(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from diagnosis.cli.output import Folder, Json, document, plain, table
+from diagnosis.cli.output import Folder, Json, document, lines, plain, table
 
 case = typer.Typer(help="Investigations: new, list, show, note, close, report.", no_args_is_help=True)
 share = typer.Typer(help="Shared pages: create, list, revoke.", no_args_is_help=True)
@@ -107,7 +107,7 @@ def report(
     state, key = _opened(workspace)
     found = get_case(state, key, case_id)
     text = render(case_page(found, workspace=key)) if html else case_markdown(found, workspace=key)
-    document({"format": "html" if html else "markdown", "text": text}) if as_json else print(text)
+    document({"format": "html" if html else "markdown", "text": text}) if as_json else print(lines(text))
 
 
 @share.command()

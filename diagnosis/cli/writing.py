@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from diagnosis.cli.output import Folder, Json, document
+from diagnosis.cli.output import Folder, Json, document, lines, plain
 
 IMPORTERS = "diagnosis.importers"
 contract = typer.Typer(help="Feature contracts: draft one from training data.", no_args_is_help=True)
@@ -36,7 +36,7 @@ def import_(
     else:
         print(f"Imported {requests} requests into {workspace}.")
         for note in notes:
-            print(f"  {note}")
+            print(f"  {plain(note)}")
 
 
 @contract.command()
@@ -68,4 +68,4 @@ def infer(
     if as_json:
         document({"model": bundles[0].name, "model_version": bundles[0].version, "features": len(drafts), "toml": text})
     else:
-        print(f"Wrote {len(drafts)} contracts to {file}." if write else text)
+        print(f"Wrote {len(drafts)} contracts to {file}." if write else lines(text))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -130,13 +130,21 @@ def feature_suspects(
     if deep:
         found = _disagreeing(sample, columns, [s for s in columns.by_source if s in used and s.partition(".")[2] not in known])
     else:
-        found = broken_features(sample, symptoms(sample, columns, contracts, items))
+        found = broken_features(sample, (of_known(s, items, sample) for s in symptoms(sample, columns, contracts, items)))
     made = []
     for group in _together(found):
         suspect = _suspect(sample, columns, contracts, group, items, found)
         if suspect is not None:
             made.append(suspect)
     return made
+
+
+def of_known(symptom: Symptom, items: Items, sample: Sample) -> Symptom:
+    """A symptom of items that the baseline had as well: new items lack what old ones have, and nothing is broken."""
+    before = ~sample.incident[sample.owner]
+    known = np.zeros(int(items.item.max(initial=-1)) + 1, dtype=np.bool_)
+    known[items.item[before]] = True
+    return replace(symptom, rows=symptom.rows & known[items.item])
 
 
 def _disagreeing(sample: Sample, columns: Columns, sources: list[str]) -> list[Broken]:
@@ -146,8 +154,10 @@ def _disagreeing(sample: Sample, columns: Columns, sources: list[str]) -> list[B
     kept = np.zeros(len(sample), dtype=np.bool_)
     kept[rows] = True
     part, cut = sample.take(rows), columns.take(kept[sample.owner])
-    loud = sorted(broken_features(part, unlikely(part, cut, sources)), key=lambda b: -b.z)[:3]
-    return broken_features(sample, unlikely(sample, columns, [b.symptom.source for b in loud]))
+    seen = Items.of(part)
+    loud = sorted(broken_features(part, (of_known(s, seen, part) for s in unlikely(part, cut, sources))), key=lambda b: -b.z)[:3]
+    every = Items.of(sample)
+    return broken_features(sample, (of_known(s, every, sample) for s in unlikely(sample, columns, [b.symptom.source for b in loud])))
 
 
 def some(rows: Ints, most: int, rng: np.random.Generator) -> Ints:

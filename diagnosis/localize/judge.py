@@ -7,6 +7,7 @@ its errors mostly cancel in differences of worlds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +22,16 @@ from diagnosis.metrics import Metric, PerRequest, per_request, positives
 from diagnosis.models import Model
 
 OUTCOMES = frozenset({"ctr", "ndcg", "mrr", "ndcg_clicked", "mrr_clicked", "calibration"})
-PAGES = frozenset({"score_mean", "exposure", "diversity", "launch_exposure", "rank_churn", "coverage"})
+SERVICE = frozenset({"fallback_rate", "error_rate"})
+_HAPPENED = re.compile(r"\bpositive\b", re.IGNORECASE)
 _LINEAR = frozenset({"ctr", "calibration"})
 _DRAWS = 8
 _MOST_ROWS = 120_000
+
+
+def needs_outcomes(metric: Metric) -> bool:
+    """Whether what members do decides the metric; of the workspace's own metrics those that name `positive`."""
+    return metric.base in OUTCOMES or bool(_HAPPENED.search(f"{metric.numerator} {metric.denominator}"))
 
 
 @dataclass(frozen=True)
@@ -165,11 +172,15 @@ class Judge:
     ----------
     outcomes : Outcomes or None
         None where the metric needs none.
+    folds : tuple of Outcomes, optional
+        Fitted on the earlier and on the later half of the baseline: what each expects of the other half is as far from what it learned
+        as the incident is.
     """
 
     metric: Metric
     success: Success
     outcomes: Outcomes | None
+    folds: tuple[Outcomes, Outcomes] | None = None
 
     @property
     def proof(self) -> str:
@@ -204,12 +215,31 @@ class Judge:
         parts = [per_request(self.metric, batch, items=stage.sample.items, success=rng.random(len(chance)) < chance) for _ in range(_DRAWS)]
         return PerRequest(np.mean([p.numerator for p in parts], axis=0), np.mean([p.denominator for p in parts], axis=0))
 
+    def promised(self, sample: Sample, clean: Columns, position: Floats) -> Floats:
+        """Chance of every shown candidate, none by a model that saw it; 0 for what was not shown."""
+        assert self.outcomes is not None
+        shown = position > 0
+        now = sample.incident[sample.owner]
+        if self.folds is None:
+            return self.outcomes.chance(clean, position, shown)
+        out = self.outcomes.chance(clean, position, shown & now)
+        late = sample.time[sample.owner] > middle_of(sample)
+        for model, rows in zip(self.folds, (late, ~late), strict=True):
+            rows = rows & shown & ~now
+            out[rows] = model.chance(clean, position, rows)[rows]
+        return out
+
     def noise(self, stage: Stage, first: Played, second: Played, clean: Columns) -> Floats:
         """Variance of each request's paired difference when outcomes are drawn once, by the same luck, on two pages; 0 without outcomes."""
         if self.outcomes is None:
             return np.zeros(len(stage.sample))
         chances = [self.outcomes.chance(clean, p.position.astype(np.float64), p.position > 0) for p in (first, second)]
         return np.asarray(np.bincount(stage.sample.owner, weights=np.abs(chances[0] - chances[1]), minlength=len(stage.sample)))
+
+
+def middle_of(sample: Sample) -> float:
+    """The moment that halves the baseline's requests."""
+    return float(np.median(sample.time[~sample.incident]))
 
 
 def with_pages(sample: Sample, played: Played) -> Any:

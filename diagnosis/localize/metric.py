@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diagnosis.metrics import Metric, metric
+from diagnosis.metrics import Metric
 from diagnosis.reproduce import Workbench
 
 
@@ -13,7 +13,9 @@ def metric_of(workbench: Workbench, name: str) -> Metric:
     ------
     NotFoundError
         With near names.
+    MetricError
+        If it is the workspace's own and cannot be read.
     ValueError
         If an argument is missing or wrong.
     """
-    return metric(name)
+    return workbench.metric(name)

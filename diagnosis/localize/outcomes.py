@@ -36,7 +36,7 @@ def promises(stage: Stage, judge: Judge, clean: Columns) -> Promises | None:
     if judge.outcomes is None:
         return None
     position = stage.logged_position
-    chance = judge.outcomes.chance(clean, position.astype(np.float64), position > 0)
+    chance = judge.promised(stage.sample, clean, position.astype(np.float64))
     return Promises(chance, judge.expected(stage, Played(stage.logged_score, position), clean, chance))
 
 

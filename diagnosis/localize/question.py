@@ -18,7 +18,7 @@ from diagnosis.localize import composition, mismatch, training, versions
 from diagnosis.localize.columns import Columns, columns_of
 from diagnosis.localize.effects import clean_columns, evaluate, given
 from diagnosis.localize.features import feature_suspects
-from diagnosis.localize.judge import OUTCOMES, Judge, Outcomes, Success
+from diagnosis.localize.judge import SERVICE, Judge, Outcomes, Success, middle_of, needs_outcomes
 from diagnosis.localize.knobs import as_knobs
 from diagnosis.localize.outcomes import outcome_suspects, promises, rest_of
 from diagnosis.localize.result import Localization, Measured, moment
@@ -36,6 +36,7 @@ from diagnosis.reproduce import Workbench
 from diagnosis.reproduce.circumstances import environments
 
 _LEFT = 3.0  # standard errors of the movement that are left before features are set against each other
+_FOLDED = 10_000  # shown candidates of the baseline from which halves can be learned apart
 FIRST = 500  # requests of each window for the first ranking
 Progress = Callable[[str, float, "Localization | None"], None]
 
@@ -200,16 +201,21 @@ def prepare(workbench: Workbench, metric: Metric, sample: Sample) -> Case:
     stage = Stage.of(sample, columns, models, _rulesets(workbench, sample))
     world = stage.served()
     success = Success(settings.positive_events, settings.attribution_time_s)
-    outcomes = None
-    if metric.base in OUTCOMES:
+    outcomes, folds = None, None
+    if needs_outcomes(metric):
         shown = (sample.numbers("position") > 0) & ~sample.incident[sample.owner]
         hits = success.of(sample)
         if hits[shown].sum() >= 20:
             looked = Columns({s: c for s, c in columns.by_source.items() if s in used})
-            outcomes = Outcomes.fit(sample, looked, shown, hits, _usual_model(stage, world), trees=40 if shown.sum() > 20_000 else 15)
+            usual, trees = _usual_model(stage, world), 40 if shown.sum() > 20_000 else 15
+            outcomes = Outcomes.fit(sample, looked, shown, hits, usual, trees=trees)
+            late = sample.time[sample.owner] > middle_of(sample)
+            if shown.sum() > _FOLDED:
+                early_fit, late_fit = (Outcomes.fit(sample, looked, shown & half, hits, usual, trees=trees) for half in (~late, late))
+                folds = (early_fit, late_fit)
     able = world.replayed & (world.model >= 0) if models else np.zeros(len(sample), dtype=np.bool_)
     replayable = float(sample.weight[able].sum() / max(sample.weight.sum(), 1e-12))
-    return Case(workbench, metric, sample, stage, contracts, Judge(metric, success, outcomes), world, used, replayable)
+    return Case(workbench, metric, sample, stage, contracts, Judge(metric, success, outcomes, folds), world, used, replayable)
 
 
 def _usual_model(stage: Stage, world: World) -> Model | None:
@@ -258,12 +264,23 @@ def find_suspects(case: Case) -> tuple[list[Suspect], list[tuple[Suspect, compos
     near = case.workbench.snapshot.changes(since - timedelta(days=1), since + timedelta(days=1))
     suspects = as_knobs(suspects, environments(case.workbench), near)
     suspects += [trained(case.workbench, stage, s) for s in versions.model_suspects(stage, world)]
-    suspects += versions.status_suspects(stage, world)
+    statuses = versions.status_suspects(stage, world)
+    suspects += [counted(case, s) for s in statuses] if case.metric.base in SERVICE else statuses
     suspects += versions.ruleset_suspects(stage, world)
     suspects += versions.order_suspects(stage, world)
     suspects += mismatch.mismatch_suspects(stage, world)[0]
     suspects += composition.flood(case.sample)
     return suspects, composition.dropped(case.sample)
+
+
+def counted(case: Case, suspect: Suspect) -> Suspect:
+    """A status as suspect of a metric that counts statuses: what it adds is known without a replay."""
+    sample, parts = case.sample, case.judge.logged(case.sample)
+    now, w = sample.incident, sample.weight
+    size = float((w * parts.denominator)[now].sum())
+    sums = np.bincount(sample.members[suspect.hit], weights=(w * parts.numerator)[suspect.hit])
+    value = suspect.excess * float(sums.sum()) / size if size else 0.0
+    return replace(suspect, repair=None, effect=(value, float(np.sqrt((sums**2).sum())) / max(size, 1e-12)), proof="statistical")
 
 
 def trained(workbench: Workbench, stage: Stage, suspect: Suspect) -> Suspect:

@@ -17,7 +17,8 @@ import numpy as np
 
 from diagnosis.localize.sample import Floats, Ints, Mask, Sample
 
-CLEAR = 17.0  # squared standard errors that the best of some two hundred questions must reach
+CLEAR = 15.0  # squared standard errors that the best of some two hundred questions must reach
+_TASTES = 25.0  # for factors by an item attribute: a few popular items move them by themselves
 _SLOPE = 9.0  # within the slice, that a slope with the position must reach
 _FEW = 5.0
 PROMISE = "how much was promised"
@@ -132,15 +133,16 @@ def difference(shown: Shown, sample: Sample, items: dict[str, tuple[Ints, tuple[
 
 def _choose(found: list[Difference]) -> Difference | None:
     """The slice where most is gained; inside it a slope with the position before tastes before one common factor."""
-    best = max(found, key=lambda d: d.gain, default=None)
-    if best is None or best.gain < CLEAR:
+    clear = [d for d in found if d.gain >= (_TASTES if d.kind == "item" and d.name != PROMISE else CLEAR)]
+    best = max(clear, key=lambda d: d.gain, default=None)
+    if best is None:
         return None
     same = [d for d in found if (d.attribute, d.level) == (best.attribute, best.level)]
     slope = next((d for d in same if d.kind == "position"), best)
     if best.kind != "position" and slope.gain >= max(_SLOPE, 0.15 * best.gain):
         return slope
     tastes = max((d for d in same if d.kind == "item"), key=lambda d: d.gain, default=best)
-    return tastes if best.kind == "common" and tastes.gain >= max(CLEAR, 0.5 * best.gain) else best
+    return tastes if best.kind == "common" and tastes.gain >= max(_TASTES, 0.5 * best.gain) else best
 
 
 def _counts(shown: Shown, codes: Ints, n: int, groups: Ints, k: int) -> Counts:

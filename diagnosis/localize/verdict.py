@@ -35,6 +35,7 @@ HARM = 1.2  # an effect below this many standard errors of the same outcomes' lu
 _STATISTICAL = 3.0  # what an effect that replay cannot reach must have
 MOVED = 3.5  # standard errors of the difference of the windows that count as a movement
 _FEWEST = 30
+_REST = 3.0  # standard errors by which outcomes must differ from what pages promised
 _PART = 0.15  # of the largest effect, below which nothing is called a cause
 _EARLY = 0.15  # part of the baseline's length by which a cause may begin before the incident when the movement itself is within chance
 _COMPONENTS = ("feature", "model", "training_data", "candidates", "rules", "serving", "traffic", "demand", "logging")
@@ -80,7 +81,7 @@ def conclude(
         causes = ()
     elif causes:
         verdict, reason = CAUSE_FOUND, causes[0].sentence + "."
-    elif rest is not None and abs(rest[1]) >= MOVED:
+    elif rest is not None and abs(rest[1]) >= _REST:
         verdict = UNEXPLAINED
         reason = (
             f"Outcomes are {rest[0]:.3f} of what the pages promised ({rest[1]:+.1f} standard errors), and nothing in the log explains it."

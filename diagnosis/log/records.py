@@ -152,7 +152,7 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     """An Arrow table as a pandas frame that loses no value.
 
     Doubles become float64 (null becomes NaN: ask the Arrow table to tell the two apart), integers int64 or, where there are
-    nulls, Int64; booleans bool or boolean; timestamps ``datetime64[us, UTC]`` as stored; text, lists and maps object with None.
+    nulls, Int64 (unsigned longs uint64 and UInt64); booleans bool or boolean; timestamps ``datetime64[us, UTC]`` as stored; text, lists and maps object with None.
 
     >>> to_frame(pa.table({"n": pa.array([2**60 + 1, None])}))["n"].tolist()[0]
     1152921504606846977
@@ -161,7 +161,7 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     for name in table.column_names:
         column, kind = table.column(name), table.column(name).type
         if pa.types.is_integer(kind) and column.null_count:
-            columns[name] = pd.array(column.to_pylist(), dtype="Int64")
+            columns[name] = pd.array(column.to_pylist(), dtype="UInt64" if pa.types.is_uint64(kind) else "Int64")
         elif pa.types.is_boolean(kind) and column.null_count:
             columns[name] = pd.array(column.to_pylist(), dtype="boolean")
         elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):

@@ -1,6 +1,8 @@
-"""What is measured: declarative definitions, computed per request, weighted by `diagnosis.estimate`."""
+"""What is measured: declarative definitions, built in or the workspace's own, per request, weighted by `diagnosis.estimate`."""
 
 from diagnosis.metrics.definitions import BUILT_IN, Metric, metric
-from diagnosis.metrics.measure import PerRequest, measure, per_request, positives
+from diagnosis.metrics.measure import PerRequest, measure, per_request
+from diagnosis.metrics.own import missing_columns, own_metric
+from diagnosis.metrics.rows import positives
 
-__all__ = ["BUILT_IN", "Metric", "PerRequest", "measure", "metric", "per_request", "positives"]
+__all__ = ["BUILT_IN", "Metric", "PerRequest", "measure", "metric", "missing_columns", "own_metric", "per_request", "positives"]

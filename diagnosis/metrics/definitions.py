@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from diagnosis.errors import NotFoundError
@@ -30,6 +31,12 @@ class Metric:
         Places that count; 0 = all.
     attribute, value : str
         Of the item.
+    level : str
+        Of a metric of the workspace's own: ``request``, ``candidate`` or ``shown``; see `diagnosis.metrics.own`.
+    numerator, denominator : str
+        Its expressions; without a denominator, the numerator is averaged over the rows of each request.
+    file : str
+        Where it is defined.
     """
 
     name: str
@@ -42,8 +49,13 @@ class Metric:
     attribute: str = ""
     value: str = ""
     description: str = ""
+    level: str = ""
+    numerator: str = ""
+    denominator: str = ""
+    file: str = ""
 
 
+OWN = "expression"  # the base of metrics of the workspace's own
 BUILT_IN: dict[str, Metric] = {
     m.base: m
     for m in (
@@ -67,8 +79,13 @@ BUILT_IN: dict[str, Metric] = {
 }
 
 
-def metric(name: str) -> Metric:
+def metric(name: str, own: Mapping[str, Metric] | None = None) -> Metric:
     """The metric of that name, its arguments read.
+
+    Parameters
+    ----------
+    own : mapping of str to Metric, optional
+        Metrics of the workspace's own, by name.
 
     >>> metric("ndcg@10").k
     10
@@ -80,10 +97,12 @@ def metric(name: str) -> Metric:
     ValueError
         If an argument is missing or wrong.
     """
+    if own and name.strip() in own:
+        return own[name.strip()]
     match = re.fullmatch(r"(?P<base>[a-z_0-9]+?)(?:@(?P<k>\d+))?(?::(?P<attribute>[^=]+)(?:=(?P<value>.*))?)?", name.strip())
     base = match["base"] if match else name
     if match is None or base not in BUILT_IN:
-        raise NotFoundError("metric", name, [m.name for m in BUILT_IN.values()])
+        raise NotFoundError("metric", name, [*(m.name for m in BUILT_IN.values()), *(own or ())])
     found = replace(BUILT_IN[base], name=name.strip())
     if base in ("ndcg", "ndcg_clicked"):
         if not match["k"] or int(match["k"]) < 1:

@@ -8,19 +8,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from diagnosis import estimate
 from diagnosis.errors import CannotSayError, MissingColumnError
 from diagnosis.estimate import Estimate, Target
 from diagnosis.log.records import Batch
-from diagnosis.metrics.definitions import Metric
+from diagnosis.metrics import own
+from diagnosis.metrics.definitions import OWN, Metric
+from diagnosis.metrics.rows import Floats, Rows, rows_of
 
 POSITIVE = ("click", "play", "purchase")
 _WEEK_S = 7 * 86400.0
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,26 +28,6 @@ class PerRequest:
 
     numerator: Floats
     denominator: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """What metrics are computed from: one entry a candidate."""
-
-    batch: Batch
-    owner: NDArray[np.int64]
-    position: Floats  # NaN = not shown
-    positive: NDArray[np.bool_] | Floats
-    items: pd.DataFrame
-
-    def per_request(self, values: Floats) -> Floats:
-        """Sums of candidate values over each request."""
-        return np.asarray(np.bincount(self.owner, weights=values, minlength=len(self.batch)), dtype=np.float64)
-
-    @property
-    def shown(self) -> NDArray[np.bool_]:
-        """Candidates that stood on the page."""
-        return ~np.isnan(self.position)
 
 
 def per_request(
@@ -77,12 +56,14 @@ def per_request(
     ------
     MissingColumnError
         If the log lacks what the metric needs.
+    MetricError
+        If it is the workspace's own, and an expression cannot be computed.
     CannotSayError
         If it is no sum over requests (``distinct``, ``quantile``).
     """
     if metric.kind != "ratio":
         raise CannotSayError(f"{metric.name} is no sum over requests.", "use `measure`.")
-    rows = _rows(batch, items if items is not None else pd.DataFrame(), positive, attribution_s, success)
+    rows = rows_of(batch, items if items is not None else pd.DataFrame(), positive, attribution_s, success)
     numerator, denominator = _COMPUTED[metric.base](metric, rows)
     return PerRequest(np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64))
 
@@ -106,7 +87,7 @@ def measure(
     """
     keep = batch.requests.column("keep_probability").to_numpy()
     if metric.kind == "distinct":
-        rows = _rows(batch, pd.DataFrame(), positive, attribution_s)
+        rows = rows_of(batch, pd.DataFrame(), positive, attribution_s)
         n = estimate.distinct(np.asarray(batch.candidates.column("item_id").to_pylist(), dtype=object)[rows.shown], keep)
         return Estimate(float(n), float(n), float(n), 0.0, len(batch), float(len(batch)), metric.unit)
     if metric.kind == "quantile":
@@ -119,45 +100,12 @@ def measure(
     return estimate.ratio(parts.numerator, parts.denominator, keep, of=of, clusters=members, share=share, unit=metric.unit)
 
 
-def _rows(
-    batch: Batch,
-    items: pd.DataFrame,
-    positive: Sequence[str],
-    attribution_s: float,
-    success: NDArray[np.bool_] | Floats | None = None,
-) -> _Rows:
-    if "position" in batch.candidates.column_names:
-        position = np.asarray(batch.candidates.column("position").to_numpy(), dtype=np.float64)
-    else:
-        position = np.full(batch.candidates.num_rows, np.nan)
-    hits = positives(batch, positive, attribution_s) if success is None else success
-    return _Rows(batch, batch.owner, position, hits, items)
-
-
-def positives(batch: Batch, positive: Sequence[str], attribution_s: float) -> NDArray[np.bool_]:
-    """Which candidates had a positive event within the attribution time."""
-    n = batch.candidates.num_rows
-    outcomes = batch.outcomes
-    if not outcomes.num_rows or not n:
-        return np.zeros(n, dtype=np.bool_)
-    outcomes = outcomes.filter(pc.is_in(outcomes.column("event"), value_set=pa.array(list(positive), pa.string())))
-    place = pc.index_in(outcomes.column("request_id"), value_set=pa.array(batch.request_ids, pa.string())).to_numpy()
-    if "happened_at" in outcomes.column_names and "served_at" in batch.requests.column_names:
-        served = batch.requests.column("served_at").to_numpy().astype("datetime64[us]")
-        happened = outcomes.column("happened_at").to_numpy().astype("datetime64[us]")
-        late = (happened - served[place]) > np.timedelta64(round(attribution_s * 1e6), "us")
-        outcomes, place = outcomes.filter(pa.array(~late)), place[~late]
-    wanted = pd.MultiIndex.from_arrays([place, outcomes.column("item_id").to_pylist()])
-    have = pd.MultiIndex.from_arrays([batch.owner, batch.candidates.column("item_id").to_pylist()])
-    return np.asarray(have.isin(wanted), dtype=np.bool_)
-
-
-def _ctr(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
+def _ctr(metric: Metric, rows: Rows) -> tuple[Floats, Floats]:
     shown = rows.shown
     return rows.per_request(np.where(shown, rows.positive, 0.0)), rows.per_request(shown.astype(np.float64))
 
 
-def _ndcg(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
+def _ndcg(metric: Metric, rows: Rows) -> tuple[Floats, Floats]:
     inside = rows.shown & (rows.position <= metric.k)
     gain = np.zeros(len(rows.position))
     gain[inside] = rows.positive[inside] / np.log2(rows.position[inside] + 1)
@@ -168,38 +116,38 @@ def _ndcg(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
     return value, _pages(rows, metric, hits)
 
 
-def _mrr(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
+def _mrr(metric: Metric, rows: Rows) -> tuple[Floats, Floats]:
     hit = rows.shown & (rows.positive > 0)
     first = np.full(len(rows.batch), np.inf)
     np.minimum.at(first, rows.owner[hit], rows.position[hit])
     return 1 / first, _pages(rows, metric, rows.per_request(hit.astype(np.float64)))
 
 
-def _pages(rows: _Rows, metric: Metric, hits: Floats) -> Floats:
+def _pages(rows: Rows, metric: Metric, hits: Floats) -> Floats:
     """Pages that count: all that were shown, or those with a positive event."""
     shown = rows.per_request(rows.shown.astype(np.float64)) > 0
     return (shown & (hits > 0) if metric.base.endswith("_clicked") else shown).astype(np.float64)
 
 
-def _score_mean(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
+def _score_mean(metric: Metric, rows: Rows) -> tuple[Floats, Floats]:
     score = _numbers(rows, "score")
     held = np.isfinite(score)
     return rows.per_request(np.where(held, score, 0.0)), rows.per_request(held.astype(np.float64))
 
 
-def _calibration(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
+def _calibration(metric: Metric, rows: Rows) -> tuple[Floats, Floats]:
     chance = _numbers(rows, "probability")
     held = rows.shown & np.isfinite(chance)
     return rows.per_request(np.where(held, rows.positive, 0.0)), rows.per_request(np.where(held, chance, 0.0))
 
 
-def _exposure(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
+def _exposure(metric: Metric, rows: Rows) -> tuple[Floats, Floats]:
     values = _attribute(rows, metric.attribute)
     hit = np.array([_matches(v, metric.value) for v in values], dtype=np.bool_)
     return rows.per_request((rows.shown & hit).astype(np.float64)), rows.per_request(rows.shown.astype(np.float64))
 
 
-def _diversity(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
+def _diversity(metric: Metric, rows: Rows) -> tuple[Floats, Floats]:
     codes = pd.factorize(pd.Series(_attribute(rows, metric.attribute), dtype=object).map(str))[0]
     shown = rows.shown
     size = rows.per_request(shown.astype(np.float64))
@@ -212,7 +160,7 @@ def _diversity(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
     return value, (size > 1).astype(np.float64)
 
 
-def _launch_exposure(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
+def _launch_exposure(metric: Metric, rows: Rows) -> tuple[Floats, Floats]:
     if "launched_at" not in rows.items.columns:
         raise MissingColumnError("items", "launched_at", rows.items.columns)
     by_item = pd.Series(pd.DatetimeIndex(pd.to_datetime(rows.items["launched_at"], utc=True)).tz_convert(None), index=rows.items.index)
@@ -224,7 +172,7 @@ def _launch_exposure(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
     return rows.per_request(young.astype(np.float64)), rows.per_request(rows.shown.astype(np.float64))
 
 
-def _rank_churn(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
+def _rank_churn(metric: Metric, rows: Rows) -> tuple[Floats, Floats]:
     rank = _numbers(rows, "rank")
     held = rows.shown & np.isfinite(rank)
     order = np.lexsort((rank, rows.owner))
@@ -241,21 +189,21 @@ def _rank_churn(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
     return rows.per_request(moved), size
 
 
-def _status(*statuses: str) -> Callable[[Metric, _Rows], tuple[Floats, Floats]]:
-    def computed(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
+def _status(*statuses: str) -> Callable[[Metric, Rows], tuple[Floats, Floats]]:
+    def computed(metric: Metric, rows: Rows) -> tuple[Floats, Floats]:
         status = rows.batch.requests.column("status").to_pylist()
         return np.array([s in statuses for s in status], dtype=np.float64), np.ones(len(status))
 
     return computed
 
 
-def _cost(metric: Metric, rows: _Rows) -> tuple[Floats, Floats]:
+def _cost(metric: Metric, rows: Rows) -> tuple[Floats, Floats]:
     cost = _request_numbers(rows.batch, "cost")
     held = np.isfinite(cost)
     return np.where(held, cost, 0.0), held.astype(np.float64)
 
 
-_COMPUTED: dict[str, Callable[[Metric, _Rows], tuple[Floats, Floats]]] = {
+_COMPUTED: dict[str, Callable[[Metric, Rows], tuple[Floats, Floats]]] = {
     "ctr": _ctr,
     "ndcg": _ndcg,
     "ndcg_clicked": _ndcg,
@@ -270,10 +218,11 @@ _COMPUTED: dict[str, Callable[[Metric, _Rows], tuple[Floats, Floats]]] = {
     "fallback_rate": _status("fallback"),
     "error_rate": _status("error", "timeout"),
     "cost": _cost,
+    OWN: own.computed,
 }
 
 
-def _numbers(rows: _Rows, column: str) -> Floats:
+def _numbers(rows: Rows, column: str) -> Floats:
     table = rows.batch.candidates
     if column not in table.column_names:
         raise MissingColumnError("candidates", column, table.column_names)
@@ -286,7 +235,7 @@ def _request_numbers(batch: Batch, column: str) -> Floats:
     return np.asarray(batch.requests.column(column).to_numpy(), dtype=np.float64)
 
 
-def _attribute(rows: _Rows, name: str) -> list[Any]:
+def _attribute(rows: Rows, name: str) -> list[Any]:
     """An attribute of every candidate: of the candidate itself, else of its item."""
     table = rows.batch.candidates
     if name in table.column_names:

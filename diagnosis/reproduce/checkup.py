@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from diagnosis.errors import DiagnosisError
+from diagnosis.metrics import missing_columns
 from diagnosis.models import BrokenBundle, load
 from diagnosis.reproduce.workbench import Workbench
 from diagnosis.store import Query
@@ -32,8 +33,8 @@ class Finding:
 
 
 def checkup(workbench: Workbench) -> list[Finding]:
-    """Tables, models, rulesets, and a replay of a few requests."""
-    return [*_tables(workbench), *_models(workbench), *_rules(workbench), *_replays(workbench)]
+    """Tables, models, rulesets, metrics, and a replay of a few requests."""
+    return [*_tables(workbench), *_models(workbench), *_rules(workbench), *_metrics(workbench), *_replays(workbench)]
 
 
 def _tables(workbench: Workbench) -> list[Finding]:
@@ -78,6 +79,18 @@ def _models(workbench: Workbench) -> list[Finding]:
 def _rules(workbench: Workbench) -> list[Finding]:
     good = [Finding(f"ruleset {version}", "ok", f"{len(r.rules)} rules") for version, r in workbench.rulesets.items()]
     return good + [Finding(f"ruleset {file}", "fail", text, "correct the file") for file, text in workbench.broken_rulesets.items()]
+
+
+def _metrics(workbench: Workbench) -> list[Finding]:
+    columns = {t: workbench.snapshot.columns(t) for t in ("requests", "candidates", "items") if t in workbench.snapshot.tables()}
+    found = []
+    for name, error in workbench.broken_metrics.items():
+        found.append(Finding(f"metric {name}", "fail", error.message, error.hint))
+    for name, metric in workbench.own_metrics.items():
+        missing = missing_columns(metric, columns)
+        text = f"the log has no column {', '.join(missing)}" if missing else f"reads as a {metric.level} metric"
+        found.append(Finding(f"metric {name}", "fail" if missing else "ok", text, f"correct {metric.file}" if missing else ""))
+    return found
 
 
 def _replays(workbench: Workbench) -> list[Finding]:

@@ -11,15 +11,17 @@ from typing import Any
 
 import pandas as pd
 
-from diagnosis.errors import CannotSayError, DiagnosisError, NotFoundError, RulesError
+from diagnosis.errors import CannotSayError, DiagnosisError, MetricError, NotFoundError, RulesError
 from diagnosis.log.filters import Clause, Filter
 from diagnosis.log.records import Request
+from diagnosis.metrics import Metric, metric, own_metric
 from diagnosis.models import Admission, BrokenBundle, Bundle, Model, Problem, admit, list_bundles, load, preflight
 from diagnosis.reproduce.batch import SERVED
 from diagnosis.reproduce.edits import NO_EDITS, Edits
 from diagnosis.reproduce.replay import Replay, replay, unavailable_reason
 from diagnosis.rules import Ruleset, read_ruleset
 from diagnosis.store import Query, Snapshot, State, Workspace
+from diagnosis.store.settings import FILE
 
 _NEARBY = timedelta(days=2)  # how far to look for the model that served at the time
 
@@ -93,6 +95,41 @@ class Workbench:
     def broken_rulesets(self) -> dict[str, str]:
         """What is wrong with each ruleset that cannot be read, by file name without ``.toml``."""
         return self._read_rulesets[1]
+
+    @cached_property
+    def own_metrics(self) -> dict[str, Metric]:
+        """Metrics of the workspace's own, by name; `broken_metrics` has those that cannot be read."""
+        return {name: found for name, found in self._own_metrics.items() if isinstance(found, Metric)}
+
+    @property
+    def broken_metrics(self) -> dict[str, MetricError]:
+        """What is wrong with each metric that cannot be read."""
+        return {name: found for name, found in self._own_metrics.items() if isinstance(found, MetricError)}
+
+    @cached_property
+    def _own_metrics(self) -> dict[str, Metric | MetricError]:
+        found: dict[str, Metric | MetricError] = {}
+        for name, entry in self.workspace.settings.metrics.items():
+            try:
+                found[name] = own_metric(name, FILE, entry.model_dump())
+            except MetricError as error:
+                found[name] = error
+        return found
+
+    def metric(self, name: str) -> Metric:
+        """The metric of that name, built in or the workspace's own.
+
+        Raises
+        ------
+        NotFoundError
+        MetricError
+            If it is the workspace's own and cannot be read.
+        ValueError
+            If an argument is missing or wrong.
+        """
+        if name.strip() in self.broken_metrics:
+            raise self.broken_metrics[name.strip()]
+        return metric(name, self.own_metrics)
 
     def bundle(self, name: str | None, version: str) -> Bundle:
         """The bundle of that model and version; any model when `name` is None.

@@ -1,9 +1,24 @@
 """The only place that reads logs and knows SQL."""
 
 from diagnosis.store.compaction import Compaction
+from diagnosis.store.leaves import Leaves
+from diagnosis.store.scan import Part, Scan
 from diagnosis.store.settings import Settings, read_settings
 from diagnosis.store.snapshot import Count, Measure, Query, Snapshot
 from diagnosis.store.state import State
 from diagnosis.store.workspace import Workspace
 
-__all__ = ["Compaction", "Count", "Measure", "Query", "Settings", "Snapshot", "State", "Workspace", "read_settings"]
+__all__ = [
+    "Compaction",
+    "Count",
+    "Leaves",
+    "Measure",
+    "Part",
+    "Query",
+    "Scan",
+    "Settings",
+    "Snapshot",
+    "State",
+    "Workspace",
+    "read_settings",
+]

@@ -28,9 +28,15 @@ class TableSettings(_Strict):
 
 
 class MetricSettings(_Strict):
-    """A metric of the user's own: an expression over the log tables."""
+    """A metric of the user's own: expressions over the columns of a request, its candidates, or those that were shown.
 
-    expression: str
+    Either ``value`` (its mean per request), or ``numerator`` and ``denominator``; `diagnosis.metrics.own` reads them.
+    """
+
+    value: str = ""
+    numerator: str = ""
+    denominator: str = ""
+    level: Literal["request", "candidate", "shown"] = "request"
     unit: str = ""
     direction: Literal["up", "down", "none"] = "none"
     description: str = ""

@@ -16,7 +16,9 @@ import pyarrow.compute as pc
 from diagnosis.errors import MissingTableError, NotFoundError, TableError
 from diagnosis.log.filters import Filter
 from diagnosis.log.records import Batch, Request, to_frame
-from diagnosis.store import sql
+from diagnosis.store import leaves, sql
+from diagnosis.store.leaves import Leaves
+from diagnosis.store.scan import Scan, scanned
 from diagnosis.store.tables import LOG_TABLES, SMALL_TABLES, Pinned, damaged
 from diagnosis.store.workspace import Workspace
 
@@ -73,12 +75,14 @@ class Count:
 class Measure:
     """What `aggregate` computes per group, weighted by 1 / keep_probability.
 
-    ``mean`` and ``sum`` take a column of `requests` (nulls left out); ``share`` the share of requests that `where` holds for.
+    ``mean`` and ``sum`` take a column of `requests` (nulls left out); ``ratio`` is the sum of one column over the sum of another
+    (clicks over places; requests that lack either left out); ``share`` the share of requests that `where` holds for.
     """
 
-    kind: Literal["mean", "sum", "share"]
+    kind: Literal["mean", "sum", "share", "ratio"]
     column: str | None = None
     where: Filter = EVERYTHING
+    over: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,6 +321,77 @@ class Snapshot:
 
         return to_frame(self._ask(text, bound))
 
+    def leaves(self, by: Sequence[str], measure: Measure, *, baseline: Query, incident: Query, most_values: int = 300) -> Leaves:
+        """Sums of a measure, and of its squares, over every combination of request attributes in two windows.
+
+        Requests without a value (null, NaN, infinite) are left out, and counted in `Leaves.notes`. An attribute with far more than
+        `most_values` values keeps its most frequent ones.
+
+        Raises
+        ------
+        FilterError
+            If an attribute is not there.
+        ValueError
+            If `measure` is a ``sum``, which is no ratio.
+        """
+        schema, none = self._pin("requests").schema, sql.Bound()
+        for name in by:
+            kind = sql.attribute(name, schema, none)[1]
+            if pa.types.is_nested(kind):
+                raise ValueError(f"{name!r} is {kind}; name one of its keys")
+
+        def source(bound: sql.Bound) -> str:
+            return f"(SELECT *, false AS late FROM {self._selected(baseline, bound)} UNION ALL SELECT *, true FROM {self._selected(incident, bound)})"
+
+        kept, folded = self._frequent(by, source, schema, most_values)
+        placed = self._placed([name for name in by if name not in kept], source, schema)
+        bound = sql.Bound()
+        table = self._ask(
+            lambda: leaves.leaves_query(by, _terms(measure, schema, bound), source(bound), schema, bound, kept, placed), bound
+        )
+        missing = int(pc.sum(table.column("rows")).as_py() or 0) - int(pc.sum(table.column("n")).as_py() or 0)
+        notes = [f"{missing:,} requests have no value of {measure.column} and are left out."] if missing else []
+        notes += [
+            f"{name} has about {n + len(kept[name]):,} values: the {len(kept[name]):,} most frequent are looked at, the others count as one."
+            for name, n in folded.items()
+        ]
+        return Leaves(tuple(by), table, placed, folded, tuple(notes))
+
+    def _frequent(
+        self, by: Sequence[str], source: Callable[[sql.Bound], str], schema: pa.Schema, most: int
+    ) -> tuple[dict[str, pa.Array], dict[str, int]]:
+        """The values to keep of each attribute that has too many, and how many others it has."""
+        kept: dict[str, pa.Array] = {}
+        folded: dict[str, int] = {}
+        if not by:
+            return kept, folded
+        bound = sql.Bound()
+        first = self._ask(lambda: leaves.counts_query(by, source(bound), schema, bound), bound)
+        for i, name in enumerate(by):
+            if first.column(f"c{i}")[0].as_py() <= most:
+                continue
+            found = self._most_frequent(name, source, schema, most)
+            if not found.num_rows or found.column("n")[0].as_py() <= most:
+                continue
+            kept[name] = found.column("v").combine_chunks()
+            folded[name] = int(found.column("n")[0].as_py()) - found.num_rows
+        return kept, folded
+
+    def _placed(self, by: Sequence[str], source: Callable[[sql.Bound], str], schema: pa.Schema) -> dict[str, tuple[str, ...]]:
+        """The values of text attributes that have few."""
+        texts = [name for name in by if pa.types.is_string(sql.attribute(name, schema, sql.Bound())[1])]
+        if not texts:
+            return {}
+        bound = sql.Bound()
+        found = self._ask(lambda: leaves.values_query(texts, source(bound), schema, bound), bound)
+        values = {name: found.column(f"v{i}")[0].as_py() or [] for i, name in enumerate(texts)}
+        known = {name: tuple(sorted(v for v in held if v is not None)) for name, held in values.items()}
+        return {name: held for name, held in known.items() if len(held) <= leaves.PLACED}
+
+    def _most_frequent(self, name: str, source: Callable[[sql.Bound], str], schema: pa.Schema, most: int) -> pa.Table:
+        bound = sql.Bound()
+        return self._ask(lambda: leaves.frequent_query(name, source(bound), schema, bound, most - 1), bound)
+
     def histogram(self, table: str, column: str, *, bins: int = 30, query: Query | None = None) -> pd.DataFrame:
         """Weighted histogram of a numeric column of `requests` or `candidates`.
 
@@ -375,6 +450,25 @@ class Snapshot:
         requests = self._ask(lambda: f"SELECT * FROM {self._selected(query, bound)} ORDER BY served_at::DATE, request_id", bound)
         for start in range(0, requests.num_rows, batch_size):
             yield function(self._complete(requests.slice(start, batch_size)))
+
+    def scan(self, query: Query, *, attributes: Sequence[str] = ()) -> Scan:
+        """Columns of the candidates of every request that holds, as they stand in the files; for counting at scale.
+
+        Parameters
+        ----------
+        attributes : sequence of str
+            Columns of `requests` to have besides ``request_id`` and ``keep_probability``.
+
+        Raises
+        ------
+        MissingTableError
+        """
+        bound, pinned = sql.Bound(), self._pin("candidates")
+        columns = ", ".join(sql.quote(name) for name in dict.fromkeys(("request_id", "keep_probability", *attributes)))
+        requests = self._ask(lambda: f"SELECT {columns} FROM {self._selected(query, bound)} ORDER BY request_id", bound)
+        days = (_utc_date(query.since) if query.since else None, _utc_date(query.until) if query.until else None)
+        files = [file for file in pinned.on(None, *days) if file not in self._bad]
+        return scanned(_first_of_each(requests), pinned, files, self._bad)
 
     # --- the other tables -----------------------------------------------------------------------------------------------
 
@@ -445,7 +539,7 @@ class Snapshot:
         since = _utc_date(query.since) if query and query.since else None
         until = _utc_date(query.until) if query and query.until else None
         files = [file for file in pinned.on(dates, since, until) if file not in self._bad]
-        return sql.relation(pinned.schema, files, bound, any(pinned.dates))
+        return sql.relation(pinned.schema, files, bound, any(pinned.dates), pinned.converted)
 
     def _selected(self, query: Query, bound: sql.Bound) -> str:
         """Table expression of the requests that `query` names."""
@@ -498,9 +592,31 @@ def _measure(measure: Measure, schema: pa.Schema, bound: sql.Bound) -> str:
     if measure.kind == "share":
         return f"sum(CASE WHEN {sql.where(measure.where, schema, bound)} THEN {WEIGHT} ELSE 0 END) / sum({WEIGHT})"
     column, _ = sql.attribute(measure.column or "", schema, bound)
+    if measure.kind == "ratio":
+        over, _ = sql.attribute(measure.over or "", schema, bound)
+        both = f"FILTER (isfinite({column}::DOUBLE) AND isfinite({over}::DOUBLE))"
+        return f"sum({column}::DOUBLE * {WEIGHT}) {both} / nullif(sum({over}::DOUBLE * {WEIGHT}) {both}, 0)"
     held = f"CASE WHEN {column} IS NOT NULL THEN {WEIGHT} END"
     total = f"sum({column}::DOUBLE * {WEIGHT})"
     return total if measure.kind == "sum" else f"{total} / sum({held})"
+
+
+def _terms(measure: Measure, schema: pa.Schema, bound: sql.Bound) -> tuple[str, str]:
+    """SQL of numerator and denominator of one request; null where it has no value."""
+    if measure.kind == "sum":
+        raise ValueError("a sum has no denominator; take a mean, a share or a ratio")
+    if measure.kind == "share":
+        return f"CASE WHEN {sql.where(measure.where, schema, bound)} THEN 1.0 ELSE 0.0 END", "1"
+
+    def number(name: str | None) -> str:
+        column, kind = sql.attribute(name or "", schema, bound)
+        if pa.types.is_boolean(kind):
+            return f"{column}::INT::DOUBLE"
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+            raise ValueError(f"{name!r} is {kind}, not a number")
+        return f"CASE WHEN isfinite({column}::DOUBLE) THEN {column}::DOUBLE END"
+
+    return number(measure.column), number(measure.over) if measure.kind == "ratio" else "1"
 
 
 def _utc_date(time: datetime) -> date:

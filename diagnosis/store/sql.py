@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,8 @@ import pyarrow as pa
 
 from diagnosis.errors import FilterError
 from diagnosis.log.filters import Clause, Filter, unknown_attribute
+
+_PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
 class Bound:
@@ -45,6 +48,8 @@ def sql_type(kind: pa.DataType) -> str:
     """DuckDB's name of a log type."""
     if pa.types.is_floating(kind):
         return "DOUBLE"
+    if pa.types.is_uint64(kind):
+        return "UBIGINT"
     if pa.types.is_integer(kind):
         return "BIGINT"
     if pa.types.is_boolean(kind):
@@ -64,17 +69,40 @@ def sql_type(kind: pa.DataType) -> str:
     return "VARCHAR"
 
 
-def relation(schema: pa.Schema, files: list[str], bound: Bound, partitioned: bool) -> str:
+def relation(
+    schema: pa.Schema, files: list[str], bound: Bound, partitioned: bool, converted: Mapping[str, pa.DataType] | None = None
+) -> str:
     """A table expression over `files` that has exactly the columns and types of `schema`.
 
-    Columns that some or all of the files lack are null; narrower types are widened.
+    Columns that some or all of the files lack are null; narrower types are widened, and those `converted` from the type that is given
+    with them.
     """
-    empty = ", ".join(f"NULL::{sql_type(field.type)} AS {quote(field.name)}" for field in schema)
+    changed = converted or {}
+    empty = ", ".join(f"NULL::{_read_as(changed.get(field.name, field.type))} AS {quote(field.name)}" for field in schema)
     frame = f"SELECT {empty} WHERE false"
-    if not files:
+    if files:
+        hive = ", hive_partitioning=true, hive_types={'date': 'DATE'}" if partitioned else ", hive_partitioning=false"
+        frame += f" UNION ALL BY NAME SELECT * FROM read_parquet({bound.bind(files)}, union_by_name=true{hive})"
+    if not changed:
         return f"({frame})"
-    hive = ", hive_partitioning=true, hive_types={'date': 'DATE'}" if partitioned else ", hive_partitioning=false"
-    return f"({frame} UNION ALL BY NAME SELECT * FROM read_parquet({bound.bind(files)}, union_by_name=true{hive}))"
+    wanted = ", ".join(f"{_converted(quote(name), kind, schema.field(name).type)} AS {quote(name)}" for name, kind in changed.items())
+    return f"(SELECT * REPLACE ({wanted}) FROM ({frame}))"
+
+
+def _read_as(kind: pa.DataType) -> str:
+    """The type in which DuckDB reads a Parquet column of that Arrow type."""
+    if pa.types.is_decimal(kind):
+        return f"DECIMAL({kind.precision}, {kind.scale})" if kind.precision <= 38 else "DOUBLE"
+    return "BIGINT" if pa.types.is_duration(kind) else sql_type(kind)
+
+
+def _converted(column: str, written: pa.DataType, wanted: pa.DataType) -> str:
+    """What no type of the log holds becomes null."""
+    if pa.types.is_duration(written):
+        return f"{column}::DOUBLE / {_PER_SECOND[written.unit]}"
+    if pa.types.is_integer(wanted) and not pa.types.is_integer(written):
+        return f"CASE WHEN {column} = floor({column}) THEN TRY_CAST({column} AS BIGINT) END"
+    return f"TRY_CAST({column} AS {sql_type(wanted)})"
 
 
 def where(conditions: Filter, schema: pa.Schema, bound: Bound) -> str:

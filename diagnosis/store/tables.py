@@ -9,8 +9,8 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ SMALL_TABLES = ("items", "changes", "upstreams", "jobs")
 PARTITIONED = ("requests", "candidates", "outcomes")
 HONOURED_FEATURES = frozenset({"v2Checkpoint", "vacuumProtocolCheck", "timestampNtz"})
 
+_LONG_DIGITS = 18  # every decimal of so many digits fits a long
 _TIME, _TEXT, _DATE, _DOUBLE = "timestamp", "string", "date", "double"
 REQUIRED: dict[str, dict[str, str]] = {
     "requests": {"request_id": _TEXT, "served_at": _TIME, "task": _TEXT, "status": _TEXT, "keep_probability": _DOUBLE},
@@ -82,6 +83,8 @@ class Pinned:
         Columns in the types of the log (double, int64, string …).
     rows : int or None
         As the table's own statistics say; None if they do not.
+    converted : mapping of str to pyarrow.DataType
+        Columns that plain Parquet holds in a type that is not the log's, with that type; `sql.relation` converts them.
     """
 
     name: str
@@ -92,6 +95,7 @@ class Pinned:
     set_aside: tuple[tuple[str, str], ...]
     schema: pa.Schema
     rows: int | None
+    converted: Mapping[str, pa.DataType] = field(default_factory=dict)
 
     def on(self, dates: Iterable[date] | None = None, since: date | None = None, until: date | None = None) -> list[str]:
         """Files that can hold rows of these dates (`until` included)."""
@@ -211,19 +215,25 @@ def _pin_parquet(name: str, path: Path) -> Pinned | None:
         info = os.stat(file)
         digest.update(f"{file}\0{info.st_size}\0{info.st_mtime_ns}\n".encode())
         files.append(file)
-    schema = _unified(name, schemas)
+    written = _unified(name, schemas)
+    schema = pa.schema([pa.field(f.name, _foreign_type(name, f)) for f in written])
+    converted = {f.name: f.type for f in written if _needs_converting(f.type, schema.field(f.name).type)}
     dates = tuple(hive_date(f) for f in files)
     if any(dates) and "date" not in schema.names:
         schema = schema.append(pa.field("date", pa.date32()))
-    return Pinned(name, "parquet", digest.hexdigest()[:16], tuple(files), dates, tuple(aside), log_schema(schema), rows)
+    return Pinned(name, "parquet", digest.hexdigest()[:16], tuple(files), dates, tuple(aside), schema, rows, converted)
 
 
 def _unified(name: str, schemas: list[pa.Schema]) -> pa.Schema:
-    """One schema of all files, in the types of the log; columns in the order in which they first appear."""
+    """One schema of all files; columns in the order in which they first appear. Types are the log's, but where `_foreign_type` must know."""
     spelled: dict[str, str] = {}
     fields: dict[str, pa.Field] = {}
     for schema in schemas:
-        for field in log_schema(schema):
+        for column in schema:
+            kept = pa.types.is_uint64(column.type) or pa.types.is_decimal(column.type) or pa.types.is_duration(column.type)
+            field = column if kept else pa.field(column.name, log_type(column.type))
+            if not field.name:
+                raise TableError(f"Table {name!r} has a column without a name.", "give it one where the log is written.")
             other = spelled.setdefault(field.name.lower(), field.name)
             if other != field.name:
                 raise TableError(
@@ -236,6 +246,36 @@ def _unified(name: str, schemas: list[pa.Schema]) -> pa.Schema:
             except (pa.ArrowTypeError, pa.ArrowInvalid):
                 raise ColumnTypeError(name, field.name, f"{have.type} in one file and {field.type} in another", "of one type") from None
     return pa.schema(list(fields.values()))
+
+
+def _foreign_type(table: str, column: pa.Field) -> pa.DataType:
+    """The type in which a column of somebody else's log is read.
+
+    What the format gives a type has it: places that pandas made floating become whole (a place that is not becomes null), versions that
+    are numbers become text. Of the rest, unsigned longs stay (half of them fit no long), decimals become double, or long where that is
+    exact; durations seconds, as double.
+
+    Raises
+    ------
+    ColumnTypeError
+        If the format wants a number there, and it is none.
+    """
+    kind, wanted = column.type, KNOWN[table].get(column.name)
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    if wanted is not None and (pa.types.is_integer(wanted) or pa.types.is_floating(wanted)):
+        if not number and not pa.types.is_null(kind):
+            raise ColumnTypeError(table, column.name, str(kind), "a number")
+        return wanted
+    if wanted is not None and pa.types.is_string(wanted) and (number or pa.types.is_binary(kind)):
+        return wanted
+    if pa.types.is_decimal(kind):
+        return pa.int64() if kind.scale == 0 and kind.precision <= _LONG_DIGITS else pa.float64()
+    return pa.float64() if pa.types.is_duration(kind) else kind
+
+
+def _needs_converting(written: pa.DataType, wanted: pa.DataType) -> bool:
+    widened = pa.types.is_null(written) or (pa.types.is_integer(written) and pa.types.is_floating(wanted))
+    return bool(written != wanted) and not widened
 
 
 def _files_below(path: Path) -> list[str]:

@@ -69,3 +69,27 @@ def test_admissions_do_not_travel_with_the_workspace(replayable, monkeypatch, tm
     Workbench.open(replayable).admit()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another machine"))
     assert Workbench.open(replayable).replay("r1").verdict == "not_replayable"
+
+
+def test_metrics_of_the_workspace_are_served_and_checked(replayable):
+    from diagnosis.errors import MetricError
+    from diagnosis.metrics import measure
+
+    entries = {
+        "dear": 'level = "shown"\nvalue = "price > 0"\nunit = "share"',
+        "odd": 'value = "price"',
+        "broken": 'value = "1 +"',
+    }
+    text = "".join(f"[metrics.{name}]\n{entry}\n" for name, entry in entries.items())
+    (replayable / "diagnosis.toml").write_text('id = "shop"\n' + text)
+    workbench = Workbench.open(replayable)
+    assert workbench.metric("ctr").base == "ctr"
+    batch = workbench.snapshot.fetch(["r1", "r2"])
+    position, price = batch.candidates.column("position").to_pylist(), batch.candidates.column("price").to_pylist()
+    shares = [[p > 0 for p, place in zip(price[i : i + 3], position[i : i + 3], strict=True) if place] for i in (0, 3)]
+    expected = sum(w * sum(s) / len(s) for w, s in zip((4, 2), shares, strict=True)) / 6
+    assert measure(workbench.metric("dear"), batch).value == pytest.approx(expected)
+    with pytest.raises(MetricError, match="character 4"):
+        workbench.metric("broken")
+    states = {f.what: f.state for f in checkup(workbench) if f.what.startswith("metric")}
+    assert states == {"metric broken": "fail", "metric dear": "ok", "metric odd": "fail"}

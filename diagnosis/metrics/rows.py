@@ -1,0 +1,83 @@
+"""What metrics are computed from: the candidates of a batch, which were shown, and which had a positive event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from diagnosis.log.records import Batch
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What metrics are computed from: one entry a candidate.
+
+    Attributes
+    ----------
+    owner : array of int, shape (candidates,)
+        Place of its request in the batch.
+    position : array of float, shape (candidates,)
+        NaN = not shown.
+    positive : array of bool or float, shape (candidates,)
+        Had a positive event in time; or the chance of one.
+    items : pandas.DataFrame
+        Item attributes, index ``item_id``; may be empty.
+    """
+
+    batch: Batch
+    owner: NDArray[np.int64]
+    position: Floats
+    positive: NDArray[np.bool_] | Floats
+    items: pd.DataFrame
+
+    def per_request(self, values: Floats) -> Floats:
+        """Sums of candidate values over each request."""
+        return np.asarray(np.bincount(self.owner, weights=values, minlength=len(self.batch)), dtype=np.float64)
+
+    @property
+    def shown(self) -> NDArray[np.bool_]:
+        """Candidates that stood on the page."""
+        return ~np.isnan(self.position)
+
+
+def rows_of(
+    batch: Batch,
+    items: pd.DataFrame,
+    positive: Sequence[str],
+    attribution_s: float,
+    success: NDArray[np.bool_] | Floats | None = None,
+) -> Rows:
+    """The rows of a batch; `positive` are the events that count, within `attribution_s` seconds of the request. With `success` that
+    counts instead of the logged outcomes."""
+    if "position" in batch.candidates.column_names:
+        position = np.asarray(batch.candidates.column("position").to_numpy(), dtype=np.float64)
+    else:
+        position = np.full(batch.candidates.num_rows, np.nan)
+    hits = positives(batch, positive, attribution_s) if success is None else success
+    return Rows(batch, batch.owner, position, hits, items)
+
+
+def positives(batch: Batch, positive: Sequence[str], attribution_s: float) -> NDArray[np.bool_]:
+    """Which candidates had a positive event within the attribution time."""
+    n = batch.candidates.num_rows
+    outcomes = batch.outcomes
+    if not outcomes.num_rows or not n:
+        return np.zeros(n, dtype=np.bool_)
+    outcomes = outcomes.filter(pc.is_in(outcomes.column("event"), value_set=pa.array(list(positive), pa.string())))
+    place = pc.index_in(outcomes.column("request_id"), value_set=pa.array(batch.request_ids, pa.string())).to_numpy()
+    if "happened_at" in outcomes.column_names and "served_at" in batch.requests.column_names:
+        served = batch.requests.column("served_at").to_numpy().astype("datetime64[us]")
+        happened = outcomes.column("happened_at").to_numpy().astype("datetime64[us]")
+        late = (happened - served[place]) > np.timedelta64(round(attribution_s * 1e6), "us")
+        outcomes, place = outcomes.filter(pa.array(~late)), place[~late]
+    wanted = pd.MultiIndex.from_arrays([place, outcomes.column("item_id").to_pylist()])
+    have = pd.MultiIndex.from_arrays([batch.owner, batch.candidates.column("item_id").to_pylist()])
+    return np.asarray(have.isin(wanted), dtype=np.bool_)
