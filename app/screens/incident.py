@@ -14,7 +14,7 @@ from app.state import View
 from diagnosis.localize import Window, parse_window
 from diagnosis.localize.asking import Question, apart, ask, offered, rounded
 from diagnosis.log import parse_filter
-from diagnosis.metrics import BUILT_IN, metric
+from diagnosis.metrics import BUILT_IN
 
 _FIELDS = ("metric", "baseline", "incident", "where")
 
@@ -48,14 +48,17 @@ def show() -> None:
 
 def _form(view: View, question: Question, held: load.Bench) -> None:
     with st.container(key="incident-question"):
-        names = offered()
-        settings = state.bound("incident-metric", question.metric, lambda name: _but(view, metric=_metric(name)))
+        own = held.workbench.own_metrics.values()
+        names = offered(own)
+        settings = state.bound(
+            "incident-metric", question.metric, lambda name: _but(view, metric=held.workbench.metric(name or "ctr").name)
+        )
         st.selectbox(
             "Metric",
             names if question.metric in names else [*names, question.metric],
             accept_new_options=True,
             help="Type one that takes an argument, too. There are: "
-            + ", ".join(f"{views.code(m.name)} {m.description}" for m in BUILT_IN.values()),
+            + ", ".join(f"{views.code(m.name)} {m.description}" for m in (*own, *BUILT_IN.values())),
             **settings,
         )
         _text("Baseline, when it was well (UTC)", "baseline", _shown(question.baseline), lambda t: _but(view, baseline=_window(t)))
@@ -83,10 +86,6 @@ def _text(label: str, name: str, value: str, change: Callable[[str], View], **mo
 def _but(view: View, **changes: Any) -> View:
     """Another question: its answer is another one, and is asked for anew."""
     return view.but(**changes, asked=False)
-
-
-def _metric(name: str | None) -> str:
-    return metric(name or "ctr").name
 
 
 def _shown(window: Window) -> str:

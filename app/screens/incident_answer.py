@@ -105,7 +105,7 @@ def causes(view: View, held: load.Bench, answer: Localization) -> None:
         views.note("info", f"{a} and {b} matter together: {share:+.0%} of the movement comes from neither alone.")
     _ruled_out(answer)
     if answer.causes:
-        _triage(answer)
+        _triage(held, answer)
 
 
 def _moved(answer: Localization) -> str:
@@ -176,9 +176,9 @@ def _ruled_out(answer: Localization) -> None:
         views.evidence(lines)
 
 
-def _triage(answer: Localization) -> None:
+def _triage(held: load.Bench, answer: Localization) -> None:
     views.heading("Triage", "which cause shows as which symptom, and who acts")
-    rows = matrix(answer.metric, answer.causes)
+    rows = matrix(held.workbench.metric(answer.metric), answer.causes)
     shown = [
         ((name.replace("_", " "), part["side"].iloc[0], part["acts"].iloc[0]), list(zip(part["shows"], part["found"], strict=True)))
         for name, part in rows.groupby("component", sort=False)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from diagnosis.errors import CannotSayError
 from diagnosis.localize.windows import Window
 from diagnosis.log.filters import Filter, parse_filter
-from diagnosis.metrics import BUILT_IN
+from diagnosis.metrics import BUILT_IN, Metric
 
 _HOUR = timedelta(hours=1)
 _EXAMPLES = {"ndcg@K": "ndcg@10", "ndcg_clicked@K": "ndcg_clicked@10"}
@@ -91,9 +92,10 @@ def rounded(since_ms: float, until_ms: float) -> Window | None:
     return Window(edges[0], max(edges[1], edges[0] + _HOUR))
 
 
-def offered() -> list[str]:
-    """Built-in metrics that can be asked about, those that take an argument with an example of one."""
-    return [_EXAMPLES.get(m.name, m.name) for m in BUILT_IN.values() if m.kind == "ratio" and ":" not in m.name]
+def offered(own: Iterable[Metric] = ()) -> list[str]:
+    """Metrics that can be asked about: the workspace's own, then the built-in ones without an argument, or with an example of one."""
+    known = [*own, *BUILT_IN.values()]
+    return [_EXAMPLES.get(m.name, m.name) for m in known if m.kind == "ratio" and ":" not in m.name]
 
 
 def _down(at: datetime) -> datetime:

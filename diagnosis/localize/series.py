@@ -79,7 +79,7 @@ class Series:
         for row, slot in zip(self.rows.itertuples(), _slots(starts, self.bucket) if by_hour else np.zeros(len(starts), int), strict=True):
             known = pooled.get(int(slot)) or everything
             if known is not None:
-                half = _Z * known.se * np.sqrt(1 + known.n / max(int(row.requests), 1))  # type: ignore[arg-type]  # int64 column
+                half = _half(known) * np.sqrt(1 + known.n / max(int(row.requests), 1))  # type: ignore[arg-type]  # int64 column
                 rows.append((row.at, row.until, known.value, *_inside(self.metric, known.value - half, known.value + half)))
         return pd.DataFrame(rows, columns=_USUAL)
 
@@ -158,6 +158,12 @@ def _bucket(window: Window, requests: int) -> timedelta:
     span = window.until - window.since
     fits = (b for b in BUCKETS if span / b <= _MOST_BUCKETS and requests / max(span / b, 1.0) >= _FEWEST)
     return next(fits, next((b for b in BUCKETS if span / b <= _MOST_BUCKETS), BUCKETS[-1]) if requests >= _FEWEST * 7 else BUCKETS[4])
+
+
+def _half(known: Estimate) -> float:
+    """Half the width of its interval: what was never seen in the baseline may still be seen, so a share of 0 has one, too."""
+    width = (known.high - known.low) / 2
+    return max(_Z * known.se, width) if np.isfinite(width) else _Z * known.se
 
 
 def _slots(time: Floats, width: timedelta) -> Ints:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from diagnosis.localize.judge import OUTCOMES
+from diagnosis.localize.judge import needs_outcomes
 from diagnosis.localize.result import Cause
-from diagnosis.metrics import metric as metric_named
+from diagnosis.metrics import Metric
 
 MEMBERS, PAGES, SERVICE = "members react differently", "pages look different", "requests fail, slow down or cost more"
 SYMPTOMS = (MEMBERS, PAGES, SERVICE)
@@ -47,12 +47,13 @@ KINDS = (
 )
 
 
-def symptom_of(metric: str) -> str:
+def symptom_of(metric: Metric) -> str:
     """Which of `SYMPTOMS` a metric measures."""
-    base = metric_named(metric).base
-    if base in OUTCOMES:
+    if needs_outcomes(metric):
         return MEMBERS
-    return SERVICE if base in ("fallback_rate", "error_rate", "latency_p95", "cost") else PAGES
+    if metric.base in ("fallback_rate", "error_rate", "latency_p95", "cost") or metric.level == "request":
+        return SERVICE
+    return PAGES
 
 
 def who_acts(cause: Cause) -> str:
@@ -60,7 +61,7 @@ def who_acts(cause: Cause) -> str:
     return cause.owner or next((kind.acts for kind in KINDS if kind.component == cause.component), "")
 
 
-def matrix(metric: str, causes: tuple[Cause, ...]) -> pd.DataFrame:
+def matrix(metric: Metric, causes: tuple[Cause, ...]) -> pd.DataFrame:
     """The triage matrix of an answer.
 
     Returns

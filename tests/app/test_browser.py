@@ -133,7 +133,14 @@ def test_a_link_to_what_is_not_there_says_so(shop, serve, browser):
 def test_the_page_fits_a_phone_in_both_themes(shop, serve, browser, scheme):
     address = serve(shop)
     page = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme).new_page()
-    for path in ("overview?w=shop", "find?w=shop", "incident?w=shop&metric=score_mean", "cases?w=shop", "request?w=shop&request=r3", "request?w=shop&request=r3&tab=what-if"):
+    for path in (
+        "overview?w=shop",
+        "find?w=shop",
+        "incident?w=shop&metric=score_mean",
+        "cases?w=shop",
+        "request?w=shop&request=r3",
+        "request?w=shop&request=r3&tab=what-if",
+    ):
         page.goto(f"{address}/{path}")
         page.get_by_role("heading").first.wait_for(timeout=30_000)
         settled(page)

@@ -71,6 +71,14 @@ def test_usual_is_the_same_hour_of_other_days_and_covers_what_chance_does(tmp_pa
     assert outside.to_numpy().nonzero()[0].tolist() == [15]
 
 
+def test_what_the_baseline_never_saw_is_not_impossible(tmp_path):
+    bench = made(tmp_path / "w", [(FIRST, "ok", "tv", 1.0)] * 50 + [(FIRST + DAY, "ok", "tv", 1.0)] * 50)
+    found = series(bench, metric("fallback_rate"), FIRST, FIRST + 2 * DAY, bucket=DAY)
+    usual = found.usual(Window(FIRST, FIRST + DAY))
+    assert usual["usual"].tolist() == [0.0, 0.0]
+    assert (usual["high"] > 0.01).all()
+
+
 def test_a_baseline_without_requests_has_nothing_usual(tmp_path):
     bench = made(tmp_path / "w", [(FIRST, "ok", "tv", 1.0)] * 3)
     found = series(bench, metric("fallback_rate"), FIRST, FIRST + DAY)
@@ -171,17 +179,17 @@ def cause(**more):
 
 
 def test_the_cell_of_a_found_cause_is_marked_and_its_owner_acts():
-    found = matrix("ctr", (cause(owner="pricing"),))
+    found = matrix(metric("ctr"), (cause(owner="pricing"),))
     assert len(found) == 3 * len(KINDS)
     marked = found[found["found"]]
     assert marked[["component", "symptom", "acts"]].to_numpy().tolist() == [["feature", MEMBERS, "pricing"]]
-    assert not matrix("ctr", ())["found"].any()
+    assert not matrix(metric("ctr"), ())["found"].any()
     assert who_acts(cause(component="serving", owner="")) == "serving team"
 
 
 @pytest.mark.parametrize(("name", "symptom"), [("ndcg@5", MEMBERS), ("exposure:a=b", PAGES), ("error_rate", SERVICE)])
 def test_a_metric_measures_a_symptom(name, symptom):
-    assert symptom_of(name) == symptom
+    assert symptom_of(metric(name)) == symptom
 
 
 def test_what_a_proof_does_not_know_has_no_row():
