@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
-from app import charts, load
+from app import charts, charts_windows, load
 from app.state import View
 from diagnosis import cases
 from diagnosis.cases import Page, Section
 from diagnosis.errors import DiagnosisError, NotFoundError
 from diagnosis.internals import above, funnel, largest
+from diagnosis.localize import Localization
+from diagnosis.localize.asking import Question, ask
+from diagnosis.localize.proofs import proof_rows, proved
 
 _SHOWN = 14
 
@@ -20,6 +25,54 @@ def request_page(view: View, held: load.Bench, found: load.Diagnosis) -> Page:
     title = held.workbench.workspace.settings.title
     evidence = load.evidence(held, found.request)
     return cases.request_page(found.request, found.replay, found.checks, evidence, workspace=title, charts=sections)
+
+
+def incident_page(held: load.Bench, question: Question, answer: Localization) -> Page:
+    """What the reader sees of two windows: the metric over time, the verdict, the causes with their proofs."""
+    sections, share = [], answer.unit == "share"
+    try:
+        chart = charts.frozen(windows_chart(held, question))
+        sections.append(Section("Over time", chart=chart, alt=f"{answer.metric} over time, both windows shaded"))
+    except DiagnosisError as error:
+        sections.append(Section("Over time", error.message))
+    proofs = {}
+    for place, cause in enumerate(answer.causes):
+        rows = proof_rows(cause.shown)
+        if len(rows):
+            text = f"The metric of {cause.shown.requests if cause.shown else 0:,} hit requests, {proved(cause)}."
+            drawn = charts_windows.proof(rows, title=answer.metric, share=share, description=text)
+            proofs[place] = Section(f"Proof of cause {place + 1}", text, chart=charts.frozen(drawn), alt=text)
+    title, evidence = held.workbench.workspace.settings.title, load.windows_evidence(held, question)
+    return cases.incident_page(question, answer, evidence, workspace=title, charts=sections, proofs=proofs)
+
+
+def windows_chart(held: load.Bench, question: Question, brush: str = "", drawn: Question | None = None) -> Any:
+    """The metric over time.
+
+    Parameters
+    ----------
+    drawn : Question, optional
+        With the windows to draw, where the reader is just dragging one and the chart must stay as it is.
+
+    Raises
+    ------
+    CannotSayError, NotFoundError, MissingColumnError, FilterError
+    """
+    log = load.log_window(held)
+    span = ask(log).span
+    found = load.series(held, question.metric, question.where, span)
+    seen = drawn or question
+    windows = [("baseline", seen.baseline.since, seen.baseline.until), ("incident", seen.incident.since, seen.incident.until)]
+    return charts_windows.over_time(
+        found.rows,
+        found.usual(question.baseline),
+        pd.DataFrame(windows, columns=["which", "since", "until"]),
+        load.changes(held, span),
+        title=question.metric if found.metric.unit == "share" else f"{question.metric} ({found.metric.unit})",
+        per=found.per,
+        share=found.metric.unit == "share",
+        brush=brush,
+    )
 
 
 def case_page(case: cases.Case, held: load.Bench, moved: dict[str, str]) -> Page:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from app.asgi import workspace_paths
+from app.running import Run, Runs
 from diagnosis import cases, inputs, internals
 from diagnosis.errors import DiagnosisError, NotFoundError, StateError, WorkspaceError
-from diagnosis.log import Request
+from diagnosis.localize import Localization, localize, metric_of
+from diagnosis.localize.asking import Question
+from diagnosis.localize.different import Different
+from diagnosis.localize.different import different as different_of
+from diagnosis.localize.series import Series
+from diagnosis.localize.series import series as series_of
+from diagnosis.localize.windows import Window
+from diagnosis.log import Request, parse_filter
 from diagnosis.models import assemble
 from diagnosis.reproduce import NO_EDITS, Edits, Replay, Workbench
 from diagnosis.reproduce.circumstances import Circumstances
@@ -266,6 +275,97 @@ def circumstances(held: Bench, request: Request) -> Circumstances:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _circumstances(key: str, request_id: str, _workbench: Workbench, _request: Request) -> Circumstances:
     return circumstances_of(_workbench, _request)
+
+
+# --- two windows ------------------------------------------------------------------------------------------------------------------
+
+
+def log_window(held: Bench) -> tuple[datetime, datetime] | None:
+    """First and last ``served_at``; None when no request is logged."""
+    return _log_window(held.key, held.workbench)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _log_window(key: str, _workbench: Workbench) -> tuple[datetime, datetime] | None:
+    return _workbench.snapshot.window() if "requests" in _workbench.snapshot.tables() else None
+
+
+def series(held: Bench, metric: str, where: str, span: Window) -> Series:
+    """A metric over time.
+
+    Raises
+    ------
+    CannotSayError, NotFoundError, ValueError, MissingColumnError, FilterError
+    """
+    return _series(held.key, metric, where, span, held.workbench)
+
+
+@st.cache_resource(max_entries=32, show_spinner="Measuring over time …")
+def _series(key: str, metric: str, where: str, span: Window, _workbench: Workbench) -> Series:
+    return series_of(_workbench, metric_of(_workbench, metric), span.since, span.until, where=parse_filter(where))
+
+
+def changes(held: Bench, span: Window) -> pd.DataFrame:
+    """What somebody did in a window; see `Snapshot.changes`."""
+    return _changes(held.key, span, held.workbench)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _changes(key: str, span: Window, _workbench: Workbench) -> pd.DataFrame:
+    return _workbench.snapshot.changes(span.since, span.until)
+
+
+def different(held: Bench, question: Question) -> Different:
+    """What is different between two windows.
+
+    Raises
+    ------
+    WindowError, CannotSayError, NotFoundError, ValueError, MissingColumnError, FilterError
+    """
+    return _different(held.key, question, held.workbench)
+
+
+@st.cache_resource(max_entries=32, show_spinner="Comparing every attribute …")
+def _different(key: str, question: Question, _workbench: Workbench) -> Different:
+    metric = metric_of(_workbench, question.metric)
+    return different_of(_workbench, metric, question.baseline, question.incident, where=question.filter)
+
+
+def examples(held: Bench, ids: tuple[str, ...], span: Window) -> pd.DataFrame:
+    """The requests of these ids, index ``request_id``."""
+    return _examples(held.key, ids, span, held.workbench)
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _examples(key: str, ids: tuple[str, ...], span: Window, _workbench: Workbench) -> pd.DataFrame:
+    found = [_workbench.snapshot.find(Query(request_id=i, since=span.since, until=span.until, limit=1)) for i in ids]
+    return pd.concat(found) if found else pd.DataFrame()
+
+
+def localization(held: Bench, question: Question, session: str) -> Run:
+    """The search for the cause, begun if this session has not begun it: it works on while the screen asks how far it is."""
+
+    def ask(tell: Any, cancelled: Any) -> Localization:
+        metric = metric_of(held.workbench, question.metric)
+        windows = question.baseline, question.incident
+        return localize(held.workbench, metric, *windows, where=question.filter, progress=tell, cancelled=cancelled)
+
+    return _runs().of(session, (held.key, question), ask)
+
+
+def give_up(session: str) -> None:
+    """Stop what a session searches for."""
+    _runs().forget(session)
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _runs() -> Runs:
+    return Runs()
+
+
+def windows_evidence(held: Bench, question: Question) -> cases.WindowsEvidence:
+    """Digests of what an answer about two windows stands on."""
+    return cases.windows_evidence_of(held.workbench, question)
 
 
 def evidence(held: Bench, request: Request) -> cases.Evidence:

@@ -5,6 +5,7 @@ A link that says something that this version does not understand is an error, to
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime
@@ -13,10 +14,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import streamlit as st
 
-from diagnosis.errors import DiagnosisError, near_words
+from diagnosis.errors import DiagnosisError, WindowError, near_words
+from diagnosis.localize.windows import Window, parse_window
 from diagnosis.reproduce import Edit, Edits, parse_edit
 
 TABS = ("replay", "inputs", "model", "page", "circumstances", "what-if")
+DRAGS = ("incident", "baseline")
 PAGES: dict[str, Any] = {}
 _KEYS = {"workspace": "w", "edits": "set"}
 
@@ -57,6 +60,14 @@ class View:
         Page of the results, from 1.
     case : str
         Case id.
+    metric : str
+        What moved, as `diagnosis.metrics.metric` reads it.
+    baseline, incident : Window or None
+        The two windows that are compared.
+    drag : str
+        One of `DRAGS`: which window dragging over the chart sets.
+    asked : bool
+        Whether the cause is wanted; the key says 1.
     """
 
     workspace: str = ""
@@ -79,6 +90,11 @@ class View:
     until: datetime | None = None
     page: int = 1
     case: str = ""
+    metric: str = ""
+    baseline: Window | None = None
+    incident: Window | None = None
+    drag: str = ""
+    asked: bool = False
 
     @classmethod
     def from_query(cls, query: Mapping[str, Sequence[str]]) -> View:
@@ -104,6 +120,8 @@ class View:
                 values[names[key]] = _parsed(_READ.get(key, str), key, given[0])
         if values.get("tab") and values["tab"] not in TABS:
             raise LinkError(f"There is no tab {values['tab']!r}.", f"there are {', '.join(TABS)}.")
+        if values.get("drag") and values["drag"] not in DRAGS:
+            raise LinkError(f"Dragging cannot set {values['drag']!r}.", f"it sets {' or '.join(DRAGS)}.")
         return cls(**values)
 
     def to_query(self) -> dict[str, list[str]]:
@@ -169,18 +187,39 @@ def bound(key: str, value: Any, change: Callable[[Any], View]) -> dict[str, Any]
 
     A choice that cannot be understood is told on the page, and the URL stays.
     """
-    st.session_state[key] = value
+    st.session_state.setdefault(_SHOWN, {})[key] = value
+    if not _typed(key, value):
+        st.session_state[key] = value
     return followed(key, change)
+
+
+def _typed(key: str, value: Any) -> bool:
+    """Whether the field still holds what the reader chose and was refused, so that it can be mended rather than typed again."""
+    held = st.session_state.get(_REFUSED_IN, {}).get(key)
+    if held is not None and (held[0] != value or st.session_state.get(key) != held[1]):
+        del st.session_state[_REFUSED_IN][key]
+        held = None
+    return held is not None
+
+
+def wrong(key: str) -> Exception | None:
+    """What is wrong with what a field holds; None when it was taken."""
+    held = st.session_state.get(_REFUSED_IN, {}).get(key)
+    return None if held is None else held[2]
 
 
 def followed(key: str, change: Callable[[Any], View]) -> dict[str, Any]:
     """As `bound`, for a widget that is given what it shows by itself."""
 
     def changed() -> None:
+        refused_in = st.session_state.setdefault(_REFUSED_IN, {})
+        before = st.session_state.get(_SHOWN, {}).get(key)
         try:
             put(change(st.session_state[key]))
+            refused_in.pop(key, None)
         except (DiagnosisError, ValueError) as error:
             st.session_state[_REFUSED] = error
+            refused_in[key] = (before, st.session_state[key], error)
 
     return {"key": key, "on_change": changed}
 
@@ -216,6 +255,18 @@ def origin() -> str:
     return "/".join((st.context.url or "").split("/")[:3])
 
 
+def session() -> str:
+    """Names this session, for what works on for it in the background."""
+    return str(st.session_state.setdefault("session", secrets.token_hex(8)))
+
+
+def dragged(key: str, name: str, field: str) -> tuple[float, float] | None:
+    """The range that a chart's selection holds, as numbers; None where nothing is selected."""
+    held = st.session_state.get(key)
+    found = held.selection.get(name, {}).get(field) if held is not None else None
+    return (float(found[0]), float(found[1])) if found and len(found) == 2 else None
+
+
 def remembered(name: str, value: str = "") -> str:
     """What this session last looked at (``workspace``, ``request``); a non-empty `value` is kept."""
     if value:
@@ -224,6 +275,9 @@ def remembered(name: str, value: str = "") -> str:
 
 
 _REFUSED = "refused-choice"
+_REFUSED_IN = "refused-in"  # field → what the URL says, what was chosen instead, why it was refused
+_STEADY = "steady-"
+_SHOWN = "shown-in"  # field → what the URL said when it was drawn
 
 
 def _raw() -> dict[str, list[str]]:
@@ -235,6 +289,19 @@ def _parsed(read: Callable[[str], Any], key: str, text: str) -> Any:
         return read(text)
     except ValueError as error:
         raise LinkError(f"This link says {key}={text}, which cannot be read.", str(error).rstrip(".") + ".") from None
+
+
+def _window(text: str) -> Window:
+    try:
+        return parse_window(text)
+    except WindowError as error:
+        raise ValueError(f"{error.message.rstrip('.')}; {error.hint}" if error.hint else error.message) from None
+
+
+def _yes(text: str) -> bool:
+    if text != "1":
+        raise ValueError("it can only be 1")
+    return True
 
 
 def _count(text: str) -> int:
@@ -250,10 +317,37 @@ def _day(text: str) -> date:
         raise ValueError("write it as 2026-11-01") from None
 
 
-_READ: dict[str, Callable[[str], Any]] = {"date": _day, "k": _count, "page": _count, "since": moment, "until": moment}
+_READ: dict[str, Callable[[str], Any]] = {
+    "date": _day,
+    "k": _count,
+    "page": _count,
+    "since": moment,
+    "until": moment,
+    "baseline": _window,
+    "incident": _window,
+    "asked": _yes,
+}
 
 
 def _written(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
-    return str(value)
+    return "1" if value is True else str(value)
+
+
+def steady(key: str, value: Any) -> Any:
+    """What a widget that the reader drags in was first drawn with, while `value` is what was last chosen in it; else `value`.
+
+    A widget that is drawn anew loses the drag that is going on.
+    """
+    chosen, first = st.session_state.get(f"{_STEADY}{key}", (None, None))
+    if key in st.session_state and first is not None and chosen == value:
+        return first
+    st.session_state[f"{_STEADY}{key}"] = (value, value)
+    return value
+
+
+def steadied(key: str, value: Any) -> None:
+    """The reader has just chosen `value` in a widget that stays as it is drawn."""
+    first = st.session_state.get(f"{_STEADY}{key}", (None, None))[1]
+    st.session_state[f"{_STEADY}{key}"] = (value, first)

@@ -150,9 +150,55 @@ def steps(rows: Iterable[tuple[str, str, str]], *, down: bool = False) -> None:
     st.html(f'<ol class="dx-steps{" dx-down" if down else ""}">{cells}</ol>')
 
 
-def chart(drawn: Any, *, key: str | None = None) -> None:
+def key_of(rows: Sequence[tuple[str, str]]) -> None:
+    """What the marks of a chart mean: (how it looks, words); looks are ``baseline``, ``incident``, ``baseline-point``, ``incident-point``, ``usual``, ``change``."""
+    st.html(
+        f'<p class="dx-key">{"".join(f"<span><i class=dx-k-{look} aria-hidden=true></i>{safe(text)}</span>" for look, text in rows)}</p>'
+    )
+
+
+def cause(place: int, name: str, target: str, sure: str, *, explains: str, left: float, width: float, strong: bool, text: str) -> None:
+    """The head of a cause: its place, component and target, how it is known, the share that it explains as a bar.
+
+    Parameters
+    ----------
+    left, width : float
+        Where the interval begins and how wide it is, in percent of the bar.
+    strong : bool
+        Whether it is proved.
+    """
+    chip = f'<span class="dx-chip{" dx-strong" if strong else ""}">{safe(sure)}</span>'
+    st.html(
+        f'<div class="dx-cause"><h3><b>{place}</b> {safe(name)} {mono(target)} {chip}</h3><p>{prose(text)}</p>'
+        f'<div class="dx-bar"><div style="margin-left:{left:.1f}%;width:{width:.1f}%"></div></div><p class="dx-quiet">{safe(explains)}</p></div>'
+    )
+
+
+def evidence(lines: Iterable[tuple[str, str]]) -> None:
+    """What was seen: (kind, text)."""
+    st.html(f'<ul class="dx-seen">{"".join(f"<li><small>{safe(kind)}</small> {prose(text)}</li>" for kind, text in lines)}</ul>')
+
+
+def matrix(columns: Sequence[str], rows: Sequence[tuple[Sequence[str], Sequence[tuple[str, bool]]]], alt: str) -> None:
+    """A table of our own, for a few cells of which some are marked: rows of (what stands before, cells as (text, marked))."""
+    head = "".join(f'<th scope="col">{safe(name)}</th>' for name in columns)
+    body = "".join(
+        f'<tr><th scope="row">{safe(before[0])}</th>{"".join(f"<td>{safe(text)}</td>" for text in before[1:])}'
+        + "".join(
+            f'<td class="dx-hit"><b>{safe(text)}</b></td>' if marked else f"<td>{safe(text) if text else ''}</td>" for text, marked in cells
+        )
+        + "</tr>"
+        for before, cells in rows
+    )
+    st.html(
+        f'<div class="dx-scroll" tabindex="0" role="region" aria-label="{html.escape(alt, quote=True)}">'
+        f'<table class="dx-matrix"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def chart(drawn: Any, *, key: str | None = None, **options: Any) -> None:
     """A chart; its description is the alternative text."""
-    st.altair_chart(drawn, width="stretch", key=key)
+    st.altair_chart(drawn, width="stretch", key=key, **options)
 
 
 def table(

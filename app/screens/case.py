@@ -65,8 +65,9 @@ def _head(view: View, held: load.Bench, case: cases.Case, moved: dict[str, str])
         ids=("id",),
     )
     begun = View.from_url(case.question)
-    if begun is not None and begun.workspace == view.workspace and begun.request:
-        state.link("request", begun, "The view that it began with", ":material/history:")
+    page = _page_of(begun, view)
+    if begun is not None and page:
+        state.link(page, begun, "The view that it began with", ":material/history:")
 
 
 def _entries(view: View, case: cases.Case, moved: dict[str, str]) -> None:
@@ -83,8 +84,16 @@ def _entries(view: View, case: cases.Case, moved: dict[str, str]) -> None:
             f"<div><b>{views.safe(entry.kind)}</b> {stands}{lines}</div></article>"
         )
         target = View.from_url(str(entry.payload.get("url", "")))
-        if target is not None and target.workspace == view.workspace and target.request:
-            state.link("request", target, f"Open the view of {views.code(target.request)}", ":material/open_in_new:")
+        page = _page_of(target, view)
+        if target is not None and page:
+            state.link(page, target, f"Open the view of {views.code(target.request or target.metric)}", ":material/open_in_new:")
+
+
+def _page_of(target: View | None, view: View) -> str:
+    """The page that a kept view is of; empty where it is of none here."""
+    if target is None or target.workspace != view.workspace:
+        return ""
+    return "request" if target.request else "incident" if target.metric else ""
 
 
 def _write(view: View, held: load.Bench, case: cases.Case) -> None:

@@ -73,6 +73,9 @@ def _traffic(view: View, held: load.Bench, found: Holdings) -> None:
         views.heading("Traffic", "triangles are changes")
         chosen = state.bound("split", by, lambda name: view.but(by="" if name in (None, "task") else name))
         st.selectbox("split by", [*splits, *([by] if by not in splits else [])], label_visibility="collapsed", width=190, **chosen)
+    state.link(
+        "incident", View(workspace=view.workspace), "A metric moved? Compare two windows and find the cause", ":material/troubleshoot:"
+    )
     traffic = load.traffic(held, by)
     views.chart(charts.traffic(traffic.rows, by.replace("_", " "), traffic.per, found.changes))
 

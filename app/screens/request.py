@@ -50,7 +50,7 @@ def _head(view: View, held: load.Bench, found: load.Diagnosis) -> None:
     row, replay, known = found.request.row, found.replay, found.verdict
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         views.title("Request", mono_text=view.request)
-        sharing.bar(view, held, found)
+        sharing.bar(view, held, sharing.request(view, held, found))
     views.banner(known.tone, [(known.replay, replay.sentence), (known.inputs, found.checks.sentence)])
     weight = 1 / row["keep_probability"]
     facts = [

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import streamlit as st
 
 from app import freeze, load, state, views
@@ -10,13 +14,56 @@ from diagnosis import cases
 from diagnosis.cases.shares import DAYS, Share
 
 
-def bar(view: View, held: load.Bench, found: load.Diagnosis) -> None:
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is shared, or kept as evidence.
+
+    Attributes
+    ----------
+    kind : str
+        ``request`` or ``incident``; names the widgets.
+    key : str
+        Tells it from others of its kind.
+    url : str
+        Path and query that open it again.
+    page, sentence, digests : callable
+        The view as a page; what is known, in a sentence; what it stands on. Asked only when wanted.
+    """
+
+    kind: str
+    key: str
+    title: str
+    url: str
+    page: Callable[[], cases.Page]
+    sentence: Callable[[], str]
+    digests: Callable[[], dict[str, Any]]
+
+
+def request(view: View, held: load.Bench, found: load.Diagnosis) -> Subject:
+    """A request as it is seen, with its what-if."""
+
+    def sentence() -> str:
+        text = f"Request {view.request}: {found.verdict.sentence}"
+        return f"{text} {load.what_if(held, found.request, view.what_if)[0].sentence}" if view.what_if else text
+
+    return Subject(
+        kind="request",
+        key=view.request,
+        title=f"Request {view.request}",
+        url=state.url("request", view),
+        page=lambda: freeze.request_page(view, held, found),
+        sentence=sentence,
+        digests=lambda: load.evidence(held, found.request).as_record(),
+    )
+
+
+def bar(view: View, held: load.Bench, subject: Subject) -> None:
     """Two buttons, with what they need behind them."""
     with st.container(horizontal=True, width="content", gap="small"):
         with st.popover("Share", icon=":material/share:"), views.guarded():
-            _share(view, held, found)
+            _share(held, subject)
         with st.popover("Add to case", icon=":material/create_new_folder:"), views.guarded():
-            _add(view, held, found)
+            _add(view, held, subject)
 
 
 def form(key: str) -> tuple[float, bool] | None:
@@ -41,18 +88,18 @@ def made(held: load.Bench, key: str) -> None:
         st.rerun()
 
 
-def _share(view: View, held: load.Bench, found: load.Diagnosis) -> None:
-    views.quiet("Freezes this view, with its what-if, as a page of its own. From it nothing else can be reached.")
-    wanted = form("request")
-    key = f"request-{held.id}-{view.request}"
+def _share(held: load.Bench, subject: Subject) -> None:
+    what = "this view, with its what-if," if subject.kind == "request" else "this answer, with its question and proofs,"
+    views.quiet(f"Freezes {what} as a page of its own. From it nothing else can be reached.")
+    wanted = form(subject.kind)
+    key = f"{subject.kind}-{held.id}-{subject.key}"
     if wanted is not None:
-        html = cases.render(freeze.request_page(view, held, found), with_members=wanted[1])
-        title = f"Request {view.request}"
-        st.session_state[f"made-{key}"] = cases.share(held.workbench.state, held.id, title, html, days=wanted[0])
+        html = cases.render(subject.page(), with_members=wanted[1])
+        st.session_state[f"made-{key}"] = cases.share(held.workbench.state, held.id, subject.title, html, days=wanted[0])
     made(held, key)
 
 
-def _add(view: View, held: load.Bench, found: load.Diagnosis) -> None:
+def _add(view: View, held: load.Bench, subject: Subject) -> None:
     state_of = held.workbench.state
     known = {c.id: c for c in cases.list_cases(state_of, held.id) if c.status == "open"}
     chosen = st.selectbox(
@@ -61,13 +108,9 @@ def _add(view: View, held: load.Bench, found: load.Diagnosis) -> None:
     title = "" if chosen else st.text_input("Title", placeholder="What is wrong?", max_chars=300, key="case-title")
     words = st.text_area("Note", placeholder="What do you see here? (optional)", key="case-note", height=80)
     if st.button("Add this view as evidence", type="primary", icon=":material/add:", width="stretch"):
-        link = state.url("request", view)
-        key = chosen or cases.create_case(state_of, held.id, title, link).id
-        text = f"Request {view.request}: {found.verdict.sentence}"
-        if view.what_if:
-            text += f" {load.what_if(held, found.request, view.what_if)[0].sentence}"
-        digests = load.evidence(held, found.request).as_record()
-        cases.add_entry(state_of, held.id, key, "evidence", text, payload={"url": link}, digests=digests)
+        key = chosen or cases.create_case(state_of, held.id, title, subject.url).id
+        payload = {"url": subject.url}
+        cases.add_entry(state_of, held.id, key, "evidence", subject.sentence(), payload=payload, digests=subject.digests())
         if words.strip():
             cases.add_entry(state_of, held.id, key, "note", words)
         state.go("case", View(workspace=view.workspace, case=key))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
 
 from diagnosis.errors import DiagnosisError, NotFoundError
+from diagnosis.localize.asking import Question
+from diagnosis.localize.windows import parse_window
 from diagnosis.log.records import Request
 from diagnosis.reproduce import Workbench
+from diagnosis.store import Query
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,56 @@ class Evidence:
     def as_record(self) -> dict[str, Any]:
         """As plain values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class WindowsEvidence:
+    """Digests (SHA-256) of what an answer about two windows stands on.
+
+    Attributes
+    ----------
+    question : dict of str to str
+        Its metric, windows and filter, as text.
+    requests : tuple of int
+        Logged requests of the baseline and of the incident.
+    rows : str
+        Of how many requests each hour of both windows holds, by status, and what they stand for.
+    models : str
+        Of the artifacts of all models and of all rulesets.
+    tables : dict of str to str
+        Version of every table at that time.
+    """
+
+    question: dict[str, str]
+    requests: tuple[int, int]
+    rows: str
+    models: str
+    tables: dict[str, str]
+
+    def as_record(self) -> dict[str, Any]:
+        """As plain values."""
+        return {**asdict(self), "requests": list(self.requests)}
+
+
+def windows_evidence_of(workbench: Workbench, question: Question) -> WindowsEvidence:
+    """Digests of what an answer to `question` stands on."""
+    digest, counts = hashlib.sha256(), []
+    for window in (question.baseline, question.incident):
+        query = Query(where=question.filter, since=window.since, until=window.until)
+        hours = workbench.snapshot.aggregate(by=["status"], bucket=timedelta(hours=1), query=query)
+        counts.append(int(hours["requests"].sum()))
+        for row in hours.itertuples(index=False):
+            digest.update(f"{row.at} {row.status} {row.requests} {row.weight:.6g}\0".encode())
+    held = sorted(f"{b.name}/{b.version} {b.sha256}" for b in workbench.bundles)
+    held += [f"{version} {ruleset!r}" for version, ruleset in sorted(workbench.rulesets.items())]
+    asked = {
+        "metric": question.metric,
+        "baseline": str(question.baseline),
+        "incident": str(question.incident),
+        "where": question.where,
+    }
+    models = hashlib.sha256("\0".join(held).encode()).hexdigest()
+    return WindowsEvidence(asked, (counts[0], counts[1]), digest.hexdigest(), models, workbench.snapshot.versions)
 
 
 def evidence_of(workbench: Workbench, request: Request) -> Evidence:
@@ -71,7 +125,9 @@ def rows_digest(request: Request) -> str:
 
 
 def moved(workbench: Workbench, record: dict[str, Any]) -> str:
-    """Whether what an `Evidence` record stands on is still so: ``unchanged``, ``moved``, or ``expired`` when the request is gone."""
+    """Whether what an evidence record stands on is still so: ``unchanged``, ``moved``, or ``expired`` when the request is gone."""
+    if "question" in record:
+        return _windows_moved(workbench, record)
     try:
         request = workbench.request(record["request_id"])
     except NotFoundError:
@@ -79,6 +135,15 @@ def moved(workbench: Workbench, record: dict[str, Any]) -> str:
     now = evidence_of(workbench, request)
     same = (now.rows, now.model, now.ruleset) == (record["rows"], record["model"], record["ruleset"])
     return "unchanged" if same else "moved"
+
+
+def _windows_moved(workbench: Workbench, record: dict[str, Any]) -> str:
+    asked = record["question"]
+    windows = parse_window(asked["baseline"]), parse_window(asked["incident"])
+    now = windows_evidence_of(workbench, Question(asked["metric"], *windows, asked["where"]))
+    if 0 in now.requests:
+        return "expired"
+    return "unchanged" if (now.rows, now.models) == (record["rows"], record["models"]) else "moved"
 
 
 def _value(scalar: pa.Scalar) -> Any:

@@ -11,6 +11,7 @@ from shutil import which
 
 import pytest
 
+from tests.app import incident_shop
 from tests.app.shop import SECRET, build
 
 CHROMIUM = which("chromium") or which("chromium-browser")
@@ -30,6 +31,26 @@ def shop(_built, tmp_path, monkeypatch):
 
     folder = tmp_path / "shop"
     shutil.copytree(_built, folder)
+    monkeypatch.setenv("DIAGNOSIS_SECRET", SECRET)
+    monkeypatch.setenv("DIAGNOSIS_WORKSPACES", str(folder))
+    st.cache_resource.clear()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _built_incident(tmp_path_factory, trained):
+    """The shop with an incident, built and admitted once."""
+    os.environ["DIAGNOSIS_SECRET"] = SECRET
+    return incident_shop.build(tmp_path_factory.mktemp("built") / "incident", trained)
+
+
+@pytest.fixture
+def troubled(_built_incident, tmp_path, monkeypatch):
+    """A shop with an incident, the test's own, served to the app."""
+    import streamlit as st
+
+    folder = tmp_path / "troubled"
+    shutil.copytree(_built_incident, folder)
     monkeypatch.setenv("DIAGNOSIS_SECRET", SECRET)
     monkeypatch.setenv("DIAGNOSIS_WORKSPACES", str(folder))
     st.cache_resource.clear()

@@ -133,7 +133,14 @@ def test_a_link_to_what_is_not_there_says_so(shop, serve, browser):
 def test_the_page_fits_a_phone_in_both_themes(shop, serve, browser, scheme):
     address = serve(shop)
     page = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme).new_page()
-    for path in ("overview?w=shop", "find?w=shop", "cases?w=shop", "request?w=shop&request=r3", "request?w=shop&request=r3&tab=what-if"):
+    for path in (
+        "overview?w=shop",
+        "find?w=shop",
+        "incident?w=shop&metric=score_mean",
+        "cases?w=shop",
+        "request?w=shop&request=r3",
+        "request?w=shop&request=r3&tab=what-if",
+    ):
         page.goto(f"{address}/{path}")
         page.get_by_role("heading").first.wait_for(timeout=30_000)
         settled(page)
@@ -166,6 +173,8 @@ def test_markup_in_titles_and_values_never_runs(hostile, serve, browser):
     paths = ["overview?w=hostile", "find?w=hostile", "cases?w=hostile", f"case?w=hostile&case={case_id}"]
     paths += [f"request?w=hostile&request=r1&tab={tab}&item={item}&above={quote('b' + EVIL, safe='')}" for tab in tabs]
     paths += [f"request?w=hostile&request=r1&tab=what-if&set={edit}", f"request?w=hostile&request={item}", f"find?w=hostile&member={item}"]
+    paths += [f"incident?w=hostile&metric=score_mean&where={item}", f"incident?w=hostile&metric={item}"]
+    paths += ["incident?w=hostile&metric=score_mean", f"incident?w=hostile&baseline={item}", "incident?w=hostile&metric=score_mean&asked=1"]
     paths += [f"request?w={item}&request=r1", f"find?w=hostile&{item}=1", f"request?w=hostile&request=r1&tab={item}", "overview"]
     for path in paths:
         page.goto(f"{address}/{path}")

@@ -1,24 +1,29 @@
 """The URL is the state."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.state import TABS, LinkError, View, moment, url
+from app.state import DRAGS, TABS, LinkError, View, moment, url
+from diagnosis.localize import Window
 from diagnosis.reproduce import Edit
 
 texts = st.text(max_size=12)
 named = st.text(min_size=1, max_size=12)
 times = st.none() | st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+windows = st.none() | st.tuples(
+    st.datetimes(datetime(1970, 1, 2), datetime(2100, 1, 1), timezones=st.just(UTC)),
+    st.timedeltas(timedelta(microseconds=1), timedelta(900)),
+).map(lambda pair: Window(pair[0], pair[0] + pair[1]))
 edits = st.lists(
     st.builds(Edit, item=st.none() | named, feature=named, value=st.none() | st.text(alphabet="ab1.;=&%#+ ü", min_size=1)), max_size=3
 )
 views = st.builds(
     View,
     **dict.fromkeys(("workspace", "by", "request", "item", "above", "with_model", "with_ruleset", "case"), texts),
-    **dict.fromkeys(("member", "task", "status", "model_version", "where"), texts),
+    **dict.fromkeys(("member", "task", "status", "model_version", "where", "metric"), texts),
     date=st.none() | st.dates(),
     tab=st.sampled_from(("", *TABS)),
     k=st.none() | st.integers(1, 10**6),
@@ -26,6 +31,10 @@ views = st.builds(
     since=times,
     until=times,
     page=st.integers(1, 10**6),
+    baseline=windows,
+    incident=windows,
+    drag=st.sampled_from(("", *DRAGS)),
+    asked=st.booleans(),
 )
 
 
@@ -55,6 +64,10 @@ def test_what_is_not_said_is_left_out():
         ({"page": ["１"]}, "a number from 1"),
         ({"k": ["many"]}, "a number from 1"),
         ({"tab": ["magic"]}, "There is no tab 'magic'"),
+        ({"incident": ["yesterday"]}, "'yesterday' is no window; write SINCE..UNTIL"),
+        ({"baseline": ["2026-11-02..2026-11-01"]}, "is empty or runs backwards"),
+        ({"drag": ["magic"]}, "Dragging cannot set 'magic'"),
+        ({"asked": ["yes"]}, "it can only be 1"),
         ({"set": ["nonsense"]}, "item:feature=value"),
     ],
 )
