@@ -7,12 +7,22 @@ the same run, each the best of three, taken in turn.
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from diagnosis.inputs import drift
 from diagnosis.store import Workspace

@@ -48,7 +48,9 @@ def main() -> None:
         print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
         options = ["--placebos"] if given.placebos else []
         options += ["--fit", str(given.fit)] if given.fit else []
-        subprocess.run([sys.executable, "-m", "diagnosis", "bench", "localize", str(shown), *options], check=True, cwd=Path(__file__).parents[2])
+        subprocess.run(
+            [sys.executable, "-m", "diagnosis", "bench", "localize", str(shown), *options], check=True, cwd=Path(__file__).parents[2]
+        )
     finally:
         shutil.rmtree(shown)
 
