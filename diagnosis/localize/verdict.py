@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from diagnosis import estimate
+from diagnosis.errors import CannotSayError
 from diagnosis.estimate import Estimate
 from diagnosis.localize.confidence import confidence, signals
 from diagnosis.localize.effects import Effect, Effects
@@ -165,7 +166,7 @@ def _cause(
     half = 1.96 * math.hypot(error, wide)
     change = nearest_change(snapshot, suspect.since, sample)
     ids = [sample.batch.request_ids[i] for i in effect.rows[:: max(1, len(effect.rows) // 5)][:5]]
-    base = _baseline_of(stage, effect)
+    base = _baseline_of(stage, judge, effect)
     seen = signals(effect, kept, moved)
     return Cause(
         suspect.component,
@@ -190,8 +191,15 @@ def _cause(
     )
 
 
-def _baseline_of(stage: Stage, effect: Effect) -> tuple[float, float, float]:
-    return (math.nan, math.nan, math.nan)
+def _baseline_of(stage: Stage, judge: Judge, effect: Effect) -> tuple[float, float, float]:
+    """The metric in the baseline's requests of the same slice, with its 95% interval; NaN where there are none."""
+    sample, logged = stage.sample, judge.logged(stage.sample)
+    rows = ~sample.incident & sample.inside(dict(effect.suspect.where))
+    try:
+        e = estimate.ratio(logged.numerator[rows], logged.denominator[rows], sample.keep[rows], of="process", clusters=sample.members[rows])
+    except CannotSayError:
+        return (math.nan, math.nan, math.nan)
+    return e.value, e.low, e.high
 
 
 def nearest_change(snapshot: Snapshot, since: float, sample: Sample) -> Mapping[str, Any] | None:

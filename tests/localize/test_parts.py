@@ -1,0 +1,112 @@
+"""The parts of the localizer, each on numbers that can be worked out by hand."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from diagnosis.localize.confidence import SIGNALS, calibration_error, confidence, fit
+from diagnosis.localize.relation import beyond
+from diagnosis.localize.sample import Sample
+from diagnosis.localize.training import _area, _outlying
+from diagnosis.localize.where import jump, onset, slice_of
+from diagnosis.log import Batch
+from diagnosis.models import Bundle
+
+
+def sample_of(seed=0, n=4000, days=8.0):
+    """Requests of two windows with three attributes; one candidate each."""
+    rng = np.random.default_rng(seed)
+    at = np.sort(rng.random(n) * days)
+    times = np.datetime64(datetime(2026, 1, 1), "us") + (at * 86400e6).astype("timedelta64[us]")
+    ids = [f"r{i}" for i in range(n)]
+    requests = pa.table(
+        {
+            "request_id": ids,
+            "served_at": pa.array(times).cast(pa.timestamp("us", "UTC")),
+            "task": ["t"] * n,
+            "colour": rng.choice(["red", "green", "blue", "grey"], n),
+            "size": rng.choice(["s", "m", "l"], n),
+            "keep_probability": np.ones(n),
+        }
+    )
+    none = pa.table({"request_id": pa.array([], pa.string()), "item_id": pa.array([], pa.string())})
+    batch = Batch(requests, pa.table({"request_id": ids, "item_id": ["i"] * n}), none)
+    import pandas as pd
+
+    return Sample(batch, at >= days / 2, np.ones(n), (1.0, 1.0), pd.DataFrame())
+
+
+def test_a_slice_of_two_attributes_is_found_and_its_onset():
+    sample = sample_of()
+    inside = sample.inside({"colour": ["green", "red"], "size": ["m"]})
+    start = sample.time[sample.incident].min() + 3600 * 5
+    hit = inside & (sample.time >= start) & (np.random.default_rng(1).random(len(sample)) < 0.7)
+    rows = np.flatnonzero(sample.incident)
+    where = slice_of(hit, sample, rows)
+    assert where == {"colour": ["green", "red"], "size": ["m"]}
+    found = onset(hit, sample, np.flatnonzero(sample.inside(where)))
+    assert abs(found - start) < 3600 * 2
+
+
+def test_everything_hit_is_no_slice():
+    sample = sample_of()
+    assert slice_of(sample.incident, sample, np.flatnonzero(sample.incident)) == {}
+
+
+def test_chance_does_not_jump():
+    loud = 0
+    for seed in range(200):
+        sample = sample_of(seed, n=1200)
+        share = (np.random.default_rng([seed, 1]).random(len(sample)) < 0.1).astype(float)
+        loud += jump(share, sample).z > 6.0
+    assert loud == 0
+
+
+def test_the_area_under_the_curve_is_that_of_the_book():
+    values, label = np.array([1.0] * 10 + [2.0] * 10 + [3.0] * 20), np.array([0.0] * 20 + [1.0] * 20)
+    assert _area(values, label)[0] == 1.0
+    assert _area(values[::-1].copy(), label)[0] == 0.0
+    assert _area(np.ones(40), label)[0] == 0.5
+
+
+def test_lost_labels_of_one_value_stand_out_and_a_common_change_does_not():
+    then = {"a": (100.0, 1000.0), "b": (120.0, 1000.0), "c": (90.0, 1000.0)}
+    bundle = Bundle(None, "m", "2", "lightgbm", "x")
+    lost = _outlying("device", {"a": (30.0, 1000.0), "b": (118.0, 1000.0), "c": (92.0, 1000.0)}, then, bundle)
+    assert [f.target for f in lost] == ["a"]
+    assert _outlying("device", {k: (h / 2, n) for k, (h, n) in then.items()}, then, bundle) == []
+
+
+def test_confidence_is_fitted_to_what_was_right():
+    rng = np.random.default_rng(0)
+    rows = [dict.fromkeys(SIGNALS, 0.0) | {"harm": float(h)} for h in rng.random(400) * 4]
+    right = [bool(rng.random() < 1 / (1 + np.exp(-(2 * r["harm"] - 4)))) for r in rows]
+    weights = fit(rows, right)
+    assert weights["harm"] == pytest.approx(2.0, abs=0.6)
+    chance = np.array([1 / (1 + np.exp(-(weights["intercept"] + weights["harm"] * r["harm"]))) for r in rows])
+    assert calibration_error(chance, np.array(right)) < 0.06
+    with pytest.raises(ValueError, match="right and wrong"):
+        fit(rows, [True] * 400)
+    assert 0 <= confidence(rows[0]) <= 1
+
+
+def test_what_days_differ_by_anyway_is_no_change():
+    rng = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(200):
+        day = np.repeat(np.arange(14), 200)
+        mood = rng.normal(0, 0.03, 14)[day]
+        observed = rng.poisson(5 * np.exp(mood)).astype(float)
+        alarms += abs(beyond(observed, np.full(len(day), 5.0), day, day >= 7)[1]) > 3.0
+    assert alarms <= 10
+    drop = rng.poisson(5 * np.where(np.repeat(np.arange(14), 200) >= 7, 0.85, 1.0)).astype(float)
+    day = np.repeat(np.arange(14), 200)
+    factor, z = beyond(drop, np.full(len(day), 5.0), day, day >= 7)
+    assert factor == pytest.approx(0.85, abs=0.02)
+    assert z < -3
+
+
+def test_times_are_utc():
+    assert datetime.fromtimestamp(sample_of().time[0], UTC) >= datetime(2026, 1, 1, tzinfo=UTC)
