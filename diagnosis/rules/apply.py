@@ -47,9 +47,7 @@ def before(ruleset: Ruleset, request: Request, items: pd.DataFrame) -> NDArray[n
     logged = _logged_drops(request)
     unscored = _logged_scores_missing(request)
     for place in range(n):
-        if unscored.all():
-            break  # where nothing was scored, what dropped a candidate is no stage before scoring
-        if logged[place] is not None and unscored[place] and ruleset.rule(logged[place]) is None:
+        if logged[place] not in (None, SLOTS) and unscored[place] and ruleset.rule(logged[place]) is None:
             dropped[place] = logged[place]
     for rule in ruleset.rules:
         if rule.phase != "before":

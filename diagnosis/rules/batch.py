@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from diagnosis.errors import FilterError, RulesError
 from diagnosis.log.records import Batch, Request
-from diagnosis.rules.apply import _called, _merged
+from diagnosis.rules.apply import SLOTS, _called, _merged
 from diagnosis.rules.ruleset import Rule, Ruleset
 
 Floats = NDArray[np.float64]
@@ -125,12 +125,9 @@ def _before(ruleset: Ruleset, shelf: Shelf) -> Mask:
     batch = shelf.batch
     dropped = _logged_drops(batch)
     codes, known = dropped
-    names = np.array([*(ruleset.rule(name) is None for name in known), False], dtype=np.bool_)
+    names = np.array([*(name != SLOTS and ruleset.rule(name) is None for name in known), False], dtype=np.bool_)
     unscored = _unscored(batch)
-    ranked = (
-        np.bincount(batch.owner, weights=~unscored, minlength=len(batch)) > 0
-    )  # where nothing was scored, no stage before scoring tells
-    foreign = (codes >= 0) & names[codes] & unscored & ranked[batch.owner]
+    foreign = (codes >= 0) & names[codes] & unscored
     alive = ~foreign
     for rule in ruleset.rules:
         if rule.phase != "before":
