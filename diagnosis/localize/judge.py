@@ -75,12 +75,24 @@ class Outcomes:
     _levels: dict[str, tuple[str, ...]]
 
     @classmethod
-    def fit(cls, sample: Sample, columns: Columns, shown: Mask, success: Mask, model: Model | None, *, trees: int = 40) -> Outcomes:
+    def fit(
+        cls,
+        sample: Sample,
+        columns: Columns,
+        shown: Mask,
+        success: Mask,
+        model: Model | None,
+        *,
+        trees: int = 40,
+        known: Floats | None = None,
+    ) -> Outcomes:
         """Fit on the shown candidates of a sample.
 
         Parameters
         ----------
         shown, success : array of bool, shape (candidates,)
+        known : array of float64, shape (candidates,), optional
+            Scores of the model that are known already; NaN where they are not.
         """
         import lightgbm
 
@@ -92,7 +104,7 @@ class Outcomes:
         chosen = np.zeros(len(shown), dtype=np.bool_)
         chosen[rows] = True
         part, place, label = columns.take(chosen), sample.numbers("position")[rows], success[rows].astype(np.float64)
-        base = _base(part, place, model)
+        base = _base(part, place, model, None if known is None else known[rows])
         curve = _logistic(base, label)
         matrix = _matrix(part, sources, levels, place)
         names = [f"f{i}" for i in range(matrix.shape[1])]
@@ -121,21 +133,24 @@ class Outcomes:
         }
         return cls(sources, model, curve, lightgbm.train(options, data, trees), levels)
 
-    def chance(self, columns: Columns, position: Floats, rows: Mask) -> Floats:
-        """Chance for the candidates in `rows`; 0 for the others."""
+    def chance(self, columns: Columns, position: Floats, rows: Mask, known: Floats | None = None) -> Floats:
+        """Chance for the candidates in `rows`; 0 for the others. `known` as in `fit`."""
         out = np.zeros(len(position))
         if rows.any():
             part, place = columns.take(rows), position[rows]
-            raw = _base(part, place, self.model) @ self.curve
+            raw = _base(part, place, self.model, None if known is None else known[rows]) @ self.curve
             raw = raw + self.booster.predict(_matrix(part, self.sources, self._levels, place), raw_score=True)
             out[rows] = 1 / (1 + np.exp(-np.clip(raw, -30, 30)))
         return out
 
 
-def _base(columns: Columns, position: Floats, model: Model | None) -> Floats:
+def _base(columns: Columns, position: Floats, model: Model | None, known: Floats | None) -> Floats:
     """Intercept, score and log of the position; shape (rows, 3)."""
     n = len(position)
-    value = np.zeros(n) if model is None else score(model, columns, np.ones(n, dtype=np.int64))
+    value = np.zeros(n) if known is None or model is None else known.copy()
+    missing = np.ones(n, dtype=np.bool_) if known is None else np.isnan(value)
+    if model is not None and missing.any():
+        value[missing] = score(model, columns, np.ones(n, dtype=np.int64), missing)[missing]
     return np.column_stack([np.ones(n), np.nan_to_num(value), np.log(np.maximum(position, 1.0))])
 
 
@@ -215,18 +230,18 @@ class Judge:
         parts = [per_request(self.metric, batch, items=stage.sample.items, success=rng.random(len(chance)) < chance) for _ in range(_DRAWS)]
         return PerRequest(np.mean([p.numerator for p in parts], axis=0), np.mean([p.denominator for p in parts], axis=0))
 
-    def promised(self, sample: Sample, clean: Columns, position: Floats) -> Floats:
-        """Chance of every shown candidate, none by a model that saw it; 0 for what was not shown."""
+    def promised(self, sample: Sample, clean: Columns, position: Floats, known: Floats | None = None) -> Floats:
+        """Chance of every shown candidate, none by a model that saw it; 0 for what was not shown. `known` as in `Outcomes.fit`."""
         assert self.outcomes is not None
         shown = position > 0
         now = sample.incident[sample.owner]
         if self.folds is None:
-            return self.outcomes.chance(clean, position, shown)
-        out = self.outcomes.chance(clean, position, shown & now)
+            return self.outcomes.chance(clean, position, shown, known)
+        out = self.outcomes.chance(clean, position, shown & now, known)
         late = sample.time[sample.owner] > middle_of(sample)
         for model, rows in zip(self.folds, (late, ~late), strict=True):
             rows = rows & shown & ~now
-            out[rows] = model.chance(clean, position, rows)[rows]
+            out[rows] = model.chance(clean, position, rows, known)[rows]
         return out
 
     def noise(self, stage: Stage, first: Played, second: Played, clean: Columns) -> Floats:

@@ -31,12 +31,18 @@ class Promises:
     parts: PerRequest
 
 
-def promises(stage: Stage, judge: Judge, clean: Columns) -> Promises | None:
-    """The expectations; None for metrics that need no outcomes."""
+def promises(stage: Stage, judge: Judge, clean: Columns, known: Floats | None = None) -> Promises | None:
+    """The expectations; None for metrics that need no outcomes.
+
+    Parameters
+    ----------
+    known : array of float64, shape (candidates,), optional
+        Scores of the baseline's usual model over `clean` that the log tells; NaN where it does not.
+    """
     if judge.outcomes is None:
         return None
     position = stage.logged_position
-    chance = judge.promised(stage.sample, clean, position.astype(np.float64))
+    chance = judge.promised(stage.sample, clean, position.astype(np.float64), known)
     return Promises(chance, judge.expected(stage, Played(stage.logged_score, position), clean, chance))
 
 

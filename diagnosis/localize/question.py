@@ -162,7 +162,9 @@ def _weighed(
     case: Case, suspects: Sequence[Suspect], drops: Sequence[tuple[Suspect, composition.Kind]], sources: list[str]
 ) -> tuple[Effects, Promises | None, list[Suspect]]:
     """What every suspect did, what pages promised, and what outcomes say beyond that."""
-    promised = promises(case.stage, case.judge, clean_columns(case.stage, suspects))
+    usual = case.judge.outcomes.model if case.judge.outcomes else None
+    known = known_scores(case.stage, case.world, usual, suspects)
+    promised = promises(case.stage, case.judge, clean_columns(case.stage, suspects), known)
     effects = evaluate(case.stage, case.judge, case.world, suspects, drops, sources, promised.parts if promised else None)
     return effects, promised, outcome_suspects(case.stage, case.judge, promised)
 
@@ -216,14 +218,33 @@ def prepare(workbench: Workbench, metric: Metric, sample: Sample) -> Case:
         if hits[shown].sum() >= 20:
             looked = Columns({s: c for s, c in columns.by_source.items() if s in used or s in context})
             usual, trees = _usual_model(stage, world), 40 if shown.sum() > 20_000 else 15
-            outcomes = Outcomes.fit(sample, looked, shown, hits, usual, trees=trees)
+            known = known_scores(stage, world, usual, ())
+            outcomes = Outcomes.fit(sample, looked, shown, hits, usual, trees=trees, known=known)
             late = sample.time[sample.owner] > middle_of(sample)
             if shown.sum() > _FOLDED:
-                early_fit, late_fit = (Outcomes.fit(sample, looked, shown & half, hits, usual, trees=trees) for half in (~late, late))
+                early_fit, late_fit = (
+                    Outcomes.fit(sample, looked, shown & half, hits, usual, trees=trees, known=known) for half in (~late, late)
+                )
                 folds = (early_fit, late_fit)
     able = world.replayed & (world.model >= 0) if models else np.zeros(len(sample), dtype=np.bool_)
     replayable = float(sample.weight[able].sum() / max(sample.weight.sum(), 1e-12))
     return Case(workbench, metric, sample, stage, contracts, Judge(metric, success, outcomes, folds), world, used, replayable)
+
+
+def known_scores(stage: Stage, world: World, usual: Model | None, suspects: Sequence[Suspect]) -> np.ndarray:
+    """What the usual model gives, where it is in the log: requests that it scored, and that no suspect's inputs or scores touch.
+
+    Returns
+    -------
+    array of float64, shape (candidates,)
+        NaN elsewhere.
+    """
+    place = next((i for i, model in enumerate(stage.models.values()) if model is usual), -2)
+    told = world.model == place
+    for suspect in suspects:
+        if suspect.repair is not None and (suspect.repair.columns or suspect.component == "serving"):
+            told = told & ~suspect.hit
+    return np.where(told[stage.sample.owner], stage.logged_score, np.nan)
 
 
 def _usual_model(stage: Stage, world: World) -> Model | None:

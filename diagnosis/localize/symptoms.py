@@ -15,6 +15,7 @@ from diagnosis.localize.columns import Column, Columns
 from diagnosis.localize.guess import Guess
 from diagnosis.localize.sample import Floats, Ints, Mask, Sample, dictionary
 
+_TOLD = 0.9  # share of the variance above which no other key is tried
 HARD = ("missing", "unseen", "range", "sentinel", "stuck", "stale", "recomputed")  # a single value is enough to tell
 
 
@@ -224,7 +225,7 @@ class Items:
         for column in columns.by_source.values() if columns is not None else ():
             if column.categorical and column.source.startswith("candidates.") and 2 <= len(column.levels or ()) <= 40:
                 kinds.append(np.nan_to_num(column.values, nan=len(column.levels or ())).astype(np.int64))
-        return cls(item, sample.members[sample.owner], sample.time[sample.owner], tuple(kinds[:6]))
+        return cls(item, sample.members[sample.owner], sample.time[sample.owner], tuple(kinds[:3]))
 
     def owners(self) -> Iterator[Ints]:
         """What a value may belong to: an item, a member, a member and a kind of item."""
@@ -269,6 +270,8 @@ class Items:
             )
             if told > best + 0.02:
                 best, key_of_best = told, key
+            if best > _TOLD or (column.source.startswith("requests.") and key is self.member):
+                break  # it belongs to this, or to no kind of item
         return key_of_best
 
     def inconsistent(self, column: Column, before: Mask) -> Iterator[Symptom]:
