@@ -1,8 +1,12 @@
 """Which features differ between two windows, by how much, and whether more than chance would have it.
 
 Every request counts as much as it stands for (``1 / keep_probability``), shared evenly by its candidates, so that a window with longer lists,
-or with other requests sampled, is not a drift. Candidates of one request, and requests of one member, depend on each other: chance is judged
-by the differences between random groups of members (`diagnosis.estimate.homogeneity`), and corrected for how many features there are.
+or with other requests sampled, is not a drift. Candidates of one request, requests of one member, and all that show the same item depend on each other: chance
+is judged by the differences between random groups of members and of items (`diagnosis.estimate.homogeneity`), and corrected for how many
+features there are.
+
+Much changes all the time: counters grow, items age, versions roll out. So a feature has drifted when it changed by more than chance, and by
+more than it would have by going on as it did between the two halves of the baseline.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import pandas as pd
 
 from diagnosis import estimate
 from diagnosis.errors import CannotSayError, DamagedFileError
-from diagnosis.estimate import Estimate
+from diagnosis.estimate import Estimate, Homogeneity
 from diagnosis.inputs import distances
 from diagnosis.inputs.bins import OFFSET, NumberBins
 from diagnosis.inputs.contracts import Contract, read_contracts
@@ -29,6 +33,10 @@ from diagnosis.store import Query, Snapshot
 
 FEWEST = 30  # requests of a window
 DISTANCES = ("total_variation", "jensen_shannon", "psi", "wasserstein")
+_TOLD = ("feature", "source", "kind", "moved", "effect", "usual", "p", "q", "changed", "baseline", "incident", "text")
+BEYOND = 1.25  # a straight line is not how things go on exactly
+RESTLESS = 0.2  # p of a change between the halves of the baseline, from which on it counts as the usual
+ASPECTS = ("values", "states", "violations", "constant", "not_sentinel")  # what could change unseen among values that always do
 SHARES = ("missing", "nan", "infinite", "sentinel", "never_seen", "constant", "violations", "not_sentinel")
 Span = tuple[datetime, datetime]
 EVERYTHING = Filter()
@@ -53,10 +61,11 @@ class Drift:
     level : float
         Share of the features that are said to have drifted, of which at most so many are false alarms.
     rows : pandas.DataFrame
-        One row a feature, index ``feature``, the largest effect first. Columns ``source``, ``kind`` (``number``, ``text``), ``moved``
-        (bool: ``q`` is at most `level`), ``effect`` (float64 in [0, 1]: Cohen's w, see `estimate.homogeneity`; of the values, or of
-        ``constant`` or ``not_sentinel`` where that is larger), ``p``, ``q`` (float64: corrected over features; NaN = nothing to
-        compare), ``baseline``, ``incident`` (object: median of a number, most frequent text; None = no value), ``text`` (what changed,
+        One row a feature, index ``feature``: those that moved first, then by effect, the largest first. Columns ``source``, ``kind``
+        (``number``, ``text``), ``moved`` (bool: ``q`` is at most `level`), ``effect`` (float64 in [0, 1]: Cohen's w, see
+        `estimate.homogeneity`; the largest among that of the values and those of `ASPECTS`), ``usual`` (float64: the effect that going on
+        as within the baseline would have given), ``p``, ``q`` (float64, of a change beyond the usual: chance of it if nothing changed, as
+        such and corrected over features), ``changed`` (bool: more than chance in what these requests and items hold, usual or not), ``baseline``, ``incident`` (object: median of a number, most frequent text; None = no value), ``text`` (what changed,
         in words), and for each of `DISTANCES` its value and interval (``…``, ``…_low``, ``…_high``; float64): of everything, missing
         values included, but ``wasserstein`` of finite values, in interquartile ranges of the baseline (NaN for text, and where that range
         is 0).
@@ -96,17 +105,18 @@ class Drift:
     def sentence(self) -> str:
         """What is known, in one sentence."""
         moved, n = self.moved, len(self.rows)
+        wandered = int((self.rows["changed"] & ~self.rows["moved"]).sum())
+        usual = f"; {wandered} changed no more than they usually do, or with few items" if wandered else ""
         if moved.empty:
-            return f"None of {n} features drifted, more than chance would have it ({self.level:.0%} false discoveries)."
-        first = moved.iloc[0]
-        return f"{len(moved)} of {n} features drifted, {moved.index[0]} most: {first['text']}."
+            return f"None of {n} features drifted{usual}."
+        return f"{len(moved)} of {n} features drifted, {moved.index[0]} most: {moved['text'].iloc[0]}{usual}."
 
     def as_json(self) -> dict[str, Any]:
         """The document of ``diagnosis inputs --baseline … --incident … --json``."""
         sides = {name: vars(side) | {"estimated": side.estimated.value} for name, side in self._sides().items()}
         features = []
         for feature, row in self.rows.iterrows():
-            plain = {k: row[k] for k in ("source", "kind", "moved", "effect", "p", "q", "baseline", "incident", "text")}
+            plain = {k: row[k] for k in _TOLD[1:]}
             spans = {d: {"value": row[d], "low": row[f"{d}_low"], "high": row[f"{d}_high"]} for d in DISTANCES}
             mine = self.shares.xs(feature, level="feature")
             shares = {str(share): _both(values) for share, values in mine.iterrows() if not values[["baseline", "incident"]].isna().all()}
@@ -165,7 +175,9 @@ def drift(
             continue  # without that file
         break
     effective = min(side.estimated.n_effective for side in sides)
-    found = [_compared(*given, effective) for given in zip(subjects, bins, before, after, strict=True)]
+    ahead = _middle(incident) - _middle(baseline)
+    lag = ahead / ((baseline[1] - baseline[0]) / 2)
+    found = [_compared(*given, effective, abs(lag)) for given in zip(subjects, bins, before, after, strict=True)]
     return _assembled(found, aside, where, level, sides)
 
 
@@ -183,10 +195,19 @@ def _at(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
+def _middle(window: Span) -> datetime:
+    return window[0] + (window[1] - window[0]) / 2
+
+
 def _window(snapshot: Snapshot, span: Span, where: Filter, subjects: Sequence[Subject]) -> Window:
     there = snapshot.columns("requests")
-    wanted = ["task", *(["member"] if there.get("member") == "string" else []), *(s.column for s in subjects if s.table == "requests")]
-    return window_of(snapshot.scan(Query(where=where, since=span[0], until=span[1]), attributes=wanted))
+    wanted = [
+        "task",
+        "served_at",
+        *(["member"] if there.get("member") == "string" else []),
+        *(s.column for s in subjects if s.table == "requests"),
+    ]
+    return window_of(snapshot.scan(Query(where=where, since=span[0], until=span[1]), attributes=wanted), _middle(span))
 
 
 def _side(name: str, span: Span, window: Window) -> Side:
@@ -200,15 +221,12 @@ def _side(name: str, span: Span, window: Window) -> Side:
 # --- one feature ------------------------------------------------------------------------------------------------------
 
 
-def _compared(subject: Subject, bins: Bins, before: Counts, after: Counts, effective: float) -> dict[str, Any]:
+def _compared(subject: Subject, bins: Bins, before: Counts, after: Counts, effective: float, lag: float) -> dict[str, Any]:
+    halves, before, after = before.halves, before.whole_window, after.whole_window
     row: dict[str, Any] = {"feature": subject.name, "source": subject.source, "kind": subject.kind}
     shares = pd.DataFrame({"baseline": _shares(subject, bins, before, effective), "incident": _shares(subject, bins, after, effective)})
     shares.loc["never_seen", :] = [_share(0.0, 0.0, 0.0), _never_seen(bins, before, after)]
-    tests = [estimate.homogeneity(*distances.merged(before.bins, after.bins, OFFSET, isinstance(bins, NumberBins)))]
-    tests += [estimate.homogeneity(_parts(b), _parts(a)) for b, a in ((before.same, after.same), (before.aside, after.aside))]
-    told = [t for t in tests if not np.isnan(t.p)]
-    row["effect"] = max((t.effect for t in told), default=np.nan)
-    row["p"] = min(1.0, len(told) * min(t.p for t in told)) if told else np.nan
+    row |= _tested(_tests(subject, bins, before, after), _tests(subject, bins, *halves), lag)
     for name in DISTANCES:
         row |= _distance(name, bins, before.bins, after.bins, effective)
     row["baseline"], row["incident"] = _usual(bins, before), _usual(bins, after)
@@ -217,9 +235,40 @@ def _compared(subject: Subject, bins: Bins, before: Counts, after: Counts, effec
     return row | {"shares": shares, "bins": table}
 
 
+def _tests(subject: Subject, bins: Bins, before: Counts, after: Counts) -> dict[str, Homogeneity]:
+    """Each of `ASPECTS` between two windows."""
+    n = before.bins.shape[1]
+    broken = np.isin(np.arange(n), _broken(subject, bins))
+    ways = {
+        "values": distances.merging(before.bins, after.bins, OFFSET, isinstance(bins, NumberBins)),
+        "states": np.eye(OFFSET + 1)[np.minimum(np.arange(n), OFFSET)],
+        "violations": np.column_stack([broken, ~broken]).astype(np.float64),
+    }
+    found = {}
+    for name, way in ways.items():
+        items = estimate.Crossed(before.items @ way, after.items @ way, (before.squares @ way)[0], (after.squares @ way)[0])
+        found[name] = estimate.homogeneity(before.bins @ way, after.bins @ way, items)
+    found["constant"] = estimate.homogeneity(_parts(before.same), _parts(after.same))
+    found["not_sentinel"] = estimate.homogeneity(_parts(before.aside), _parts(after.aside))
+    return found
+
+
 def _parts(counts: Any) -> Any:
-    """Of (all, some): (some, the others)."""
-    return np.column_stack([counts[:, 1], counts[:, 0] - counts[:, 1]])
+    """Of (all, some): (some, the others); rounding never makes these negative."""
+    return np.column_stack([counts[:, 1], np.maximum(counts[:, 0] - counts[:, 1], 0.0)])
+
+
+def _tested(tests: dict[str, Homogeneity], usual: dict[str, Homogeneity], lag: float) -> dict[str, Any]:
+    """Effect and chance of everything that varies at all; `usual` is between the halves of the baseline, `lag` how often as far apart."""
+    told = [n for n in ASPECTS if tests[n].p_given_items < 1] or [n for n in ASPECTS[:1] if not np.isnan(tests[n].p)]
+    if not told:
+        return {"effect": np.nan, "usual": np.nan, "p": np.nan, "any": np.nan}
+    allowed = {n: min(lag * usual[n].effect, 1.0) if usual[n].p <= RESTLESS else 0.0 for n in told}
+    beyond = [n for n in told if tests[n].effect > BEYOND * allowed[n]]
+    largest = max(told, key=lambda n: (tests[n].effect * (n in beyond), tests[n].effect))
+    p = min([1.0, *(len(told) * tests[n].p for n in beyond)])
+    given = min([1.0, *(len(told) * tests[n].p_given_items for n in told)])
+    return {"effect": tests[largest].effect, "usual": allowed[largest], "p": p, "any": given}
 
 
 def _share(value: float, low: float, high: float) -> tuple[float, float, float]:
@@ -357,17 +406,18 @@ def _percent(share: float) -> str:
 
 def _assembled(found: list[dict[str, Any]], aside: list[Aside], where: Filter, level: float, sides: list[Side]) -> Drift:
     ways = [f"{name}{end}" for name in DISTANCES for end in ("", "_low", "_high")]
-    columns = ["feature", "source", "kind", "moved", "effect", "p", "q", "baseline", "incident", "text", *ways]
     told = [row for row in found if not np.isnan(row["p"])]
     nothing = [
         Aside(row["feature"], row["source"], row["kind"], "has no value in one of the windows") for row in found if np.isnan(row["p"])
     ]
-    corrected = estimate.false_discovery([row["p"] for row in told])
-    ordered = sorted(zip(told, corrected, strict=True), key=lambda pair: (-pair[0]["effect"], pair[0]["p"], pair[0]["feature"]))
-    rows = pd.DataFrame([{**row, "q": float(q), "moved": bool(q <= level)} for row, q in ordered], columns=columns)
-    rows = rows.astype({"moved": bool, "baseline": object, "incident": object}).set_index("feature")
+    corrected, any_ = (estimate.false_discovery([row[kind] for row in told]) for kind in ("p", "any"))
+    for row, q, changed in zip(told, corrected, any_, strict=True):
+        row |= {"q": float(q), "moved": bool(q <= level), "changed": bool(changed <= level)}
+    told.sort(key=lambda row: (not row["moved"], -row["effect"], row["feature"]))
+    rows = pd.DataFrame(told, columns=[*_TOLD, *ways])
+    rows = rows.astype({"moved": bool, "changed": bool, "baseline": object, "incident": object}).set_index("feature")
     shares, bins = [], []
-    for row, _ in ordered:
+    for row in told:
         table = pd.DataFrame(
             {
                 f"{side}{end}": [values[i] for values in row["shares"][side]]
