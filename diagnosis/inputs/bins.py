@@ -141,10 +141,11 @@ def _even(edges: Floats, typical: Floats) -> _Lookup:
         width = float(high) / _CELLS - float(low) / _CELLS
     if not (width > 0 and math.isfinite(1 / width)):
         return np.zeros(1, np.int16), np.full(1, len(edges), np.int16), float(low), 0.0, 0
-    begins = low + np.arange(_CELLS) * width
-    slack = 4 * np.spacing(max(abs(low), abs(high))) + 1e-9 * width
-    first = np.searchsorted(edges, begins - slack, side="left")
-    final = np.searchsorted(edges, begins + width + slack, side="left")
+    with np.errstate(over="ignore", invalid="ignore"):
+        begins = low + np.arange(_CELLS) * width
+        slack = 4 * np.spacing(max(abs(low), abs(high))) + 1e-9 * width
+        first = np.searchsorted(edges, begins - slack, side="left")
+        final = np.searchsorted(edges, begins + width + slack, side="left")
     first[0], final[-1] = 0, len(edges)
     return first.astype(np.int16), final.astype(np.int16), float(low), 1.0 / width, 0
 

@@ -20,7 +20,7 @@ from diagnosis.store import Part, Scan
 
 GROUPS = 128
 _SAMPLE, _MOST_PARTS = 20_000, 64  # values of a window that bins are made from, and row groups that are read for them
-_ITEM_ROWS = 200_000  # candidates of a window by which the part of items in chance is judged
+_ITEM_ROWS = 100_000  # candidates of a window by which the part of items in chance is judged
 _MOST_WORDS = 20_000  # rare words that are remembered to tell which were never seen
 
 Bins = NumberBins | WordBins

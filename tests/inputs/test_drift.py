@@ -294,12 +294,12 @@ def test_what_changes_all_the_time_has_not_drifted(tmp_path):
 
 
 def test_a_feature_of_a_few_new_items_has_changed_but_not_drifted(tmp_path):
-    """Three items of 400 are replaced by others in all requests: to say that the feature drifted would take more items."""
-    languages = np.append(np.random.default_rng(3).choice(["en", "fr", "ja"], 400), ["da"] * 50)
+    """Three items of 100 are replaced by others in all requests: to say that the feature drifted would take more items."""
+    languages = np.append(np.random.default_rng(3).choice(["en", "fr", "ja"], 100), ["da"] * 3)
 
     def side(new):
-        item = np.arange(3200) % 400
-        return np.where((item < 3) & new, item + 400, item)
+        item = np.arange(3200) * 53 % 100
+        return np.where((item < 3) & new, item + 100, item)
 
     snapshot = log(
         tmp_path,
@@ -389,6 +389,12 @@ def test_columns_that_cannot_be_compared_are_listed(tmp_path):
     assert why["vector"] == "list<item: double> columns are not compared"
     assert found.rows.loc["gone", "moved"]
     assert found.shares.loc[("gone", "missing"), "incident"] == 1.0
+
+
+def test_nothing_to_compare_is_an_answer(tmp_path):
+    found = compare(log(tmp_path, vector=([[1.0]] * 3200, [[2.0]] * 3200)))
+    assert (found.verdict, found.sentence, len(found.aside)) == ("no_drift", "None of 0 features drifted.", 1)
+    assert found.as_json()["features"] == []
 
 
 def test_a_contract_whose_column_is_not_logged_is_listed(tmp_path):
