@@ -210,46 +210,98 @@ class Homogeneity:
         0.3 medium, 0.5 large; 1 is nothing in common.
     p : float
         Chance of a difference at least as large if nothing changed.
+    p_given_items : float
+        The same if the items of both windows had been bound to be these.
     """
 
     effect: float
     p: float
+    p_given_items: float
 
 
-def homogeneity(before: ArrayLike, after: ArrayLike) -> Homogeneity:
-    """Test that two windows have the same shares, where weights differ and rows of one request (or member) depend on each other.
+@dataclass(frozen=True, eq=False)
+class Crossed:
+    """Rows of two windows by item, where the same items stand in many requests; of all rows or an even sample of them.
+
+    Attributes
+    ----------
+    before, after : array of float, shape (groups, bins)
+        Weight in each bin, of a random group of items each.
+    squares_before, squares_after : array of float, shape (bins,)
+        Sum of the squared weights of the same rows.
+    """
+
+    before: Floats
+    after: Floats
+    squares_before: Floats
+    squares_after: Floats
+
+
+def homogeneity(before: ArrayLike, after: ArrayLike, items: Crossed | None = None) -> Homogeneity:
+    """Test that two windows have the same shares, where weights differ and rows of one request (or member, or item) depend on each other.
 
     Pearson's statistic is compared with what the differences between random groups of requests say it would be by chance: Rao and Scott
     (1984) with Satterthwaite's second moment, referred to F as Thomas and Rao (1987) do. The groups are the same in both windows, so that
-    members who are in both are accounted for.
+    members who are in both are accounted for. With `items`, what a few new items do to all requests is chance as well: clusters are crossed
+    (Cameron, Gelbach, Miller 2011).
 
     Parameters
     ----------
     before, after : array of float, shape (groups, bins)
         Weight in each bin, of a random group of requests (or members) each.
     """
-    from scipy.special import fdtrc
-
     counts = _grouped(before, after)
     if counts is None:
-        return Homogeneity(float("nan"), float("nan"))
-    whole, left_out = counts.sum(axis=1), counts.sum(axis=1, keepdims=True) - counts
-    groups = counts.shape[1]
-    shares, replicates = _normalised(whole), _normalised(left_out)
+        return Homogeneity(float("nan"), float("nan"), float("nan"))
+    shares = _normalised(counts.sum(axis=1))
     pooled = shares.mean(axis=0)
     kept = pooled > 0
     root = np.sqrt(pooled[kept])
-    change = (shares[1] - shares[0])[kept] / root
+    statistic = float((((shares[1] - shares[0])[kept] / root) ** 2).sum())
+    covariance, f = _covariance(counts, kept, root), counts.shape[1] - 1
+    given = _tail(statistic, covariance, f)
+    p = given
+    if items is not None:
+        covariance = covariance + _of_items(items, kept, root)
+        p = _tail(statistic, covariance, f)
+    effect = 0.5 * float(np.sqrt(max(statistic - float(np.trace(covariance)), 0.0)))
+    return Homogeneity(effect, p, given)
+
+
+def _tail(statistic: float, covariance: Floats, f: int) -> float:
+    """Chance of so large a sum of squares of so correlated normals, the covariance estimated with `f` degrees of freedom."""
+    from scipy.special import fdtrc
+
+    noise = float(np.trace(covariance))
+    if noise <= 1e-15:
+        return 1.0 if statistic <= 1e-12 else 0.0
+    second = f**2 / ((f - 1) * (f + 2)) * (float((covariance**2).sum()) - noise**2 / f)
+    df = float(np.clip(noise**2 / max(second, 1e-300), 1.0, max(len(covariance) - 1, 1)))
+    return float(fdtrc(df, df * f, statistic / noise))
+
+
+def _covariance(counts: Floats, kept: NDArray[np.bool_], root: Floats) -> Floats:
+    """Jackknife covariance of the change of shares over `root`; `counts` are of shape (2, groups, bins)."""
+    groups = counts.shape[1]
+    replicates = _normalised(counts.sum(axis=1, keepdims=True) - counts)
     spread = (replicates[1] - replicates[0])[:, kept] / root
     spread = spread - spread.mean(axis=0)
-    covariance = (groups - 1) / groups * spread.T @ spread
-    noise, f, statistic = float(np.trace(covariance)), groups - 1, float((change**2).sum())
-    if noise <= 1e-15:
-        return Homogeneity(0.5 * np.sqrt(statistic), 1.0 if statistic <= 1e-12 else 0.0)
-    second = f**2 / ((f - 1) * (f + 2)) * (float((covariance**2).sum()) - noise**2 / f)
-    df = float(np.clip(noise**2 / max(second, 1e-300), 1.0, max(int(kept.sum()) - 1, 1)))
-    effect = 0.5 * np.sqrt(max(statistic - noise, 0.0))
-    return Homogeneity(float(effect), float(fdtrc(df, df * f, statistic / noise)))
+    return np.asarray((groups - 1) / groups * spread.T @ spread)
+
+
+def _of_items(items: Crossed, kept: NDArray[np.bool_], root: Floats) -> Floats:
+    """What items add to the covariance beyond that of single rows; nothing where that is no more than noise."""
+    counts, nothing = _grouped(items.before, items.after), np.zeros((int(kept.sum()),) * 2)
+    if counts is None:
+        return nothing
+    together, alone = _covariance(counts, kept, root), nothing
+    for side, squares in zip(counts.sum(axis=1), (items.squares_before, items.squares_after), strict=True):
+        p, s = _normalised(side)[kept], squares[kept]
+        alone = alone + (np.diag(s) - np.outer(s, p) - np.outer(p, s) + squares.sum() * np.outer(p, p)) / side.sum() ** 2
+    alone = alone / np.outer(root, root)
+    excess, noise = float(np.trace(together) - np.trace(alone)), float(np.trace(alone))
+    least = 2.0 * noise * np.sqrt(2.0 / (counts.shape[1] * max(len(root) - 1, 1)))
+    return together - alone if excess > least else nothing
 
 
 def grouped_share(part: ArrayLike, whole: ArrayLike, effective: float, *, level: float = 0.95) -> Estimate:

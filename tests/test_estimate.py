@@ -5,6 +5,7 @@ import pytest
 
 from diagnosis import estimate
 from diagnosis.errors import CannotSayError
+from diagnosis.estimate import Crossed, Homogeneity, false_discovery, grouped_share, homogeneity, jackknife
 
 SAMPLES = 2000
 
@@ -172,3 +173,68 @@ def test_a_change_of_the_detectable_size_is_seen_four_times_in_five():
     size = estimate.detectable(0.1)
     z = (size + rng.normal(0, 0.1, 4000) - rng.normal(0, 0.1, 4000)) / (0.1 * np.sqrt(2))
     assert np.mean(np.abs(z) > 1.96) == pytest.approx(0.8, abs=0.03)
+
+
+def _clustered(rng, groups, bins, size, shift=0.0):
+    """Histograms of `size` requests of eight dependent rows each, in random groups."""
+    x = np.repeat(rng.normal(size=size), 8) * 0.7 + rng.normal(size=size * 8) * 0.7 + shift
+    edges = np.linspace(-1.5, 1.5, bins - 1)
+    out = np.zeros((groups, bins))
+    np.add.at(out, (np.repeat(rng.integers(0, groups, size), 8), np.searchsorted(edges, x)), 1 / 8)
+    return out
+
+
+def test_homogeneity_is_calibrated_for_dependent_rows_and_sees_a_shift():
+    rng = np.random.default_rng(0)
+    null = [homogeneity(_clustered(rng, 64, 8, 300), _clustered(rng, 64, 8, 300)).p for _ in range(300)]
+    assert 0.02 < np.mean(np.array(null) < 0.05) < 0.09  # 3 standard errors
+    assert 0.4 < np.mean(np.array(null) < 0.5) < 0.6
+    moved = homogeneity(_clustered(rng, 64, 8, 300), _clustered(rng, 64, 8, 300, 0.5))
+    assert moved.p < 1e-4
+    assert moved.effect > 0.1
+
+
+def test_the_effect_is_one_where_nothing_is_common():
+    before, after = np.zeros((50, 2)), np.zeros((50, 2))
+    before[:, 0] = after[:, 1] = 1.0
+    assert homogeneity(before, after).effect == pytest.approx(1.0)
+    assert homogeneity(before, after).p == 0.0
+    assert homogeneity(before, before) == Homogeneity(0.0, 1.0, 1.0)
+    assert np.isnan(homogeneity(before, np.zeros((50, 2))).p)
+
+
+def test_what_two_new_items_do_to_all_requests_is_chance_and_what_many_do_is_not():
+    rng = np.random.default_rng(1)
+    before = rng.poisson(100, (64, 2)).astype(float) * [1, 0]
+    after = np.column_stack([before[:, 0] * 0.97, before[:, 0] * 0.03])
+    few = Crossed(
+        np.full((64, 2), 10.0) * [1, 0],
+        np.where(np.arange(64)[:, None] < 2, [0.0, 10.0], [10.0, 0.0]),
+        np.array([640.0, 0]),
+        np.array([620.0, 20]),
+    )
+    many = Crossed(few.before, np.full((64, 2), 10.0) * [0.97, 0.03], few.squares_before, np.array([620.8, 19.2]))
+    assert homogeneity(before, after, few).p > 0.05
+    assert homogeneity(before, after, few).p_given_items < 1e-6
+    assert homogeneity(before, after, many).p < 1e-6
+
+
+def test_jackknife_gives_the_standard_error_of_a_mean():
+    values = np.random.default_rng(0).normal(size=100)
+    before, after = np.column_stack([np.ones(100), np.ones(100)]), np.column_stack([values, np.ones(100)])
+    found = jackknife(lambda b, a: a[..., 0] / a[..., 1], before, after)
+    assert found.value == pytest.approx(values.mean())
+    assert found.se == pytest.approx(values.std(ddof=1) / 10)
+
+
+def test_a_share_of_groups_never_seen_has_room_above():
+    found = grouped_share(np.zeros(50), np.ones(50), 300.0)
+    assert (found.value, found.low) == (0.0, 0.0)
+    assert 0.01 < found.high < 0.016  # about 3 in 300
+    with pytest.raises(CannotSayError):
+        grouped_share(np.zeros(2), np.zeros(2), 1.0)
+
+
+def test_false_discoveries_by_hand():
+    assert false_discovery([0.04, 0.01, 0.03, 0.5]).tolist() == pytest.approx([0.16 / 3, 0.04, 0.16 / 3, 0.5])
+    assert false_discovery([]).tolist() == []

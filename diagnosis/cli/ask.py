@@ -119,9 +119,9 @@ def inputs(
     expected, unit, owner, upstream, item_id, root}].
 
     JSON of windows: where, level, baseline and incident: {since, until, requests, estimated}, verdict (drift|no_drift), sentence, features:
-    [{feature, source, kind (number|text), moved, effect, p, q, baseline, incident, text, distances: {total_variation, jensen_shannon, psi,
+    [{feature, source, kind (number|text), moved, effect, usual, p, q, changed, baseline, incident, text, distances: {total_variation, jensen_shannon, psi,
     wasserstein: {value, low, high}}, shares: {missing, nan, infinite, sentinel, never_seen, constant, violations, not_sentinel: {baseline,
-    incident: {value, low, high}}}, bins: [{bin, baseline, incident}]}], the largest effect first; not_comparable: [{name, source, type, why}].
+    incident: {value, low, high}}}, bins: [{bin, baseline, incident}]}], those that moved and the largest effect first; not_comparable: [{name, source, type, why}].
     """
     windows = (baseline, incident)
     if request is None:
@@ -161,9 +161,9 @@ def _drift(workspace: Any, baseline: Any, incident: Any, where: str, features: l
     if as_json:
         document(found.as_json())
         return
-    names = ["moved", "effect", "q", "total_variation", "text"]
+    names = ["moved", "effect", "usual", "q", "text"]
     shown = found.rows.head(40)
-    table(shown[names].reset_index().itertuples(index=False), ["feature", "drifted", "effect", "q", "total variation", "what changed"])
+    table(shown[names].reset_index().itertuples(index=False), ["feature", "drifted", "effect", "usual", "q", "what changed"])
     if len(shown) < len(found.rows):
         print(f"and {len(found.rows) - len(shown)} more")
     for aside in found.aside:

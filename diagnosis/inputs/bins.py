@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -29,23 +30,21 @@ class NumberBins:
     edges : array of float, shape (bins - 1,)
     typical : array of float, shape (bins,)
         Median of the sample in each bin.
-    whole : bool
-        Whether every bin holds a value of its own.
+    whole : array of bool, shape (bins,)
+        Whether a bin is for one value.
     """
 
     edges: Floats
     typical: Floats
-    whole: bool
+    whole: NDArray[np.bool_]
 
     @property
     def labels(self) -> list[str]:
         """Each bin in words."""
-        if self.whole:
-            return [f"{value:.6g}" for value in self.typical]
-        inner = [f"{a:.6g} to {b:.6g}" for a, b in zip(self.edges[:-1], self.edges[1:], strict=True)]
-        if not len(self.edges):
-            return ["any"]
-        return [f"up to {self.edges[0]:.6g}", *inner, f"above {self.edges[-1]:.6g}"]
+        ends = [f"{edge if abs(edge) > 1e-300 else 0.0:.6g}" for edge in self.edges]
+        between = [f"{a} to {b}" for a, b in pairwise(ends)]
+        ranges = [f"up to {ends[0]}", *between, f"above {ends[-1]}"] if ends else ["any"]
+        return [f"{v:.6g}" if own else text for v, own, text in zip(self.typical, self.whole, ranges, strict=True)]
 
     @cached_property
     def lookup(self) -> tuple[NDArray[np.int16], NDArray[np.int16], float, float, int]:
@@ -97,7 +96,7 @@ def number_bins(sample: Floats, cuts: Iterable[float] = ()) -> NumberBins:
     forced = np.array([c for c in cuts if math.isfinite(c)], dtype=np.float64)
     edges = np.unique(np.concatenate([edges, forced]))
     bins = np.searchsorted(edges, values, side="left")
-    return NumberBins(edges, _typical(edges, values, times, bins), whole and not len(forced))
+    return NumberBins(edges, _typical(edges, values, times, bins), whole & (np.bincount(bins, minlength=len(edges) + 1) == 1))
 
 
 def word_bins(times: Mapping[str, int], always: Sequence[str] = ()) -> WordBins:
@@ -142,10 +141,11 @@ def _even(edges: Floats, typical: Floats) -> _Lookup:
         width = float(high) / _CELLS - float(low) / _CELLS
     if not (width > 0 and math.isfinite(1 / width)):
         return np.zeros(1, np.int16), np.full(1, len(edges), np.int16), float(low), 0.0, 0
-    begins = low + np.arange(_CELLS) * width
-    slack = 4 * np.spacing(max(abs(low), abs(high))) + 1e-9 * width
-    first = np.searchsorted(edges, begins - slack, side="left")
-    final = np.searchsorted(edges, begins + width + slack, side="left")
+    with np.errstate(over="ignore", invalid="ignore"):
+        begins = low + np.arange(_CELLS) * width
+        slack = 4 * np.spacing(max(abs(low), abs(high))) + 1e-9 * width
+        first = np.searchsorted(edges, begins - slack, side="left")
+        final = np.searchsorted(edges, begins + width + slack, side="left")
     first[0], final[-1] = 0, len(edges)
     return first.astype(np.int16), final.astype(np.int16), float(low), 1.0 / width, 0
 

@@ -64,10 +64,10 @@ def spread(weights: Floats, typical: Floats) -> float:
     return 0.0
 
 
-def merged(before: Floats, after: Floats, states: int, ordered: bool) -> tuple[Floats, Floats]:
-    """Bins with enough in them to be tested: neighbours of an ordered feature are joined, rare words and rare states go together.
+def merging(before: Floats, after: Floats, states: int, ordered: bool) -> Floats:
+    """Which bins to test together, as a matrix of 0 and 1 of shape (bins, joined bins).
 
-    Enough is to stand in `ENOUGH` groups of requests, both windows taken together: which bins are joined never depends on how the windows
+    Bins with enough in them stand alone: neighbours of an ordered feature are joined, rare words and rare states go together. Enough is to stand in `ENOUGH` groups of requests, both windows taken together: which bins are joined never depends on how the windows
     differ.
 
     Parameters
@@ -103,7 +103,7 @@ def merged(before: Floats, after: Floats, states: int, ordered: bool) -> tuple[F
     joined = np.zeros((before.shape[1], len(kept)))
     for place, bins in enumerate(kept):
         joined[bins, place] = 1.0
-    return before @ joined, after @ joined
+    return joined
 
 
 def _shares(weights: Floats) -> Floats:

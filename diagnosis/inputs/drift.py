@@ -1,8 +1,12 @@
 """Which features differ between two windows, by how much, and whether more than chance would have it.
 
 Every request counts as much as it stands for (``1 / keep_probability``), shared evenly by its candidates, so that a window with longer lists,
-or with other requests sampled, is not a drift. Candidates of one request, and requests of one member, depend on each other: chance is judged
-by the differences between random groups of members (`diagnosis.estimate.homogeneity`), and corrected for how many features there are.
+or with other requests sampled, is not a drift. Candidates of one request, requests of one member, and all that show the same item depend on each other: chance
+is judged by the differences between random groups of members and of items (`diagnosis.estimate.homogeneity`), and corrected for how many
+features there are.
+
+Much changes all the time: counters grow, items age, versions roll out. So a feature has drifted when it changed by more than chance, and by
+more than it would have by going on as it did between the two halves of the baseline.
 """
 
 from __future__ import annotations
@@ -18,18 +22,16 @@ import pandas as pd
 from diagnosis import estimate
 from diagnosis.errors import CannotSayError, DamagedFileError
 from diagnosis.estimate import Estimate
-from diagnosis.inputs import distances
-from diagnosis.inputs.bins import OFFSET, NumberBins
+from diagnosis.inputs.compared import DISTANCES, Compared, compared
 from diagnosis.inputs.contracts import Contract, read_contracts
-from diagnosis.inputs.counting import STATES
-from diagnosis.inputs.histograms import Bins, Counts, Window, bins_of, counted, window_of
+from diagnosis.inputs.histograms import Window, bins_of, counted, window_of
 from diagnosis.inputs.subjects import Aside, Subject, subjects_of
 from diagnosis.log.filters import Filter
 from diagnosis.store import Query, Snapshot
 
 FEWEST = 30  # requests of a window
-DISTANCES = ("total_variation", "jensen_shannon", "psi", "wasserstein")
-SHARES = ("missing", "nan", "infinite", "sentinel", "never_seen", "constant", "violations", "not_sentinel")
+_ENDS = ("", "_low", "_high")
+_TOLD = ("feature", "source", "kind", "moved", "effect", "usual", "p", "q", "changed", "baseline", "incident", "text")
 Span = tuple[datetime, datetime]
 EVERYTHING = Filter()
 
@@ -53,15 +55,16 @@ class Drift:
     level : float
         Share of the features that are said to have drifted, of which at most so many are false alarms.
     rows : pandas.DataFrame
-        One row a feature, index ``feature``, the largest effect first. Columns ``source``, ``kind`` (``number``, ``text``), ``moved``
-        (bool: ``q`` is at most `level`), ``effect`` (float64 in [0, 1]: Cohen's w, see `estimate.homogeneity`; of the values, or of
-        ``constant`` or ``not_sentinel`` where that is larger), ``p``, ``q`` (float64: corrected over features; NaN = nothing to
-        compare), ``baseline``, ``incident`` (object: median of a number, most frequent text; None = no value), ``text`` (what changed,
+        One row a feature, index ``feature``: those that moved first, then by effect, the largest first. Columns ``source``, ``kind``
+        (``number``, ``text``), ``moved`` (bool: ``q`` is at most `level`), ``effect`` (float64 in [0, 1]: Cohen's w, see
+        `estimate.homogeneity`; the largest among that of the values and those of `compared.ASPECTS`), ``usual`` (float64: the effect that going on
+        as within the baseline would have given), ``p``, ``q`` (float64, of a change beyond the usual: chance of it if nothing changed, as
+        such and corrected over features), ``changed`` (bool: more than chance in what these requests and items hold, usual or not), ``baseline``, ``incident`` (object: median of a number, most frequent text; None = no value), ``text`` (what changed,
         in words), and for each of `DISTANCES` its value and interval (``…``, ``…_low``, ``…_high``; float64): of everything, missing
         values included, but ``wasserstein`` of finite values, in interquartile ranges of the baseline (NaN for text, and where that range
         is 0).
     shares : pandas.DataFrame
-        Index ``feature``, ``share`` (one of `SHARES`), columns ``baseline``, ``baseline_low``, ``baseline_high`` and the same of
+        Index ``feature``, ``share`` (one of `compared.SHARES`), columns ``baseline``, ``baseline_low``, ``baseline_high`` and the same of
         ``incident`` (float64 in [0, 1]; NaN = does not apply). Of what the feature is for: ``missing`` (null), ``nan``, ``infinite``,
         ``sentinel``, ``never_seen`` (values that the baseline does not have; without interval), ``violations`` of the contract;
         ``constant``: requests that hold one value for all of at least 5 candidates; ``not_sentinel``: other tasks' values that are not the
@@ -96,17 +99,18 @@ class Drift:
     def sentence(self) -> str:
         """What is known, in one sentence."""
         moved, n = self.moved, len(self.rows)
+        wandered = int((self.rows["changed"] & ~self.rows["moved"]).sum())
+        usual = f"; {wandered} changed no more than they usually do, or with few items" if wandered else ""
         if moved.empty:
-            return f"None of {n} features drifted, more than chance would have it ({self.level:.0%} false discoveries)."
-        first = moved.iloc[0]
-        return f"{len(moved)} of {n} features drifted, {moved.index[0]} most: {first['text']}."
+            return f"None of {n} features drifted{usual}."
+        return f"{len(moved)} of {n} features drifted, {moved.index[0]} most: {moved['text'].iloc[0]}{usual}."
 
     def as_json(self) -> dict[str, Any]:
         """The document of ``diagnosis inputs --baseline … --incident … --json``."""
         sides = {name: vars(side) | {"estimated": side.estimated.value} for name, side in self._sides().items()}
         features = []
         for feature, row in self.rows.iterrows():
-            plain = {k: row[k] for k in ("source", "kind", "moved", "effect", "p", "q", "baseline", "incident", "text")}
+            plain = {k: row[k] for k in _TOLD[1:]}
             spans = {d: {"value": row[d], "low": row[f"{d}_low"], "high": row[f"{d}_high"]} for d in DISTANCES}
             mine = self.shares.xs(feature, level="feature")
             shares = {str(share): _both(values) for share, values in mine.iterrows() if not values[["baseline", "incident"]].isna().all()}
@@ -165,7 +169,9 @@ def drift(
             continue  # without that file
         break
     effective = min(side.estimated.n_effective for side in sides)
-    found = [_compared(*given, effective) for given in zip(subjects, bins, before, after, strict=True)]
+    ahead = _middle(incident) - _middle(baseline)
+    lag = ahead / ((baseline[1] - baseline[0]) / 2)
+    found = [compared(*given, effective, abs(lag)) for given in zip(subjects, bins, before, after, strict=True)]
     return _assembled(found, aside, where, level, sides)
 
 
@@ -183,10 +189,19 @@ def _at(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
+def _middle(window: Span) -> datetime:
+    return window[0] + (window[1] - window[0]) / 2
+
+
 def _window(snapshot: Snapshot, span: Span, where: Filter, subjects: Sequence[Subject]) -> Window:
     there = snapshot.columns("requests")
-    wanted = ["task", *(["member"] if there.get("member") == "string" else []), *(s.column for s in subjects if s.table == "requests")]
-    return window_of(snapshot.scan(Query(where=where, since=span[0], until=span[1]), attributes=wanted))
+    wanted = [
+        "task",
+        "served_at",
+        *(["member"] if there.get("member") == "string" else []),
+        *(s.column for s in subjects if s.table == "requests"),
+    ]
+    return window_of(snapshot.scan(Query(where=where, since=span[0], until=span[1]), attributes=wanted), _middle(span))
 
 
 def _side(name: str, span: Span, window: Window) -> Side:
@@ -197,189 +212,38 @@ def _side(name: str, span: Span, window: Window) -> Side:
     return Side(span[0], span[1], n, estimate.count(window.scan.requests.column("keep_probability").to_numpy()))
 
 
-# --- one feature ------------------------------------------------------------------------------------------------------
+def _assembled(found: list[Compared], aside: list[Aside], where: Filter, level: float, sides: list[Side]) -> Drift:
+    told, nothing = [], list(aside)
+    for one in found:
+        if np.isnan(one.row["p"]):
+            nothing.append(Aside(one.row["feature"], one.row["source"], one.row["kind"], "has no value in one of the windows"))
+        else:
+            told.append(one)
+    corrected, given = (estimate.false_discovery([one.row[kind] for one in told]) for kind in ("p", "any"))
+    for one, q, changed in zip(told, corrected, given, strict=True):
+        one.row.update(q=float(q), moved=bool(q <= level), changed=bool(changed <= level))
+    told.sort(key=lambda one: (not one.row["moved"], -one.row["effect"], one.row["feature"]))
+    ways = [f"{name}{end}" for name in DISTANCES for end in _ENDS]
+    rows = pd.DataFrame([one.row for one in told], columns=[*_TOLD, *ways])
+    rows = rows.astype({"moved": bool, "changed": bool, "baseline": object, "incident": object}).set_index("feature")
+    return Drift(where, level, sides[0], sides[1], rows, _shares(told), _bins(told), tuple(nothing))
 
 
-def _compared(subject: Subject, bins: Bins, before: Counts, after: Counts, effective: float) -> dict[str, Any]:
-    row: dict[str, Any] = {"feature": subject.name, "source": subject.source, "kind": subject.kind}
-    shares = pd.DataFrame({"baseline": _shares(subject, bins, before, effective), "incident": _shares(subject, bins, after, effective)})
-    shares.loc["never_seen", :] = [_share(0.0, 0.0, 0.0), _never_seen(bins, before, after)]
-    tests = [estimate.homogeneity(*distances.merged(before.bins, after.bins, OFFSET, isinstance(bins, NumberBins)))]
-    tests += [estimate.homogeneity(_parts(b), _parts(a)) for b, a in ((before.same, after.same), (before.aside, after.aside))]
-    told = [t for t in tests if not np.isnan(t.p)]
-    row["effect"] = max((t.effect for t in told), default=np.nan)
-    row["p"] = min(1.0, len(told) * min(t.p for t in told)) if told else np.nan
-    for name in DISTANCES:
-        row |= _distance(name, bins, before.bins, after.bins, effective)
-    row["baseline"], row["incident"] = _usual(bins, before), _usual(bins, after)
-    table = pd.DataFrame({"baseline": _normal(before.bins), "incident": _normal(after.bins)}, index=[*STATES, *bins.labels])
-    row["text"] = _words(row, shares, table)
-    return row | {"shares": shares, "bins": table}
-
-
-def _parts(counts: Any) -> Any:
-    """Of (all, some): (some, the others)."""
-    return np.column_stack([counts[:, 1], counts[:, 0] - counts[:, 1]])
-
-
-def _share(value: float, low: float, high: float) -> tuple[float, float, float]:
-    return value, low, high
-
-
-_NONE = _share(np.nan, np.nan, np.nan)
-
-
-def _shares(subject: Subject, bins: Bins, counts: Counts, effective: float) -> dict[str, tuple[float, float, float]]:
-    everything = counts.bins.sum(axis=1)
-    number, contract = subject.kind == "number", subject.contract
-    found = {"missing": _ratio(counts.bins[:, 0], everything, effective)}
-    found["nan"] = _ratio(counts.bins[:, 1], everything, effective) if number else _NONE
-    found["infinite"] = _ratio(counts.bins[:, 2] + counts.bins[:, 3], everything, effective) if number else _NONE
-    found["sentinel"] = _ratio(counts.bins[:, 4], everything, effective) if contract.sentinel is not None else _NONE
-    found["never_seen"] = _NONE
-    found["constant"] = _ratio(counts.same[:, 1], counts.same[:, 0], effective) if subject.table == "candidates" else _NONE
-    broken = _broken(subject, bins)
-    found["violations"] = (
-        _ratio(counts.bins[:, broken].sum(axis=1), everything, effective) if contract != Contract(subject.name, subject.source) else _NONE
+def _shares(told: list[Compared]) -> pd.DataFrame:
+    values = [[*was, *now] for one in told for was, now in one.shares.values()]
+    names = [[one.row["feature"] for one in told for _ in one.shares], [name for one in told for name in one.shares]]
+    index = pd.MultiIndex.from_arrays(names, names=["feature", "share"])
+    return pd.DataFrame(
+        values, index=index, columns=[f"{side}{end}" for side in ("baseline", "incident") for end in _ENDS], dtype=np.float64
     )
-    found["not_sentinel"] = _ratio(counts.aside[:, 1], counts.aside[:, 0], effective) if contract.sentinel is not None else _NONE
-    return found
 
 
-def _broken(subject: Subject, bins: Bins) -> list[int]:
-    """Bins whose values break the contract."""
-    contract, found = subject.contract, [2, 3]
-    if contract.missing == "never":
-        found += [0, 1]
-    if contract.sentinel is not None:
-        found.append(4)
-    if isinstance(bins, NumberBins):
-        below = int(np.searchsorted(bins.edges, np.nextafter(contract.min, -np.inf), side="right"))
-        above = int(np.searchsorted(bins.edges, contract.max, side="left")) + 1
-        return found + [OFFSET + i for i in (*range(below), *range(above, len(bins.edges) + 1))]
-    allowed = set(contract.values)
-    return found + [OFFSET + i for i, word in enumerate([*bins.words, None]) if allowed and word not in allowed]
-
-
-def _ratio(part: Any, whole: Any, effective: float) -> tuple[float, float, float]:
-    if not (whole > 0).any():
-        return _NONE
-    found = estimate.grouped_share(part, whole, effective)
-    return _share(found.value, found.low, found.high)
-
-
-def _never_seen(bins: Bins, before: Counts, after: Counts) -> tuple[float, float, float]:
-    was, now = before.bins.sum(axis=0), after.bins.sum(axis=0)
-    total = float(now.sum())
-    if not total or not (before.whole and after.whole):
-        return _NONE
-    own = slice(OFFSET, len(now) if isinstance(bins, NumberBins) else len(now) - 1)
-    new = float(now[own][was[own] == 0].sum()) + sum(w for word, w in after.words.items() if word not in before.words)
-    return _share(new / total, np.nan, np.nan)
-
-
-def _distance(name: str, bins: Bins, before: Any, after: Any, effective: float) -> dict[str, float]:
-    nothing = {name: np.nan, f"{name}_low": np.nan, f"{name}_high": np.nan}
-    if name == "wasserstein":
-        if not isinstance(bins, NumberBins):
-            return nothing
-        before, after = before[:, OFFSET:], after[:, OFFSET:]
-        scale = distances.spread(before.sum(axis=0), bins.typical)
-        if not scale > 0:
-            return nothing
-        function = distances.wasserstein(bins.typical, scale)
-    else:
-        function = {
-            "total_variation": distances.total_variation,
-            "jensen_shannon": distances.jensen_shannon,
-            "psi": distances.psi(0.5 / effective),
-        }[name]
-    try:
-        found = estimate.jackknife(function, before, after)
-    except CannotSayError:
-        return nothing
-    most = 1.0 if name in ("total_variation", "jensen_shannon") else np.inf
-    return {name: found.value, f"{name}_low": max(found.low, 0.0), f"{name}_high": min(found.high, most)}
-
-
-def _usual(bins: Bins, counts: Counts) -> float | str | None:
-    weights = counts.bins.sum(axis=0)[OFFSET:]
-    if not weights.sum() > 0:
-        return None
-    if isinstance(bins, NumberBins):
-        return distances.quantile(weights, bins.typical, 0.5)
-    return bins.labels[int(np.argmax(weights))]
-
-
-def _normal(counts: Any) -> Any:
-    weights = counts.sum(axis=0)
-    return weights / weights.sum() if weights.sum() > 0 else np.full(len(weights), np.nan)
-
-
-_SAID = {
-    "missing": "missing",
-    "nan": "NaN",
-    "infinite": "infinite",
-    "sentinel": "the sentinel",
-    "never_seen": "not in the baseline",
-    "constant": "the same for a whole request",
-    "violations": "against the contract",
-    "not_sentinel": "not the sentinel where it does not apply",
-}
-
-
-def _words(row: dict[str, Any], shares: pd.DataFrame, bins: pd.DataFrame) -> str:
-    """The changes of shares that stand out of their intervals, and of the usual value."""
-    said = []
-    for name, (was, now) in shares.iterrows():
-        gone = now[0] - was[0]
-        apart = now[1] > was[2] or now[2] < was[1] if name != "never_seen" else gone > 0
-        if apart and abs(gone) >= 5e-4:
-            said.append((abs(gone), f"{_SAID[str(name)]} {_percent(was[0])} → {_percent(now[0])}"))
-    if row["baseline"] != row["incident"] and None not in (row["baseline"], row["incident"]):
-        if row["kind"] == "text":
-            said.append((row["total_variation"], f"mostly {row['baseline']} → {row['incident']}"))
-        elif row["wasserstein"] > 0.05 or np.isnan(row["wasserstein"]):
-            said.append((1.0, f"median {row['baseline']:.4g} → {row['incident']:.4g}"))
-    if not said:
-        change = (bins["incident"] - bins["baseline"]).fillna(0.0)
-        most = int(np.argmax(change.abs()))
-        said.append((0.0, f"{bins.index[most]} {_percent(bins['baseline'].iloc[most])} → {_percent(bins['incident'].iloc[most])}"))
-    return ", ".join(text for _, text in sorted(said, reverse=True)[:3])
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}" if share >= 0.0995 or share == 0 else f"{share:.2g}" if share < 1e-4 else f"{share:.2%}"
-
-
-# --- all features -----------------------------------------------------------------------------------------------------
-
-
-def _assembled(found: list[dict[str, Any]], aside: list[Aside], where: Filter, level: float, sides: list[Side]) -> Drift:
-    ways = [f"{name}{end}" for name in DISTANCES for end in ("", "_low", "_high")]
-    columns = ["feature", "source", "kind", "moved", "effect", "p", "q", "baseline", "incident", "text", *ways]
-    told = [row for row in found if not np.isnan(row["p"])]
-    nothing = [
-        Aside(row["feature"], row["source"], row["kind"], "has no value in one of the windows") for row in found if np.isnan(row["p"])
-    ]
-    corrected = estimate.false_discovery([row["p"] for row in told])
-    ordered = sorted(zip(told, corrected, strict=True), key=lambda pair: (-pair[0]["effect"], pair[0]["p"], pair[0]["feature"]))
-    rows = pd.DataFrame([{**row, "q": float(q), "moved": bool(q <= level)} for row, q in ordered], columns=columns)
-    rows = rows.astype({"moved": bool, "baseline": object, "incident": object}).set_index("feature")
-    shares, bins = [], []
-    for row, _ in ordered:
-        table = pd.DataFrame(
-            {
-                f"{side}{end}": [values[i] for values in row["shares"][side]]
-                for side in ("baseline", "incident")
-                for i, end in enumerate(("", "_low", "_high"))
-            },
-            index=pd.MultiIndex.from_product([[row["feature"]], row["shares"].index], names=["feature", "share"]),
-        )
-        shares.append(table)
-        bins.append(row["bins"].set_axis(pd.MultiIndex.from_product([[row["feature"]], row["bins"].index], names=["feature", "bin"])))
-    both = [pd.concat(frames) if frames else pd.DataFrame() for frames in (shares, bins)]
-    return Drift(where, level, sides[0], sides[1], rows, both[0], both[1], (*aside, *nothing))
+def _bins(told: list[Compared]) -> pd.DataFrame:
+    names = [[one.row["feature"] for one in told for _ in one.labels], [label for one in told for label in one.labels]]
+    nothing = [np.zeros(0)]
+    sides = {"baseline": [one.before for one in told] or nothing, "incident": [one.after for one in told] or nothing}
+    index = pd.MultiIndex.from_arrays(names, names=["feature", "bin"])
+    return pd.DataFrame({side: np.concatenate(parts) for side, parts in sides.items()}, index=index)
 
 
 def _both(values: pd.Series[Any]) -> dict[str, dict[str, float]]:

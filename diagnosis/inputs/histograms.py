@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from diagnosis.store import Part, Scan
 
 GROUPS = 128
 _SAMPLE, _MOST_PARTS = 20_000, 64  # values of a window that bins are made from, and row groups that are read for them
+_ITEM_ROWS = 100_000  # candidates of a window by which the part of items in chance is judged
 _MOST_WORDS = 20_000  # rare words that are remembered to tell which were never seen
 
 Bins = NumberBins | WordBins
@@ -35,12 +37,15 @@ class Window:
         ``1 / keep_probability``.
     group : array of int64, shape (requests,)
         By a hash of the member, or of the request where there is none: the same member is in the same group in every window.
+    late : array of bool, shape (requests,)
+        Served in the second half of the window.
     task : array of object, shape (requests,)
     """
 
     scan: Scan
     weight: Floats
     group: NDArray[np.int64]
+    late: NDArray[np.bool_]
     task: NDArray[np.object_]
 
     def applies(self, subject: Subject) -> NDArray[np.bool_]:
@@ -55,12 +60,17 @@ class Counts:
 
     Attributes
     ----------
-    bins : array of float, shape (groups, states + bins)
-        Weight in each bin, every request counting as much as it stands for, shared evenly by its candidates.
-    same : array of float, shape (groups, 2)
+    bins : array of float, shape (2 * groups, states + bins)
+        Weight in each bin, every request counting as much as it stands for, shared evenly by its candidates. All groups of the first half
+        of the window, then those of the second.
+    same : array of float, shape (2 * groups, 2)
         Requests with at least 5 candidates, and those of them that hold one value for all.
-    aside : array of float, shape (groups, 2)
+    aside : array of float, shape (2 * groups, 2)
         Rows of requests that the feature is not for, and those that do not hold the sentinel.
+    items : array of float, shape (groups, states + bins)
+        Of an even sample of candidates: as `bins`, in random groups of items.
+    squares : array of float, shape (1, states + bins)
+        Sum of the squared weights of the same candidates.
     words : dict of str to float
         Weight of words that have no bin of their own.
     whole : bool
@@ -70,33 +80,57 @@ class Counts:
     bins: Floats
     same: Floats
     aside: Floats
+    items: Floats
+    squares: Floats
     words: dict[str, float] = field(default_factory=dict)
     whole: bool = True
 
     @classmethod
     def empty(cls, bins: int) -> Counts:
         """Nothing counted yet."""
-        return cls(np.zeros((GROUPS, OFFSET + bins)), np.zeros((GROUPS, 2)), np.zeros((GROUPS, 2)))
+        n = OFFSET + bins
+        same, aside = np.zeros((2 * GROUPS, 2)), np.zeros((2 * GROUPS, 2))
+        return cls(np.zeros((2 * GROUPS, n)), same, aside, np.zeros((GROUPS, n)), np.zeros((1, n)))
+
+    @property
+    def whole_window(self) -> Counts:
+        """Both halves together."""
+        bins, same, aside = (a[:GROUPS] + a[GROUPS:] for a in (self.bins, self.same, self.aside))
+        return Counts(bins, same, aside, self.items, self.squares, self.words, self.whole)
+
+    @property
+    def halves(self) -> tuple[Counts, Counts]:
+        """Each half; items and rare words are not told apart."""
+        first, second = slice(GROUPS), slice(GROUPS, None)
+        nothing = np.zeros_like(self.items), np.zeros_like(self.squares)
+        return (
+            Counts(self.bins[first], self.same[first], self.aside[first], *nothing),
+            Counts(self.bins[second], self.same[second], self.aside[second], *nothing),
+        )
 
     def add(self, other: Counts) -> None:
         """Count what another thread counted."""
         self.bins += other.bins
         self.same += other.same
         self.aside += other.aside
+        self.items += other.items
+        self.squares += other.squares
         self.whole &= other.whole
         for word, weight in other.words.items():
             self.words[word] = self.words.get(word, 0.0) + weight
 
 
-def window_of(scan: Scan) -> Window:
-    """The requests of a scan that has ``task`` and, if the log has it, ``member``."""
+def window_of(scan: Scan, middle: datetime) -> Window:
+    """The requests of a scan that has ``served_at``, ``task`` and, if the log has it, ``member``; `middle` divides the window."""
     requests = scan.requests
     ids = requests.column("request_id").to_pylist()
     members = requests.column("member").to_pylist() if "member" in requests.column_names else [None] * len(ids)
     keys = np.array([f"r {i}" if m is None else f"m {m}" for i, m in zip(ids, members, strict=True)], dtype=object)
     group = (pd.util.hash_array(keys, categorize=False) % GROUPS).astype(np.int64) if len(keys) else np.zeros(0, dtype=np.int64)
     keep = np.asarray(requests.column("keep_probability").to_numpy(), dtype=np.float64)
-    return Window(scan, 1.0 / keep, group, np.array(requests.column("task").to_pylist(), dtype=object))
+    served = requests.column("served_at").cast(pa.timestamp("us", "UTC")).to_numpy().astype("datetime64[us]")
+    late = served >= np.datetime64(middle.astimezone(UTC).replace(tzinfo=None), "us")
+    return Window(scan, 1.0 / keep, group, late, np.array(requests.column("task").to_pylist(), dtype=object))
 
 
 def bins_of(windows: Sequence[Window], subjects: Sequence[Subject]) -> list[Bins]:
@@ -125,15 +159,22 @@ def counted(window: Window, subjects: Sequence[Subject], bins: Sequence[Bins]) -
     found = [Counts.empty(len(b.labels)) for b in bins]
     with np.errstate(divide="ignore"):
         shared = window.weight / window.scan.sizes
+    cell = window.group + GROUPS * window.late
     of_candidates = [i for i, s in enumerate(subjects) if s.table == "candidates"]
+
+    by_item = set(_enough(_spread(window.scan.parts), _ITEM_ROWS))
+    names = list(dict.fromkeys(subjects[i].column for i in of_candidates))
 
     def some(parts: Iterable[Part]) -> list[Counts]:
         mine = [Counts.empty(len(b.labels)) for b in bins]
         for part in parts:
-            columns = window.scan.read(part, list(dict.fromkeys(subjects[i].column for i in of_candidates)))
+            columns = window.scan.read(part, [*names, "item_id"] if part in by_item else names)
+            single = _Single.of(part, columns["item_id"], shared) if part in by_item else None
             for i in of_candidates:
-                rows = _Rows(columns[subjects[i].column], part.starts, part.owner, shared, window.group, applies[i])
-                _count(subjects[i], bins[i], rows, mine[i])
+                column = columns[subjects[i].column]
+                _count(subjects[i], bins[i], _Rows(column, part.starts, part.owner, shared, cell, applies[i]), mine[i])
+                if single is not None:
+                    single.count(subjects[i], bins[i], column, applies[i], mine[i])
         return mine
 
     kernels()  # compiled by one thread
@@ -147,7 +188,7 @@ def counted(window: Window, subjects: Sequence[Subject], bins: Sequence[Bins]) -
         if subject.table == "requests":
             column = window.scan.requests.column(subject.column).combine_chunks()
             column = column.dictionary_encode() if subject.kind == "text" else column
-            _count(subject, bins[i], _Rows(column, alone, alone[:-1], window.weight, window.group, applies[i]), found[i])
+            _count(subject, bins[i], _Rows(column, alone, alone[:-1], window.weight, cell, applies[i]), found[i])
     return found
 
 
@@ -164,6 +205,35 @@ class _Rows:
     def told(self) -> tuple[Any, ...]:
         """As the loops take it."""
         return self.starts, self.owner, self.weight, self.group, self.applies
+
+
+@dataclass(frozen=True, eq=False)
+class _Single:
+    """Every row of a part by itself: to count it by its item, and its squared weight."""
+
+    place: NDArray[np.int64]
+    request: NDArray[np.int64]
+    weight: Floats
+    item: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, part: Part, items: pa.Array | None, shared: Floats) -> _Single:
+        request = np.repeat(part.owner, np.diff(part.starts))
+        place = np.where(request >= 0, np.arange(len(request)), -1)
+        if items is None:
+            return cls(place - place - 1, request, np.zeros(len(request)), np.zeros(len(request), dtype=np.int64))
+        words = np.array([str(word) for word in items.dictionary.to_pylist()], dtype=object)
+        hashed = (pd.util.hash_array(words, categorize=False) % GROUPS).astype(np.int64) if len(words) else np.zeros(1, dtype=np.int64)
+        codes = np.asarray(items.indices.fill_null(0).to_numpy(zero_copy_only=False))
+        return cls(place, request, np.where(request >= 0, shared[request], 0.0), hashed[codes])
+
+    def count(self, subject: Subject, bins: Bins, column: pa.Array | None, applies: NDArray[np.bool_], counts: Counts) -> None:
+        """Add to the items and the squares."""
+        starts, nothing = np.arange(len(self.place) + 1, dtype=np.int64), np.zeros((GROUPS, 2))
+        held = applies[self.request]
+        for out, weight, group in ((counts.items, self.weight, self.item), (counts.squares, self.weight**2, np.zeros_like(self.item))):
+            into = Counts(out, nothing, nothing, nothing, nothing, whole=False)
+            _count(subject, bins, _Rows(column, starts, self.place, weight, group, held), into)
 
 
 def _count(subject: Subject, bins: Bins, rows: _Rows, counts: Counts) -> None:
@@ -245,6 +315,12 @@ def _sampled(window: Window, subjects: Sequence[Subject]) -> list[pa.Array]:
     kinds = {"text": pa.string(), "number": pa.float64()}
     found = [pa.concat_arrays(p) if p else pa.array([], kinds[s.kind]) for p, s in zip(pieces, subjects, strict=True)]
     return [a if len(a) <= _SAMPLE else a.take(pa.array(np.linspace(0, len(a) - 1, _SAMPLE).astype(np.int64))) for a in found]
+
+
+def _enough(parts: Sequence[Part], rows: int) -> list[Part]:
+    """The first parts that have so many rows of requests that were asked for."""
+    held = np.cumsum([int(np.diff(part.starts)[part.owner >= 0].sum()) for part in parts])
+    return list(parts[: int(np.searchsorted(held, rows)) + 1])
 
 
 def _plain(column: pa.Array) -> pa.Array:
