@@ -115,10 +115,10 @@ def inputs(
 ) -> None:
     """Were the inputs of a request valid? Or: which features drifted between two windows?
 
-    JSON of a request: request_id, sentence, roots, checks: [{feature, check, outcome (ok|failed|not_applicable), failed, of, observed,
+    JSON: of a request: request_id, sentence, roots, checks: [{feature, check, outcome (ok|failed|not_applicable), failed, of, observed,
     expected, unit, owner, upstream, item_id, root}].
 
-    JSON of windows: where, level, baseline and incident: {since, until, requests, estimated}, verdict (drift|no_drift), sentence, features:
+    JSON: of windows: where, level, baseline and incident: {since, until, requests, estimated}, verdict (drift|no_drift), sentence, features:
     [{feature, source, kind (number|text), moved, effect, usual, p, q, changed, baseline, incident, text, distances: {total_variation, jensen_shannon, psi,
     wasserstein: {value, low, high}}, shares: {missing, nan, infinite, sentinel, never_seen, constant, violations, not_sentinel: {baseline,
     incident: {value, low, high}}}, bins: [{bin, baseline, incident}]}], those that moved and the largest effect first; not_comparable: [{name, source, type, why}].
