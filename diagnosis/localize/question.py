@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from diagnosis import estimate
-from diagnosis.errors import DiagnosisError
+from diagnosis.errors import CannotSayError, DiagnosisError
 from diagnosis.estimate import Estimate
 from diagnosis.inputs.contracts import Contract, read_contracts
 from diagnosis.localize import composition, mismatch, training, versions
@@ -97,6 +97,11 @@ def localize(
     Cancelled
     """
     check_windows(baseline, incident, workbench.snapshot.window())
+    if metric.kind != "ratio":
+        raise CannotSayError(
+            f"{metric.name} is no sum over requests, so its movement cannot be split over causes.",
+            "ask for a metric that is one, for example fallback_rate, error_rate, cost or ctr.",
+        )
     began = time.perf_counter()
     tell = progress or (lambda text, share, answer: None)
     stages = [n for n in (FIRST, most) if n <= most]
