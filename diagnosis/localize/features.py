@@ -61,7 +61,7 @@ def _places(symptom: Symptom, sample: Sample) -> list[Broken]:
         gain = (
             share[sample.incident & inside].mean() - share[~sample.incident & inside].mean() if (~sample.incident & inside).any() else 1.0
         )
-        soft = symptom.kind == "unlikely"
+        soft = symptom.kind not in HARD
         if gain > (_SOFT if soft else 0.0) and gain > _DAILY * daily_spread(np.where(inside, share, 0.0), sample) / max(
             float(inside[~sample.incident].mean()), 0.01
         ):
