@@ -1,6 +1,7 @@
-"""How sure a cause is: a logistic curve over a few signals, fitted on simulated incidents and written down beside this module.
+"""How sure a cause is: a logistic curve over a few signals, whose weights stand beside this module.
 
-``diagnosis bench localize FOLDER --fit FILE`` fits it anew. On logs unlike those it was fitted on it is a score, not a chance.
+The weights that are there were set by hand: until ``diagnosis bench localize FOLDER --fit FILE`` has fitted them to graded answers it is a
+score, not a chance; and on logs unlike those it was fitted on it is one as well.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def signals(effect: Effect, kept: Sequence[Effect], moved: Estimate) -> dict[str
 
 
 def confidence(found: Mapping[str, float]) -> float:
-    """Chance that a cause with these signals is right, component, target and slice; in [0, 1]."""
+    """How likely a cause with these signals is right, component, target and slice; in [0, 1]."""
     weights = _weights()
     raw = weights["intercept"] + sum(weights.get(name, 0.0) * found[name] for name in SIGNALS)
     return 1 / (1 + math.exp(-max(-30.0, min(30.0, raw))))

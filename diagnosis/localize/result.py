@@ -78,7 +78,7 @@ class Cause:
     necessity, sufficiency : float
         Share of the movement that goes when only this is put back, and that comes when only this is broken; NaN where not played.
     confidence : float
-        In [0, 1]; calibrated on simulated incidents.
+        In [0, 1]; see `diagnosis.localize.confidence` for what it is worth.
     examples : tuple of str
         Ids of hit requests.
     requests : float
