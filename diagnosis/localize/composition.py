@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from diagnosis.localize.columns import columns_of
 from diagnosis.localize.judge import Judge
-from diagnosis.localize.sample import Floats, Ints, Mask, Sample, dictionary
+from diagnosis.localize.sample import Floats, Ints, Mask, Sample, dictionary, some
 from diagnosis.localize.stage import Stage
 from diagnosis.localize.suspects import Evidence, Repair, Suspect
 from diagnosis.localize.where import daily_spread, jump, onset, slice_of
@@ -79,21 +80,25 @@ def item_attributes(sample: Sample) -> dict[str, tuple[Ints, tuple[Any, ...]]]:
     return found
 
 
-def _kinds(sample: Sample) -> Iterator[Kind]:
-    attributes = item_attributes(sample)
+def _kinds(sample: Sample) -> Iterator[tuple[Kind, Floats]]:
+    """Every kind, and how many candidates of it each request has."""
+    attributes, n = item_attributes(sample), len(sample)
     for retriever, rows in retriever_masks(sample).items():
-        yield Kind(retriever, "", None, rows)
+        places = np.flatnonzero(rows)
+        owner = sample.owner[places]
+        yield Kind(retriever, "", None, rows), np.bincount(owner, minlength=n).astype(np.float64)
         for name, (codes, levels) in attributes.items():
+            mine, size = codes[places], len(levels) + 1  # the last: no value
+            table = np.bincount(owner * size + np.where(mine < 0, size - 1, mine), minlength=n * size).reshape(n, size)
             for i, level in enumerate(levels):
-                yield Kind(retriever, name, level, rows & (codes == i))
+                yield Kind(retriever, name, level, rows & (codes == i)), table[:, i].astype(np.float64)
 
 
 def dropped(sample: Sample) -> list[tuple[Suspect, Kind]]:
     """Retrievers that propose less of something than they did."""
     found: list[tuple[float, float, Kind]] = []
     before = ~sample.incident
-    for kind in _kinds(sample):
-        count = np.bincount(sample.owner, weights=kind.rows, minlength=len(sample))
+    for kind, count in _kinds(sample):
         usual = float(count[before].mean()) if before.any() else 0.0
         if usual < 0.05:
             continue
@@ -233,19 +238,13 @@ def drop_effect(
     rows : array of int64
         Places of the requests in the whole sample.
     """
-    from diagnosis.localize.columns import columns_of
-    from diagnosis.localize.stage import changed
-
-    hit = np.flatnonzero(suspect.hit)
-    if len(hit) > most:
-        hit = np.sort(np.random.default_rng(0).choice(hit, most, replace=False))
+    hit = some(np.flatnonzero(suspect.hit), most)
     sample, fresh = with_donors(stage.sample, hit, kind)
     table = columns_of(sample, sources)
     part = Stage.of(sample, table, stage.models, stage.rulesets)
     world = part.served()
-    every = np.ones(len(sample), dtype=np.bool_)
     able = world.replayed & (world.model >= 0)
-    served = changed(world, absent=fresh, rescored=able)
-    back = changed(world, rescored=every & able)
+    served = replace(world, absent=fresh, rescored=able)
+    back = replace(world, rescored=able)
     parts = [judge.expected(part, part.play(w), table) for w in (served, back)]
     return np.stack([p.numerator for p in parts]), np.stack([p.denominator for p in parts]), hit

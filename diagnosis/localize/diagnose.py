@@ -13,9 +13,10 @@ from diagnosis import estimate
 from diagnosis.errors import CannotSayError, DiagnosisError
 from diagnosis.estimate import Estimate
 from diagnosis.inputs import check
+from diagnosis.localize.case import Case, prepare
 from diagnosis.localize.composition import Kind
 from diagnosis.localize.effects import world_of
-from diagnosis.localize.question import Case, find_suspects, prepare
+from diagnosis.localize.finding import find_suspects
 from diagnosis.localize.result import CAUSE_FOUND, NO_CHANGE, NOT_ENOUGH_DATA, UNEXPLAINED, moment
 from diagnosis.localize.sample import dictionary, join, read
 from diagnosis.localize.suspects import Evidence, Suspect, put_back

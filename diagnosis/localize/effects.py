@@ -12,12 +12,12 @@ import numpy as np
 from diagnosis.localize.columns import Columns
 from diagnosis.localize.composition import Kind, drop_effect
 from diagnosis.localize.judge import Judge
-from diagnosis.localize.sample import Floats, Ints, Sample
+from diagnosis.localize.sample import Floats, Ints, Sample, some
 from diagnosis.localize.stage import Stage, World
 from diagnosis.localize.suspects import Suspect, put_back
 from diagnosis.metrics import PerRequest
 
-MOST = 2500  # hit requests that are played for one suspect
+MOST = 2000  # hit requests that are played for one suspect
 _MOST_JOINT = 1500
 _EXACT = 4  # suspects of a cluster up to which every coalition is played
 _PERMUTATIONS = 12
@@ -126,11 +126,6 @@ def evaluate(
     return shared(stage, judge, world, found, scale, clean)
 
 
-def some(hit: Ints, most: int, seed: int = 0) -> Ints:
-    """At most so many of them, in order."""
-    return hit if len(hit) <= most else np.sort(np.random.default_rng(seed).choice(hit, most, replace=False))
-
-
 def world_of(part: Stage, whole: World) -> World:
     """A world cut down to the requests of a stage."""
     rows, kept = part.rows, part.kept
@@ -154,9 +149,7 @@ def _alone(stage: Stage, judge: Judge, world: World, suspect: Suspect, scale: Sc
     mine = clean.take(part.kept)
     before = world_of(part, world)
     served, back = part.play(before), part.play(put_back(part, before, suspect))
-    values = [judge.expected(part, played, mine) for played in (served, back)]
-    noise = judge.noise(part, served, back, mine)
-    return _effect(stage, suspect, scale, hit, rows, values[0], values[1], noise)
+    return _effect(stage, suspect, scale, hit, rows, *judge.pair(part, served, back, mine))
 
 
 def _by_breaking(stage: Stage, judge: Judge, world: World, suspect: Suspect, scale: Scale) -> Effect:
@@ -169,10 +162,7 @@ def _by_breaking(stage: Stage, judge: Judge, world: World, suspect: Suspect, sca
     good = world_of(part, world)
     bad = replace(good, columns=part.columns.having(replace(c, values=c.values[part.kept]) for c in repair.broken), rescored=good.replayed)
     well, ill = part.play(replace(good, rescored=good.replayed)), part.play(bad)
-    values = [judge.expected(part, played, part.columns) for played in (ill, well)]
-    return _effect(
-        stage, suspect, scale, np.flatnonzero(suspect.hit), rows, values[0], values[1], judge.noise(part, ill, well, part.columns)
-    )
+    return _effect(stage, suspect, scale, np.flatnonzero(suspect.hit), rows, *judge.pair(part, ill, well, part.columns))
 
 
 def _corrected(stage: Stage, judge: Judge, effect: Effect, scale: Scale, promised: PerRequest) -> Effect:
@@ -205,7 +195,7 @@ def _corrected(stage: Stage, judge: Judge, effect: Effect, scale: Scale, promise
 def _dropped(stage: Stage, judge: Judge, suspect: Suspect, kind: Kind, scale: Scale, sources: list[str]) -> Effect:
     numerators, denominators, rows = drop_effect(stage, judge, suspect, kind, sources)
     served, back = (PerRequest(numerators[i], denominators[i]) for i in (0, 1))
-    noise = np.abs(served.numerator - back.numerator)
+    noise = np.abs(served.numerator - back.numerator) if judge.outcomes is not None else np.zeros(len(rows))
     return _effect(stage, suspect, scale, np.flatnonzero(suspect.hit), rows, served, back, noise)
 
 

@@ -12,10 +12,10 @@ from diagnosis.inputs.contracts import Contract
 from diagnosis.localize.breaking import broken as break_column
 from diagnosis.localize.columns import Column, Columns
 from diagnosis.localize.restore import Restored, restore
-from diagnosis.localize.sample import Ints, Mask, Sample
+from diagnosis.localize.sample import Mask, Sample
 from diagnosis.localize.suspects import Evidence, Repair, Suspect
 from diagnosis.localize.symptoms import HARD, Items, Symptom, ages, per_request, symptoms, unlikely
-from diagnosis.localize.where import daily_spread, jump, onset, slice_of
+from diagnosis.localize.where import MEMBERS, daily_spread, jump, onset, shown_by, slice_of
 
 _LOUD = 7.0  # standard errors; the scan looks at a few hundred slices, and requests of a day hang together
 _SIZE = 0.02
@@ -24,6 +24,7 @@ _PLACES = 3
 _SOFT = 0.2  # excess share of candidates, within the slice, below which disagreement with other features is drift
 _FEWEST = 100  # requests of the baseline's slice in which a feature can be broken
 _SCREENED = 1500  # requests of each window on which features are screened against each other
+_GLANCED, _HINT = 6000, 3.0  # requests of each window on which symptoms are looked for first, and the standard errors that are a hint
 _SAME = 0.7  # Jaccard index of hit requests above which features are taken to fail together
 
 
@@ -102,6 +103,8 @@ def _place(symptom: Symptom, share: np.ndarray, sample: Sample, z: float) -> Bro
     since = onset(seen, sample, np.flatnonzero(inside))
     hit = sample.incident & inside & (sample.time >= since - 1e-6) & seen
     after = sample.incident & inside & (sample.time >= since - 1e-6)
+    if shown_by(share, sample, np.flatnonzero(after)) < MEMBERS:
+        return None
     if seen[after].mean() > 0.8:
         hit = after  # nearly all of the slice: those that do not show it are hit as well
     flagged = share[hit].mean()
@@ -127,16 +130,25 @@ def feature_suspects(
         Features that are suspects already.
     """
     items = Items.of(sample, columns)
+    loud = list(columns.by_source) if deep or len(sample) <= 2 * _GLANCED else _glance(sample, columns, contracts)
     if deep:
         found = _disagreeing(sample, columns, [s for s in columns.by_source if s in used and s.partition(".")[2] not in known])
     else:
-        found = broken_features(sample, (of_known(s, items, sample) for s in symptoms(sample, columns, contracts, items)))
-    made = []
-    for group in _together(found):
-        suspect = _suspect(sample, columns, contracts, group, items, found)
-        if suspect is not None:
-            made.append(suspect)
-    return made
+        found = broken_features(sample, (of_known(s, items, sample) for s in symptoms(sample, columns, contracts, items, loud)))
+    return [_suspect(sample, columns, contracts, group, items, found) for group in _together(found)]
+
+
+def _glance(sample: Sample, columns: Columns, contracts: Mapping[str, Contract]) -> list[str]:
+    """Features that show anything at all on some of the requests: the others need no closer look."""
+    rows = sample.some_of_each(_GLANCED, seed=4)
+    kept = np.zeros(len(sample), dtype=np.bool_)
+    kept[rows] = True
+    part, cut = sample.take(rows), columns.take(kept[sample.owner])
+    seen: set[str] = set()
+    for symptom in symptoms(part, cut, contracts, Items.of(part, cut)):
+        if symptom.source not in seen and jump(per_request(symptom.rows, part), part).z > _HINT:
+            seen.add(symptom.source)
+    return [s for s in columns.by_source if s in seen]
 
 
 def of_known(symptom: Symptom, items: Items, sample: Sample) -> Symptom:
@@ -149,8 +161,7 @@ def of_known(symptom: Symptom, items: Items, sample: Sample) -> Symptom:
 
 def _disagreeing(sample: Sample, columns: Columns, sources: list[str]) -> list[Broken]:
     """Features that the others do not promise: screened on some requests, then placed on all."""
-    rng = np.random.default_rng(1)
-    rows = np.sort(np.concatenate([some(np.flatnonzero(side), _SCREENED, rng) for side in (~sample.incident, sample.incident)]))
+    rows = sample.some_of_each(_SCREENED, seed=1)
     kept = np.zeros(len(sample), dtype=np.bool_)
     kept[rows] = True
     part, cut = sample.take(rows), columns.take(kept[sample.owner])
@@ -158,11 +169,6 @@ def _disagreeing(sample: Sample, columns: Columns, sources: list[str]) -> list[B
     loud = sorted(broken_features(part, (of_known(s, seen, part) for s in unlikely(part, cut, sources))), key=lambda b: -b.z)[:3]
     every = Items.of(sample)
     return broken_features(sample, (of_known(s, every, sample) for s in unlikely(sample, columns, [b.symptom.source for b in loud])))
-
-
-def some(rows: Ints, most: int, rng: np.random.Generator) -> Ints:
-    """At most so many of them."""
-    return rows if len(rows) <= most else rng.choice(rows, most, replace=False)
 
 
 def _together(found: Sequence[Broken]) -> list[list[Broken]]:
@@ -186,7 +192,7 @@ def _suspect(
     group: Sequence[Broken],
     items: Items,
     everything: Sequence[Broken],
-) -> Suspect | None:
+) -> Suspect:
     sources = [b.symptom.source for b in group]
     roots = _roots(group, contracts)
     upstreams = {contracts[s].upstream for s in roots if s in contracts and contracts[s].upstream}
@@ -194,7 +200,7 @@ def _suspect(
     target, upstream = main.symptom.source.partition(".")[2], ""
     if len(roots) > 1 and len(upstreams) == 1 and all(s in contracts for s in roots):
         upstream = next(iter(upstreams))
-        applied = [c for c in contracts.values() if c.upstream == upstream and not set(c.parents) - set() and c.source in columns]
+        applied = [c for c in contracts.values() if c.upstream == upstream and not c.parents and c.source in columns]
         if len(roots) >= 0.5 * max(len([c for c in applied if not _derived(c)]), 1):
             target = upstream
     if main.symptom.kind == "missing" and main.symptom.source in contracts:

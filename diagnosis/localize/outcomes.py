@@ -12,7 +12,7 @@ from diagnosis.localize.composition import item_attributes
 from diagnosis.localize.judge import Judge
 from diagnosis.localize.relation import Difference, Shown, beyond, difference
 from diagnosis.localize.sample import Floats, Mask, Sample
-from diagnosis.localize.stage import Played, Stage
+from diagnosis.localize.stage import Stage
 from diagnosis.localize.suspects import Evidence, Suspect
 from diagnosis.metrics import PerRequest
 
@@ -43,7 +43,7 @@ def promises(stage: Stage, judge: Judge, clean: Columns, known: Floats | None = 
         return None
     position = stage.logged_position
     chance = judge.promised(stage.sample, clean, position.astype(np.float64), known)
-    return Promises(chance, judge.expected(stage, Played(stage.logged_score, position), clean, chance))
+    return Promises(chance, judge.worth(stage.sample.batch, stage.sample.items, chance))
 
 
 def outcome_suspects(stage: Stage, judge: Judge, promised: Promises | None) -> list[Suspect]:
@@ -90,7 +90,6 @@ def _suspect(sample: Sample, found: Difference, rest: Floats, size: Floats) -> S
     text = f"outcomes are {found.factor:.2f} of what the pages promised"
     if found.kind != "common":
         text += f", and it differs by {found.name}" + (f" ({levels})" if levels else "")
-    confound = tuple(c for c in (_TELL[found.kind],) if c)
     return Suspect(
         component,
         target,
@@ -99,10 +98,9 @@ def _suspect(sample: Sample, found: Difference, rest: Floats, size: Floats) -> S
         since,
         float(np.sqrt(max(found.gain, 0.0))),
         None,
-        (Evidence("outcome", text), *(Evidence("confound", f"Cannot be told from {c}.") for c in confound)),
+        (Evidence("outcome", text), *(Evidence("confound", f"Cannot be told from {c}.") for c in (_TELL[found.kind],) if c)),
         (effect, se),
         proof="statistical",
-        confound=confound,
     )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from diagnosis.localize.columns import Column
 from diagnosis.localize.sample import Ints, Mask
-from diagnosis.localize.stage import Stage, World, changed
+from diagnosis.localize.stage import Stage, World
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,6 @@ class Suspect:
     upstream: str = ""
     owner: str = ""
     proof: str = ""
-    confound: tuple[str, ...] = field(default=())
     excess: float = 1.0
     stale_upstreams: int = 0
 
@@ -129,4 +128,4 @@ def put_back(stage: Stage, world: World, suspect: Suspect) -> World:
         parts["upside_down"] = world.upside_down & ~(repair.straighten[take] & hit)
     if repair.absent is not None:
         parts["absent"] = np.where(mine, repair.absent[kept], world.absent)
-    return changed(world, **parts)
+    return replace(world, **parts)

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from diagnosis.localize.columns import Columns, score
 from diagnosis.localize.sample import Floats, Ints, Mask, Sample
 from diagnosis.localize.stage import OK, Stage, World
 from diagnosis.localize.suspects import Evidence, Repair, Suspect
-from diagnosis.localize.where import jump, onset, slice_of
+from diagnosis.localize.where import MEMBERS, jump, onset, shown_by, slice_of
 from diagnosis.rules import Rule, Ruleset
 
 _LOUD = 6.0
@@ -41,7 +42,7 @@ def seen_more(share: Mask, sample: Sample) -> Seen | None:
     inside = sample.inside(where)
     since = onset(share, sample, np.flatnonzero(inside))
     hit = share & sample.incident & inside & (sample.time >= since - 1e-6)
-    if not hit.any():
+    if not hit.any() or shown_by(share, sample, np.flatnonzero(hit)) < MEMBERS:
         return None
     usual = float(share[~sample.incident & inside].mean()) if (~sample.incident & inside).any() else 0.0
     excess = 1.0 - usual / float(share[sample.incident & inside].mean())
@@ -174,13 +175,12 @@ def order_suspects(stage: Stage, world: World) -> list[Suspect]:
     return [Suspect("rules", "sort", where, hit, found.since, found.z, repair, (Evidence("order", text),), excess=found.excess)]
 
 
-def scores_of(stage: Stage, code: Ints) -> Floats:
-    """Scores that the models of those codes give to every candidate of the log; NaN where there is no model."""
-    from diagnosis.localize.columns import score
-
+def scores_of(stage: Stage, code: Ints, columns: Columns | None = None) -> Floats:
+    """Scores that the models of those codes give to every candidate, of what was logged or of other columns; NaN where there is none."""
+    given = stage.columns if columns is None else columns
     out = np.full(len(stage.sample.owner), np.nan)
     for place, model in enumerate(stage.models.values()):
         rows = (code == place)[stage.sample.owner]
         if rows.any():
-            out[rows] = score(model, stage.columns, stage.sample.batch.groups, rows)[rows]
+            out[rows] = score(model, given, stage.sample.batch.groups, rows)[rows]
     return out

@@ -12,6 +12,7 @@ from diagnosis.localize.sample import Attribute, Floats, Ints, Mask, Sample
 
 _OUTSIDE = 0.2  # a slice may leave this share of the rate inside to those outside it
 _DEPTH = 3
+MEMBERS = 8.0  # effectively so many must show something before it is more than the doings of a few
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,13 @@ def jump(share: Floats, sample: Sample) -> Jump:
         if z[place] > best.z:
             best = Jump(float(z[place]), float(mean[place]))
     return best
+
+
+def shown_by(share: Floats | Mask, sample: Sample, rows: Ints) -> float:
+    """How many members show something over some requests, effectively: (Σx)²/Σx² of what each shows (Kish 1965)."""
+    sums = np.bincount(sample.members[rows], weights=np.abs(share[rows]))
+    square = float((sums**2).sum())
+    return float(sums.sum()) ** 2 / square if square else 0.0
 
 
 def expected_excess(share: Floats, sample: Sample) -> tuple[Floats, float]:

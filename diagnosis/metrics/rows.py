@@ -78,6 +78,12 @@ def positives(batch: Batch, positive: Sequence[str], attribution_s: float) -> ND
         happened = outcomes.column("happened_at").to_numpy().astype("datetime64[us]")
         late = (happened - served[place]) > np.timedelta64(round(attribution_s * 1e6), "us")
         outcomes, place = outcomes.filter(pa.array(~late)), place[~late]
-    wanted = pd.MultiIndex.from_arrays([place, outcomes.column("item_id").to_pylist()])
-    have = pd.MultiIndex.from_arrays([batch.owner, batch.candidates.column("item_id").to_pylist()])
-    return np.asarray(have.isin(wanted), dtype=np.bool_)
+    items = batch.candidates.column("item_id").combine_chunks().dictionary_encode()
+    size = len(items.dictionary) + 2  # one code for candidates without an item, one for items that are no candidate
+    code = (
+        pc.index_in(outcomes.column("item_id").cast(pa.string()), value_set=items.dictionary.cast(pa.string()))
+        .fill_null(size - 1)
+        .to_numpy()
+    )
+    have = batch.owner * size + items.indices.fill_null(size - 2).to_numpy(zero_copy_only=False)
+    return np.asarray(pd.Index(have).isin(place.astype(np.int64) * size + code), dtype=np.bool_)
