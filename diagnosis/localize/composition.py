@@ -14,9 +14,10 @@ from diagnosis.localize.columns import columns_of
 from diagnosis.localize.judge import Judge
 from diagnosis.localize.sample import Floats, Ints, Mask, Sample, dictionary, some
 from diagnosis.localize.stage import Stage
-from diagnosis.localize.suspects import Evidence, Repair, Suspect
+from diagnosis.localize.suspects import Evidence, Suspect
 from diagnosis.localize.where import daily_spread, jump, onset, slice_of
 from diagnosis.log.records import Batch
+from diagnosis.metrics import PerRequest
 
 _LOUD = 8.0
 _DROP, _FLOOD = 0.5, 1.6  # relative change that is worth a look
@@ -32,6 +33,22 @@ class Kind:
     attribute: str
     value: Any
     rows: Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Loan:
+    """What requests have too much of, and what the baseline's requests can lend them instead.
+
+    Attributes
+    ----------
+    lent : array of bool, shape (candidates,)
+        Candidates that may be borrowed.
+    gone : array of bool, shape (candidates,), optional
+        Candidates that are not there once the suspect is put back; as many are borrowed. Without it all that the donor has are.
+    """
+
+    lent: Mask
+    gone: Mask | None = None
 
 
 def retriever_masks(sample: Sample) -> dict[str, Mask]:
@@ -94,7 +111,7 @@ def _kinds(sample: Sample) -> Iterator[tuple[Kind, Floats]]:
                 yield Kind(retriever, name, level, rows & (codes == i)), table[:, i].astype(np.float64)
 
 
-def dropped(sample: Sample) -> list[tuple[Suspect, Kind]]:
+def dropped(sample: Sample) -> list[tuple[Suspect, Loan]]:
     """Retrievers that propose less of something than they did."""
     found: list[tuple[float, float, Kind]] = []
     before = ~sample.incident
@@ -110,7 +127,7 @@ def dropped(sample: Sample) -> list[tuple[Suspect, Kind]]:
         old = best.get(kind.retriever)
         if old is None or (size * np.sqrt(z), z) > (old[1] * np.sqrt(old[0]), old[0]):
             best[kind.retriever] = (z, size, kind)
-    return [(_drop(sample, z, kind), kind) for z, _, kind in best.values()]
+    return [(_drop(sample, z, kind), Loan(kind.rows)) for z, _, kind in best.values()]
 
 
 def _drop(sample: Sample, z: float, kind: Kind) -> Suspect:
@@ -132,7 +149,7 @@ def _drop(sample: Sample, z: float, kind: Kind) -> Suspect:
     return Suspect("candidates", kind.retriever, shown, hit, since, z, None, (Evidence("composition", text),), proof="replay+model")
 
 
-def flood(sample: Sample) -> list[Suspect]:
+def flood(sample: Sample) -> list[tuple[Suspect, Loan]]:
     """Items in their first week that became a larger part of the candidates."""
     young = young_items(sample)
     if young is None:
@@ -154,11 +171,9 @@ def flood(sample: Sample) -> list[Suspect]:
     codes, ids = dictionary(sample.batch.candidates.column("item_id"))
     stays = rng.random(len(ids)) < min(1.0, usual / max(now, 1e-9))  # whole items go, as if they had not been launched
     text = f"items in their first week are {usual:.1%} of candidates before, {now:.1%} after"
-    return [
-        Suspect(
-            "candidates", "launches", where, hit, since, stands.z, Repair(absent=young & ~stays[codes]), (Evidence("composition", text),)
-        )
-    ]
+    evidence = (Evidence("composition", text),)
+    suspect = Suspect("candidates", "launches", where, hit, since, stands.z, None, evidence, proof="replay+model")
+    return [(suspect, Loan(~young, young & ~stays[codes]))]
 
 
 def young_items(sample: Sample) -> Mask | None:
@@ -174,77 +189,87 @@ def young_items(sample: Sample) -> Mask | None:
         return np.asarray((age >= 0) & (age < _WEEK_S), dtype=np.bool_)
 
 
-def with_donors(sample: Sample, hit: Ints, kind: Kind, seed: int = 0) -> tuple[Sample, Mask]:
-    """The requests in `hit` with the candidates that the retriever would have proposed, borrowed from the baseline.
-
-    A request of the same member and task lends its candidates of that kind, else any of the same task.
-
-    Returns
-    -------
-    Sample, array of bool
-        The requests with the borrowed candidates, and which candidates are borrowed.
-    """
-    rng = np.random.default_rng(seed)
-    count = np.bincount(sample.owner, weights=kind.rows, minlength=len(sample))
-    donors = np.flatnonzero(~sample.incident & (count > 0))
-    every = ~sample.incident
-    tasks = sample.words("task")[0]
-    by_task = {t: np.flatnonzero(every & (tasks == t)) for t in np.unique(tasks[hit])}
-    by_member: dict[tuple[int, int], list[int]] = {}
-    for d in donors:
-        by_member.setdefault((int(sample.members[d]), int(tasks[d])), []).append(int(d))
-    offsets = sample.batch.offsets
-    part = sample.take(hit)
-    take, owners = [], []
-    items = sample.batch.candidates.column("item_id").combine_chunks().dictionary_encode().indices.to_numpy()
-    for place, request in enumerate(hit):
-        own = by_member.get((int(sample.members[request]), int(tasks[request])))
-        pool = own if own else by_task[tasks[request]]
-        if not len(pool):
-            continue
-        donor = int(pool[rng.integers(len(pool))])
-        rows = np.arange(offsets[donor], offsets[donor + 1])
-        rows = rows[kind.rows[rows]]
-        rows = rows[~np.isin(items[rows], items[offsets[request] : offsets[request + 1]])]
-        take.append(rows)
-        owners.append(np.full(len(rows), place))
-    lent = np.concatenate(take) if take else np.zeros(0, dtype=np.int64)
-    owner = np.concatenate(owners) if owners else np.zeros(0, dtype=np.int64)
-    borrowed = sample.batch.candidates.take(pa.array(lent))
-    ids = part.batch.requests.column("request_id").take(pa.array(owner))
-    borrowed = borrowed.set_column(
-        borrowed.schema.get_field_index("request_id"), "request_id", ids.cast(borrowed.schema.field("request_id").type)
-    )
-    for name in ("score", "rank", "position", "dropped_by"):
-        place = borrowed.schema.get_field_index(name)
-        if place >= 0:
-            borrowed = borrowed.set_column(place, name, pa.nulls(borrowed.num_rows, borrowed.schema.field(name).type))
-    table = pa.concat_tables([part.batch.candidates, borrowed])
-    order = np.argsort(np.concatenate([part.owner, owner]), kind="stable")
-    fresh = np.repeat([False, True], [len(part.owner), len(owner)])[order]
-    batch = Batch(part.batch.requests, table.take(pa.array(order)), part.batch.outcomes)
-    return replace(part, batch=batch), fresh
-
-
 def drop_effect(
-    stage: Stage, judge: Judge, suspect: Suspect, kind: Kind, sources: list[str], most: int = 1500
-) -> tuple[Floats, Floats, Ints]:
-    """The metric per request without and with the candidates that were not retrieved.
+    stage: Stage, judge: Judge, suspect: Suspect, loan: Loan, sources: list[str], most: int = 1500
+) -> tuple[PerRequest, PerRequest, Floats, Ints]:
+    """The metric per request as served, and with the candidates that it should have had.
 
     Returns
     -------
-    numerators, denominators : array of float64, shape (2, requests)
-        Served, and put back.
+    served, put back : PerRequest
+    noise : array of float64, shape (requests,)
+        As in `Judge.pair`.
     rows : array of int64
         Places of the requests in the whole sample.
     """
     hit = some(np.flatnonzero(suspect.hit), most)
-    sample, fresh = with_donors(stage.sample, hit, kind)
+    sample, fresh, gone = with_donors(stage.sample, hit, loan)
     table = columns_of(sample, sources)
     part = Stage.of(sample, table, stage.models, stage.rulesets)
     world = part.served()
     able = world.replayed & (world.model >= 0)
-    served = replace(world, absent=fresh, rescored=able)
-    back = replace(world, rescored=able)
-    parts = [judge.expected(part, part.play(w), table) for w in (served, back)]
-    return np.stack([p.numerator for p in parts]), np.stack([p.denominator for p in parts]), hit
+    served = part.play(replace(world, absent=fresh, rescored=able))
+    back = part.play(replace(world, absent=gone, rescored=able))
+    return *judge.pair(part, served, back, table), hit
+
+
+def with_donors(sample: Sample, hit: Ints, loan: Loan, seed: int = 0) -> tuple[Sample, Mask, Mask]:
+    """The requests in `hit` with borrowed candidates: those of a request of the baseline by the same member for the same task, else of any
+    for the same task.
+
+    Returns
+    -------
+    Sample, array of bool, array of bool
+        The requests with the borrowed candidates; which candidates are borrowed; and which are gone.
+    """
+    rng = np.random.default_rng(seed)
+    part, offsets = sample.take(hit), sample.batch.offsets
+    items = dictionary(sample.batch.candidates.column("item_id"))[0]
+    take, owners = [], []
+    for place, (request, donor) in enumerate(zip(hit, _donors(sample, hit, loan.lent, rng), strict=True)):
+        if donor < 0:
+            continue
+        own = slice(offsets[request], offsets[request + 1])
+        rows = np.arange(offsets[donor], offsets[donor + 1])
+        rows = rows[loan.lent[rows] & ~np.isin(items[rows], items[own])]
+        if loan.gone is not None:
+            rows = rng.permutation(rows)[: int(loan.gone[own].sum())]
+        take.append(rows)
+        owners.append(np.full(len(rows), place))
+    lent = np.concatenate(take) if take else np.zeros(0, dtype=np.int64)
+    owner = np.concatenate(owners) if owners else np.zeros(0, dtype=np.int64)
+    ids = part.batch.requests.column("request_id").take(pa.array(owner))
+    table = pa.concat_tables([part.batch.candidates, _unplaced(sample.batch.candidates.take(pa.array(lent)), ids)])
+    order = np.argsort(np.concatenate([part.owner, owner]), kind="stable")
+    fresh = np.repeat([False, True], [len(part.owner), len(owner)])[order]
+    chosen = np.zeros(len(sample), dtype=np.bool_)
+    chosen[hit] = True
+    missing = np.zeros(len(part.owner), dtype=np.bool_) if loan.gone is None else loan.gone[chosen[sample.owner]]
+    gone = np.concatenate([missing, np.zeros(len(owner), dtype=np.bool_)])[order]
+    batch = Batch(part.batch.requests, table.take(pa.array(order)), part.batch.outcomes)
+    return replace(part, batch=batch), fresh, gone
+
+
+def _donors(sample: Sample, hit: Ints, lent: Mask, rng: np.random.Generator) -> Iterator[int]:
+    """A request of the baseline for each of those hit; -1 where there is none."""
+    base, tasks = ~sample.incident, sample.words("task")[0]
+    able = np.bincount(sample.owner[lent], minlength=len(sample)) > 0
+    by_task = {t: np.flatnonzero(base & (tasks == t)) for t in np.unique(tasks[hit])}
+    by_member: dict[tuple[int, int], list[int]] = {}
+    for d in np.flatnonzero(base & able):
+        by_member.setdefault((int(sample.members[d]), int(tasks[d])), []).append(int(d))
+    for request in hit:
+        own = by_member.get((int(sample.members[request]), int(tasks[request])))
+        pool = own if own else by_task[tasks[request]]
+        yield int(pool[rng.integers(len(pool))]) if len(pool) else -1
+
+
+def _unplaced(borrowed: pa.Table, ids: pa.ChunkedArray) -> pa.Table:
+    """Candidates under other requests' ids, without score and place."""
+    place = borrowed.schema.get_field_index("request_id")
+    borrowed = borrowed.set_column(place, "request_id", ids.cast(borrowed.schema.field("request_id").type))
+    for name in ("score", "rank", "position", "dropped_by"):
+        place = borrowed.schema.get_field_index(name)
+        if place >= 0:
+            borrowed = borrowed.set_column(place, name, pa.nulls(borrowed.num_rows, borrowed.schema.field(name).type))
+    return borrowed

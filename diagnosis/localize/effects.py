@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from diagnosis.localize.columns import Columns
-from diagnosis.localize.composition import Kind, drop_effect
+from diagnosis.localize.composition import Loan, drop_effect
 from diagnosis.localize.judge import Judge
 from diagnosis.localize.sample import Floats, Ints, Sample, some
 from diagnosis.localize.stage import Stage, World
@@ -104,7 +104,7 @@ def evaluate(
     judge: Judge,
     world: World,
     suspects: Sequence[Suspect],
-    drops: Sequence[tuple[Suspect, Kind]],
+    drops: Sequence[tuple[Suspect, Loan]],
     sources: list[str],
     promised: PerRequest | None = None,
 ) -> Effects:
@@ -122,7 +122,8 @@ def evaluate(
     if promised is not None:
         found = [_corrected(stage, judge, e, scale, promised) for e in found]
     found += [given(s) for s in suspects if s.repair is None]
-    found += [_dropped(stage, judge, s, kind, scale, sources) for s, kind in drops]
+    lent = [_dropped(stage, judge, s, loan, scale, sources) for s, loan in drops]
+    found += [_corrected(stage, judge, e, scale, promised) for e in lent] if promised is not None else lent
     return shared(stage, judge, world, found, scale, clean)
 
 
@@ -171,10 +172,12 @@ def _corrected(stage: Stage, judge: Judge, effect: Effect, scale: Scale, promise
     Only where enough other pages of the incident tell how far off the model of outcomes is in general, where the pages differ at all, and
     as far as the difference is more than chance.
     """
-    sample, hit = stage.sample, effect.suspect.hit
+    sample, hit, repair = stage.sample, effect.suspect.hit, effect.suspect.repair
     others = sample.incident & ~hit
-    broken = effect.suspect.repair is not None and bool(effect.suspect.repair.broken)
-    if broken or abs(effect.harm) < _CLEAR or others.sum() < max(200, 0.3 * sample.incident.sum()):
+    few = others.sum() < max(200, 0.3 * sample.incident.sum())
+    if few and repair is None:  # candidates that everybody has: the model of outcomes knows them least
+        others, few = ~sample.incident, False
+    if few or abs(effect.harm) < _CLEAR or (repair is not None and repair.broken):
         return effect
     logged, weight = judge.logged(sample), sample.weight
     bias = float((weight * logged.numerator)[others].sum() / max((weight * promised.numerator)[others].sum(), 1e-12))
@@ -192,10 +195,8 @@ def _corrected(stage: Stage, judge: Judge, effect: Effect, scale: Scale, promise
     )
 
 
-def _dropped(stage: Stage, judge: Judge, suspect: Suspect, kind: Kind, scale: Scale, sources: list[str]) -> Effect:
-    numerators, denominators, rows = drop_effect(stage, judge, suspect, kind, sources)
-    served, back = (PerRequest(numerators[i], denominators[i]) for i in (0, 1))
-    noise = np.abs(served.numerator - back.numerator) if judge.outcomes is not None else np.zeros(len(rows))
+def _dropped(stage: Stage, judge: Judge, suspect: Suspect, loan: Loan, scale: Scale, sources: list[str]) -> Effect:
+    served, back, noise, rows = drop_effect(stage, judge, suspect, loan, sources)
     return _effect(stage, suspect, scale, np.flatnonzero(suspect.hit), rows, served, back, noise)
 
 

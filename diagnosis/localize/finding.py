@@ -20,7 +20,7 @@ from diagnosis.reproduce import Workbench
 from diagnosis.reproduce.circumstances import environments
 
 
-def find_suspects(case: Case) -> tuple[list[Suspect], list[tuple[Suspect, composition.Kind]]]:
+def find_suspects(case: Case) -> tuple[list[Suspect], list[tuple[Suspect, composition.Loan]]]:
     """Everything that is not as it was in the baseline."""
     stage, world = case.stage, case.world
     suspects = feature_suspects(case.sample, case.features_of(stage.columns), case.contracts, case.used)
@@ -33,8 +33,8 @@ def find_suspects(case: Case) -> tuple[list[Suspect], list[tuple[Suspect, compos
     suspects += versions.ruleset_suspects(stage, world)
     suspects += versions.order_suspects(stage, world)
     suspects += mismatch.mismatch_suspects(stage, world)
-    suspects += composition.flood(case.sample)
-    return suspects, composition.dropped(case.sample)
+    flooded = composition.flood(case.sample)
+    return suspects, flooded or composition.dropped(case.sample)  # what a flood pushes out, no retriever lost
 
 
 def counted(case: Case, suspect: Suspect) -> Suspect:

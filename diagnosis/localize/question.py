@@ -22,7 +22,7 @@ from diagnosis.localize.sample import Sample, read
 from diagnosis.localize.suspects import Suspect
 from diagnosis.localize.traffic import traffic_suspects
 from diagnosis.localize.verdict import HARM, conclude, trend
-from diagnosis.localize.volumes import sampling_suspects
+from diagnosis.localize.volumes import audited
 from diagnosis.localize.windows import Window, check_windows
 from diagnosis.log.filters import Filter
 from diagnosis.metrics import Metric
@@ -130,14 +130,15 @@ def _answer(
         if more:
             suspects += more
             effects, promised, beyond = _weighed(case, judge, suspects, drops)
-    beyond += traffic_suspects(sample, judge) + sampling_suspects(sample, judge, workbench.snapshot)
+    miscounted, recounted = audited(sample, judge, workbench.snapshot)
+    beyond += miscounted + traffic_suspects(recounted, judge)
     effects = replace(effects, effects=(*effects.effects, *(given(s) for s in beyond)))
     step("weighing the evidence", 0.9)
     return conclude(case.stage, judge, measured, effects, workbench.snapshot, where, case.replayable, rest_of(sample, judge, promised))
 
 
 def _weighed(
-    case: Case, judge: Judge, suspects: Sequence[Suspect], drops: Sequence[tuple[Suspect, composition.Kind]]
+    case: Case, judge: Judge, suspects: Sequence[Suspect], drops: Sequence[tuple[Suspect, composition.Loan]]
 ) -> tuple[Effects, Promises | None, list[Suspect]]:
     """What every suspect did, what pages promised, and what outcomes say beyond that."""
     usual = judge.outcomes.model if judge.outcomes else None

@@ -40,8 +40,6 @@ class Repair:
         Codes as in the stage.
     rescore, replay, straighten : array of bool, optional
         Requests to be scored anew, ruled anew, sorted the right way round.
-    absent : array of bool, optional
-        Which candidates are not there once it is put back.
     broken : tuple of Column
         Features broken in the baseline the way they are in the incident, where they cannot be put back well.
     breakable : array of bool, optional
@@ -54,7 +52,6 @@ class Repair:
     rescore: Mask | None = None
     replay: Mask | None = None
     straighten: Mask | None = None
-    absent: Mask | None = None
     broken: tuple[Column, ...] = ()
     breakable: Mask | None = None
 
@@ -126,6 +123,4 @@ def put_back(stage: Stage, world: World, suspect: Suspect) -> World:
         parts["replayed"] = world.replayed | (repair.replay[take] & hit)
     if repair.straighten is not None:
         parts["upside_down"] = world.upside_down & ~(repair.straighten[take] & hit)
-    if repair.absent is not None:
-        parts["absent"] = np.where(mine, repair.absent[kept], world.absent)
     return replace(world, **parts)

@@ -29,10 +29,12 @@ from diagnosis.localize.result import (
 )
 from diagnosis.localize.sample import Sample
 from diagnosis.localize.stage import Stage
+from diagnosis.localize.suspects import Suspect
 from diagnosis.log.filters import Filter
 from diagnosis.store import Snapshot
 
 HARM = 1.2  # an effect below this many standard errors of the same outcomes' luck is called harmless
+_LENT = 2.0  # what an effect of borrowed candidates must have
 _STATISTICAL = 3.0  # what an effect that replay cannot reach must have
 MOVED = 3.5  # standard errors of the difference of the windows that count as a movement
 _FEWEST = 30
@@ -67,7 +69,7 @@ def conclude(
     z = left / moved.se if moved.se > 0 else 0.0
     earliest = sample.time[sample.incident].min() - _EARLY * float(np.ptp(sample.time[~sample.incident]))
     harmful = sorted(
-        (e for e in effects.effects if abs(e.harm) >= (HARM if e.suspect.repair else _STATISTICAL) and e.value != 0),
+        (e for e in effects.effects if abs(e.harm) >= _least(e.suspect) and e.value != 0),
         key=lambda e: -abs(e.value),
     )
     kept = [e for e in harmful if abs(z) >= MOVED or e.suspect.since >= earliest]
@@ -116,6 +118,10 @@ def conclude(
         ruled_out(effects, kept, movement),
         sampled=len(sample),
     )
+
+
+def _least(suspect: Suspect) -> float:
+    return HARM if suspect.repair is not None else _LENT if suspect.proof == "replay+model" else _STATISTICAL
 
 
 def trend(sample: Sample, judge: Judge) -> float:
