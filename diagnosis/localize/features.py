@@ -23,8 +23,8 @@ _DAILY = 3.0  # daily standard deviations of the baseline that a symptom must ex
 _PLACES = 3
 _SOFT = 0.2  # excess share of candidates, within the slice, below which disagreement with other features is drift
 _FEWEST = 100  # requests of the baseline's slice in which a feature can be broken
-_SCREENED = 1500  # requests of each window on which features are screened against each other
-_GLANCED, _HINT = 6000, 3.0  # requests of each window on which symptoms are looked for first, and the standard errors that are a hint
+_SCREENED, _SUSPICIOUS = 500, 4.0  # requests of each window on which features are set against each other first, and what is worth more
+_GLANCED, _HINT = 4000, 3.0  # requests of each window on which symptoms are looked for first, and the standard errors that are a hint
 _SAME = 0.7  # Jaccard index of hit requests above which features are taken to fail together
 
 
@@ -140,13 +140,11 @@ def feature_suspects(
 
 def _glance(sample: Sample, columns: Columns, contracts: Mapping[str, Contract]) -> list[str]:
     """Features that show anything at all on some of the requests: the others need no closer look."""
-    rows = sample.some_of_each(_GLANCED, seed=4)
-    kept = np.zeros(len(sample), dtype=np.bool_)
-    kept[rows] = True
-    part, cut = sample.take(rows), columns.take(kept[sample.owner])
+    part, cut = _part(sample, columns, _GLANCED, seed=4)
     seen: set[str] = set()
     for symptom in symptoms(part, cut, contracts, Items.of(part, cut)):
-        if symptom.source not in seen and jump(per_request(symptom.rows, part), part).z > _HINT:
+        stands = jump(per_request(symptom.rows, part), part)
+        if stands.z > _HINT and stands.size > 0.5 * _SIZE:
             seen.add(symptom.source)
     return [s for s in columns.by_source if s in seen]
 
@@ -161,14 +159,27 @@ def of_known(symptom: Symptom, items: Items, sample: Sample) -> Symptom:
 
 def _disagreeing(sample: Sample, columns: Columns, sources: list[str]) -> list[Broken]:
     """Features that the others do not promise: screened on some requests, then placed on all."""
-    rows = sample.some_of_each(_SCREENED, seed=1)
+    part, cut = _part(sample, columns, _SCREENED, seed=1)
+    seen = Items.of(part)
+    loud = {}
+    for symptom in (of_known(s, seen, part) for s in unlikely(part, cut, sources)):
+        stands = jump(per_request(symptom.rows, part), part)
+        if stands.z > _SUSPICIOUS and stands.size > 0.5 * _SIZE:
+            loud[symptom.source] = stands.z
+    close = sorted(loud, key=lambda source: -loud[source])[:2]
+    whole, every = _part(sample, columns, _GLANCED, seed=4), Items.of(sample)
+    sure = {
+        b.symptom.source for b in broken_features(whole[0], (of_known(s, Items.of(whole[0]), whole[0]) for s in unlikely(*whole, close)))
+    }
+    return broken_features(sample, (of_known(s, every, sample) for s in unlikely(sample, columns, sorted(sure))))
+
+
+def _part(sample: Sample, columns: Columns, most: int, seed: int) -> tuple[Sample, Columns]:
+    """At most so many requests of each window, and their features."""
+    rows = sample.some_of_each(most, seed)
     kept = np.zeros(len(sample), dtype=np.bool_)
     kept[rows] = True
-    part, cut = sample.take(rows), columns.take(kept[sample.owner])
-    seen = Items.of(part)
-    loud = sorted(broken_features(part, (of_known(s, seen, part) for s in unlikely(part, cut, sources))), key=lambda b: -b.z)[:3]
-    every = Items.of(sample)
-    return broken_features(sample, (of_known(s, every, sample) for s in unlikely(sample, columns, [b.symptom.source for b in loud])))
+    return sample.take(rows), columns.take(kept[sample.owner])
 
 
 def _together(found: Sequence[Broken]) -> list[list[Broken]]:
