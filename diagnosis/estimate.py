@@ -199,6 +199,48 @@ def difference(after: Estimate, before: Estimate, *, level: float = 0.95) -> Est
     return Estimate(value, value - half, value + half, se, n, effective, after.unit)
 
 
+def ratio_difference(
+    numerator: ArrayLike,
+    denominator: ArrayLike,
+    keep: ArrayLike,
+    later: ArrayLike,
+    clusters: ArrayLike,
+    *,
+    level: float = 0.95,
+    unit: str = "",
+) -> Estimate:
+    """How much a ratio changed between two windows in which the same members ask: what they share cancels (Taylor linearisation).
+
+    Parameters
+    ----------
+    numerator, denominator, keep : array of float, shape (n,)
+        As in `ratio`, of the requests of both windows.
+    later : array of bool, shape (n,)
+        Requests of the second window.
+    clusters : array, shape (n,)
+        Member of each request.
+
+    Raises
+    ------
+    CannotSayError
+        If one of the windows has nothing to divide by.
+    """
+    p, y, x, second = _probabilities(keep), _values(numerator), _values(denominator), np.asarray(later, dtype=np.bool_)
+    w, value, u = 1 / p, 0.0, np.zeros(len(p))
+    for side, sign in ((second, 1.0), (~second, -1.0)):
+        size = float((w * x)[side].sum())
+        if size <= 0:
+            raise CannotSayError("There is nothing to divide by: no request, or none with a denominator.")
+        mine = float((w * y)[side].sum()) / size
+        value += sign * mine
+        u[side] = sign * (w * (y - mine * x))[side] / size
+    sums = _sums(u, clusters)
+    se = float(np.sqrt((sums**2).sum() * len(sums) / max(len(sums) - 1, 1)))
+    effective = min(_effective((w * x)[side & (x > 0)]) for side in (second, ~second))
+    half = _quantile_of_t(level, min(effective, float(len(sums)))) * se if len(sums) > 1 else np.inf
+    return Estimate(value, float(value - half), float(value + half), se, len(p), effective, unit)
+
+
 @dataclass(frozen=True)
 class Homogeneity:
     """Whether two windows have the same shares.

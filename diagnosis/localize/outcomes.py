@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from diagnosis.localize.columns import Columns
 from diagnosis.localize.composition import item_attributes
@@ -46,8 +48,14 @@ def promises(stage: Stage, judge: Judge, clean: Columns, known: Floats | None = 
     return Promises(chance, judge.worth(stage.sample.batch, stage.sample.items, chance))
 
 
-def outcome_suspects(stage: Stage, judge: Judge, promised: Promises | None) -> list[Suspect]:
-    """At most one suspect: the slice and the grouping that take up the difference between what happened and what was promised."""
+def outcome_suspects(stage: Stage, judge: Judge, promised: Promises | None, changes: pd.DataFrame) -> list[Suspect]:
+    """At most one suspect: the slice and the grouping that take up the difference between what happened and what was promised.
+
+    Parameters
+    ----------
+    changes : pandas.DataFrame
+        What somebody did, as in the log table. Fewer outcomes and lost outcomes look alike: a campaign at the onset speaks for demand.
+    """
     if promised is None:
         return []
     sample, position = stage.sample, stage.logged_position
@@ -57,10 +65,14 @@ def outcome_suspects(stage: Stage, judge: Judge, promised: Promises | None) -> l
     day = (sample.time[owner] // 86400).astype(np.int64)
     shown = Shown(owner, observed[seen], promised.chance[seen], sample.incident[owner], position[seen], day)
     found = difference(shown, sample, {name: (codes[seen], levels) for name, (codes, levels) in item_attributes(sample).items()})
-    if found is None:
-        return []
     logged = judge.logged(sample)
-    return [_suspect(sample, found, logged.numerator - promised.parts.numerator, logged.denominator)]
+    if found is None:
+        rest = rest_of(sample, judge, promised)
+        if rest is None or abs(rest[1]) < _EVERYWHERE:
+            return []
+        found = Difference("", None, "everywhere", "", rest[1] ** 2, rest[0], ())
+    made = _suspect(sample, found, logged.numerator - promised.parts.numerator, logged.denominator, changes)
+    return [made] if found.kind != "everywhere" or made.component == "demand" else []
 
 
 def rest_of(sample: Sample, judge: Judge, promised: Promises | None) -> tuple[float, float] | None:
@@ -75,21 +87,48 @@ def rest_of(sample: Sample, judge: Judge, promised: Promises | None) -> tuple[fl
 _TELL = {
     "common": "demand: fewer outcomes and lost outcomes look alike; log impressions from the client, or a heartbeat, to tell",
     "item": "what items are worth to members cannot be told from how they are presented; log what was presented (artwork, title, row) to tell",
-    "position": "",
+    "lost": "outcomes lost in logging: both look alike; log impressions from the client, or a heartbeat, to tell",
 }
+_EVERYWHERE = 3.0  # standard errors by which outcomes must differ from promises where no slice stands out
+_BEFORE_S, _AFTER_S = 2 * 3600.0, 1800.0  # how long before, and after, the onset a campaign may begin that speaks for demand
 
 
-def _suspect(sample: Sample, found: Difference, rest: Floats, size: Floats) -> Suspect:
+def campaign_near(changes: pd.DataFrame, moments: Sequence[float]) -> str:
+    """The campaign that began close to one of these times (seconds since 1970); empty where none did."""
+    if not len(changes) or "kind" not in changes.columns:
+        return ""
+    at = (
+        pd.DatetimeIndex(pd.to_datetime(changes["changed_at"], utc=True))
+        .tz_convert(None)
+        .to_numpy()
+        .astype("datetime64[us]")
+        .astype(np.int64)
+        / 1e6
+    )
+    gap = np.array(moments, dtype=np.float64)[:, None] - at
+    close = ((gap > -_AFTER_S) & (gap < _BEFORE_S)).any(axis=0) & (changes["kind"].astype(str) == "campaign").to_numpy()
+    return str(changes["target"].to_numpy(dtype=object)[close][0]) if close.any() else ""
+
+
+def _suspect(sample: Sample, found: Difference, rest: Floats, size: Floats, changes: pd.DataFrame) -> Suspect:
     where: dict[str, list[Any]] = {found.attribute: [found.level]} if found.attribute else {}
-    component = "logging" if found.kind == "common" else "demand"
-    target = {"common": str(found.level), "item": "taste", "position": "position"}[found.kind]
     inside = sample.inside(where)
     effect, se = _effect(sample, rest, size, sample.incident & inside)
     since = _since(sample, rest, inside, effect)
+    campaign = campaign_near(changes, [since, float(sample.time[sample.incident].min())])
+    common = found.kind in ("common", "everywhere")
+    component = "logging" if common and not campaign else "demand"
+    target = str(found.level) if component == "logging" else "position" if found.kind == "position" else "taste"
     levels = ", ".join(f"{value}: {factor:.2f}×" for value, factor in found.levels)
     text = f"outcomes are {found.factor:.2f} of what the pages promised"
-    if found.kind != "common":
+    if not common:
         text += f", and it differs by {found.name}" + (f" ({levels})" if levels else "")
+    evidence = [Evidence("outcome", text)]
+    if campaign and common:
+        evidence.append(Evidence("change", f"The campaign {campaign} began then."))
+    tell = _TELL.get("lost" if component == "demand" and common else found.kind, "")
+    if tell:
+        evidence.append(Evidence("confound", f"Cannot be told from {tell}."))
     return Suspect(
         component,
         target,
@@ -98,7 +137,7 @@ def _suspect(sample: Sample, found: Difference, rest: Floats, size: Floats) -> S
         since,
         float(np.sqrt(max(found.gain, 0.0))),
         None,
-        (Evidence("outcome", text), *(Evidence("confound", f"Cannot be told from {c}.") for c in (_TELL[found.kind],) if c)),
+        tuple(evidence),
         (effect, se),
         proof="statistical",
     )

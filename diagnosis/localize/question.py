@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 
 from diagnosis import estimate
 from diagnosis.errors import CannotSayError
@@ -17,7 +18,7 @@ from diagnosis.localize.features import feature_suspects
 from diagnosis.localize.finding import find_suspects
 from diagnosis.localize.judge import Judge, Success
 from diagnosis.localize.outcomes import Promises, outcome_suspects, promises, rest_of
-from diagnosis.localize.result import Localization, Measured
+from diagnosis.localize.result import Localization, Measured, moment
 from diagnosis.localize.sample import Sample, read
 from diagnosis.localize.suspects import Suspect
 from diagnosis.localize.traffic import traffic_suspects
@@ -111,7 +112,7 @@ def _answer(
         if last:
             tell(text, share, None)
 
-    measured = measure_windows(workbench, metric, sample, baseline, incident)
+    measured, moved = measure_windows(workbench, metric, sample, baseline, incident)
     step("reading models and rules", 0.3)
     case = prepare(workbench, metric, sample)
     step("looking at inputs, versions, candidates and rules", 0.4)
@@ -121,7 +122,6 @@ def _answer(
         judge = fitted.result()
     step("putting components back and replaying", 0.6)
     effects, promised, beyond = _weighed(case, judge, suspects, drops)
-    moved = estimate.difference(measured[3], measured[2])
     left = abs(moved.value - trend(sample, judge) - sum(e.value for e in effects.effects if abs(e.harm) >= HARM))
     if last and (beyond or left > _LEFT * moved.se):
         step("looking at whether features agree with each other", 0.7)
@@ -134,7 +134,9 @@ def _answer(
     beyond += miscounted + traffic_suspects(recounted, judge)
     effects = replace(effects, effects=(*effects.effects, *(given(s) for s in beyond)))
     step("weighing the evidence", 0.9)
-    return conclude(case.stage, judge, measured, effects, workbench.snapshot, where, case.replayable, rest_of(sample, judge, promised))
+    return conclude(
+        case.stage, judge, measured, moved, effects, workbench.snapshot, where, case.replayable, rest_of(sample, judge, promised)
+    )
 
 
 def _weighed(
@@ -143,11 +145,13 @@ def _weighed(
     """What every suspect did, what pages promised, and what outcomes say beyond that."""
     usual = judge.outcomes.model if judge.outcomes else None
     known = known_scores(case.stage, case.world, usual, suspects)
+    start = moment(float(case.sample.time[case.sample.incident].min()))
+    changes = case.workbench.snapshot.changes(start - timedelta(days=1), moment(float(case.sample.time.max())))
     promised = promises(case.stage, judge, clean_columns(case.stage, suspects), known)
     effects = evaluate(
         case.stage, judge, case.world, suspects, drops, list(case.stage.columns.by_source), promised.parts if promised else None
     )
-    return effects, promised, outcome_suspects(case.stage, judge, promised)
+    return effects, promised, outcome_suspects(case.stage, judge, promised, changes)
 
 
 def _features(suspects: Sequence[Suspect]) -> set[str]:
@@ -156,8 +160,8 @@ def _features(suspects: Sequence[Suspect]) -> set[str]:
 
 def measure_windows(
     workbench: Workbench, metric: Metric, sample: Sample, baseline: Window, incident: Window
-) -> tuple[Measured, Measured, Estimate, Estimate]:
-    """The metric in both windows, as the log has it."""
+) -> tuple[tuple[Measured, Measured], Estimate]:
+    """The metric in both windows, as the log has it, and how much it moved."""
     settings = workbench.workspace.settings
     success = Success(settings.positive_events, settings.attribution_time_s)
     parts = Judge(metric, success, None).logged(sample)
@@ -172,5 +176,6 @@ def measure_windows(
             share=metric.unit == "share",
             unit=metric.unit,
         )
-        found.append((Measured(window, estimated.value, estimated.low, estimated.high, int(rows.sum())), estimated))
-    return found[0][0], found[1][0], found[0][1], found[1][1]
+        found.append(Measured(window, estimated.value, estimated.low, estimated.high, int(rows.sum())))
+    moved = estimate.ratio_difference(parts.numerator, parts.denominator, sample.keep, sample.incident, sample.members, unit=metric.unit)
+    return (found[0], found[1]), moved
