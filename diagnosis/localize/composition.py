@@ -131,7 +131,7 @@ def dropped(sample: Sample) -> list[tuple[Suspect, Loan]]:
 
 
 def _drop(sample: Sample, z: float, kind: Kind) -> Suspect:
-    count = np.bincount(sample.owner, weights=kind.rows, minlength=len(sample))
+    count = np.bincount(sample.owner, weights=kind.rows, minlength=len(sample)).astype(np.float64)
     none = count == 0
     rate = float(none[~sample.incident].mean())
     rows = np.flatnonzero(sample.incident)
@@ -143,7 +143,7 @@ def _drop(sample: Sample, z: float, kind: Kind) -> Suspect:
         hit &= none
     what = f"candidates with {kind.attribute} {kind.value}" if kind.attribute else "candidates"
     mine = sample.inside(where)
-    was, now = count[~sample.incident & mine].mean(), count[sample.incident & mine].mean()
+    was, now = (sample.mean(count, mine & side) for side in (~sample.incident, sample.incident))
     text = f"retriever {kind.retriever} proposed {was:.2f} {what} per request before, {now:.2f} after"
     shown = {kind.attribute: [kind.value], **where} if kind.attribute else where
     return Suspect("candidates", kind.retriever, shown, hit, since, z, None, (Evidence("composition", text),), proof="replay+model")
@@ -170,7 +170,7 @@ def flood(sample: Sample) -> list[tuple[Suspect, Loan]]:
     rng = np.random.default_rng(0)
     codes, ids = dictionary(sample.batch.candidates.column("item_id"))
     stays = rng.random(len(ids)) < min(1.0, usual / max(now, 1e-9))  # whole items go, as if they had not been launched
-    text = f"items in their first week are {usual:.1%} of candidates before, {now:.1%} after"
+    text = f"items in their first week are {sample.mean(share, before):.1%} of candidates before, {sample.mean(share, hit):.1%} after"
     evidence = (Evidence("composition", text),)
     suspect = Suspect("candidates", "launches", where, hit, since, stands.z, None, evidence, proof="replay+model")
     return [(suspect, Loan(~young, young & ~stays[codes]))]

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from diagnosis import estimate
+from diagnosis.errors import CannotSayError
 from diagnosis.localize.columns import Columns
 from diagnosis.localize.composition import Loan, drop_effect
 from diagnosis.localize.judge import Judge
@@ -218,17 +220,17 @@ def _effect(
     centred = np.where(asked, sums - sums.sum() / asked.sum(), 0.0)
     se = factor * float(np.sqrt((centred**2).sum())) if asked.sum() > 1 else abs(value)
     luck = math.sqrt(factor * float((weight[rows] ** 2 * noise).sum())) / scale.size if scale.size else math.inf
-    return Effect(suspect, value, se, luck, value, value, _mean(weight[rows], served), _mean(weight[rows], back), rows)
+    return Effect(suspect, value, se, luck, value, value, _mean(stage, rows, served), _mean(stage, rows, back), rows)
 
 
-def _mean(weight: Floats, parts: PerRequest) -> tuple[float, float, float]:
-    """The metric over some requests, with its 95% interval over requests."""
-    size = float((weight * parts.denominator).sum())
-    if size <= 0:
+def _mean(stage: Stage, rows: Ints, parts: PerRequest) -> tuple[float, float, float]:
+    """The metric over some requests, with its 95% interval; NaN where it is undefined."""
+    sample = stage.sample
+    try:
+        found = estimate.ratio(parts.numerator, parts.denominator, sample.keep[rows], of="process", clusters=sample.members[rows])
+    except CannotSayError:
         return (math.nan, math.nan, math.nan)
-    value = float((weight * parts.numerator).sum()) / size
-    se = float(np.sqrt(((weight * (parts.numerator - value * parts.denominator)) ** 2).sum())) / size
-    return value, value - 1.96 * se, value + 1.96 * se
+    return found.value, found.low, found.high
 
 
 def shared(stage: Stage, judge: Judge, world: World, effects: Sequence[Effect], scale: Scale, clean: Columns) -> Effects:

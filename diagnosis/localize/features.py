@@ -302,5 +302,5 @@ def _kind(broken: Broken, contracts: Mapping[str, Contract]) -> str:
 def _share(broken: Broken, sample: Sample) -> str:
     share = per_request(broken.symptom.rows, sample)
     inside = sample.inside(dict(broken.where))
-    before, after = share[~sample.incident & inside], share[sample.incident & inside]
-    return f"{before.mean() if len(before) else 0:.1%} of candidates before, {after.mean() if len(after) else 0:.1%} after"
+    before, after = (sample.mean(share, inside & side) for side in (~sample.incident, sample.incident))
+    return f"{before:.1%} of candidates before, {after:.1%} after"

@@ -173,6 +173,11 @@ class Sample:
             return np.full(source.num_rows, -1, dtype=np.int64), ()
         return dictionary(source.column(column))
 
+    def mean(self, values: Floats | Mask, rows: Mask) -> float:
+        """Weighted mean over some requests: of the full traffic; 0 of none."""
+        total = float(self.weight[rows].sum())
+        return float((self.weight * values)[rows].sum()) / total if total else 0.0
+
     def some_of_each(self, most: int, seed: int = 0) -> Ints:
         """Places of at most so many requests of each window, in order."""
         return np.concatenate([some(np.flatnonzero(side), most, seed) for side in (~self.incident, self.incident)])

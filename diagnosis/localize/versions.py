@@ -62,8 +62,8 @@ def usual_code(codes: Ints, sample: Sample, size: int) -> Ints:
 def share_in(mask: Mask, sample: Sample, where: Mapping[str, list[Any]]) -> str:
     """Share of requests before and after, in words."""
     inside = sample.inside(dict(where))
-    before, after = mask[~sample.incident & inside], mask[sample.incident & inside]
-    return f"{before.mean() if len(before) else 0:.1%} of requests before, {after.mean() if len(after) else 0:.1%} after"
+    before, after = (sample.mean(mask, inside & side) for side in (~sample.incident, sample.incident))
+    return f"{before:.1%} of requests before, {after:.1%} after"
 
 
 def model_suspects(stage: Stage, world: World) -> list[Suspect]:

@@ -34,7 +34,7 @@ class Jump:
 
 def jump(share: Floats, sample: Sample) -> Jump:
     """The largest excess of `share` over what the baseline shows in the same place and for the same task, over everything and every single
-    attribute value.
+    attribute value. Logged requests count once each here, whatever they stand for: whether something is odd is asked of what was seen.
 
     Parameters
     ----------
