@@ -272,6 +272,8 @@ class Workbench:
     def _served_then(self, row: Any) -> Bundle | None:
         """The model that served the request of the same task (and environment) next to this one."""
         at, environment = row["served_at"], row.get("environment")
+        if at is None:
+            return None
         where = Filter((Clause("environment", "=", (environment,)),)) if environment else Filter()
         before = Query(where=where, task=row["task"], status="ok", since=at - _NEARBY, until=at, limit=1)
         after = replace(before, since=at, until=at + _NEARBY, newest_first=False)
