@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 
 from diagnosis.errors import NotFoundError
 
+POSITIVE = ("click", "play", "purchase")  # events that count as success, where the workspace does not say
+ATTRIBUTION_S = 86400.0
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -35,6 +38,10 @@ class Metric:
         Of a metric of the workspace's own: ``request``, ``candidate`` or ``shown``; see `diagnosis.metrics.own`.
     numerator, denominator : str
         Its expressions; without a denominator, the numerator is averaged over the rows of each request.
+    positive, events : tuple of str
+        Events that count as success, and those among them whose values it may add up.
+    attribution_s : float
+        How long after a request an event counts for it, in seconds.
     file : str
         Where it is defined.
     """
@@ -52,6 +59,9 @@ class Metric:
     level: str = ""
     numerator: str = ""
     denominator: str = ""
+    positive: tuple[str, ...] = POSITIVE
+    events: tuple[str, ...] = POSITIVE
+    attribution_s: float = ATTRIBUTION_S
     file: str = ""
 
 

@@ -109,9 +109,12 @@ class Workbench:
     @cached_property
     def _own_metrics(self) -> dict[str, Metric | MetricError]:
         found: dict[str, Metric | MetricError] = {}
-        for name, entry in self.workspace.settings.metrics.items():
+        settings = self.workspace.settings
+        for name, entry in settings.metrics.items():
             try:
-                found[name] = own_metric(name, FILE, entry.model_dump())
+                found[name] = own_metric(
+                    name, FILE, entry.model_dump(), positive=settings.positive_events, attribution_s=settings.attribution_time_s
+                )
             except MetricError as error:
                 found[name] = error
         return found
