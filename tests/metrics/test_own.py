@@ -226,7 +226,7 @@ def test_without_values_nothing_is_worth_anything_and_it_is_said():
     found = own("shown", value="positive.value")
     assert missing_columns(found, {"candidates": [], "outcomes": ["event"]}) == ("positive.value",)
     assert missing_columns(found, {"candidates": [], "outcomes": ["event", "value"]}) == ()
-    with pytest.raises(MetricError, match="positive[.]value"):
+    with pytest.raises(MetricError, match="no column"):
         per_request(own("request", value="positive.value"), SOLD)
     with pytest.raises(MetricError, match="'view' is no positive event"):
         own("shown", value="positive.value", events=["view"])
