@@ -112,7 +112,7 @@ def metric(name: str, own: Mapping[str, Metric] | None = None) -> Metric:
     match = re.fullmatch(r"(?P<base>[a-z_0-9]+?)(?:@(?P<k>\d+))?(?::(?P<attribute>[^=]+)(?:=(?P<value>.*))?)?", name.strip())
     base = match["base"] if match else name
     if match is None or base not in BUILT_IN:
-        raise NotFoundError("metric", name, [*(m.name for m in BUILT_IN.values()), *(own or ())])
+        raise NotFoundError("metric", name, [*(m.name for m in BUILT_IN.values()), *(own or ())], few=True)
     found = replace(BUILT_IN[base], name=name.strip())
     if base in ("ndcg", "ndcg_clicked"):
         if not match["k"] or int(match["k"]) < 1:

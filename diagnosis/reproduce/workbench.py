@@ -144,7 +144,8 @@ class Workbench:
         for bundle in self.bundles:
             if bundle.version == version and name in (None, bundle.name):
                 return bundle
-        raise NotFoundError("model version", version, [b.version for b in self.bundles if name in (None, b.name)])
+        versions = [b.version for b in self.bundles if name in (None, b.name)]
+        raise NotFoundError("model version", version, versions or [f"{b.version} of {b.name}" for b in self.bundles], few=True)
 
     def model(self, name: str | None, version: str) -> Model:
         """The model of that version, admitted.
@@ -169,7 +170,7 @@ class Workbench:
             return self.rulesets[version]
         if version in self.broken_rulesets:
             raise RulesError(self.broken_rulesets[version], "correct the file.")
-        raise NotFoundError("ruleset", version, self.rulesets)
+        raise NotFoundError("ruleset", version, self.rulesets, few=True)
 
     def admit(self, name: str | None = None, version: str | None = None, actor: str | None = None) -> list[Admission]:
         """Admit the bundles of that name and version, all when not given.
@@ -183,7 +184,7 @@ class Workbench:
         """
         chosen = [b for b in self.bundles if name in (None, b.name) and version in (None, b.version)]
         if not chosen:
-            raise NotFoundError("model", f"{name or ''} {version or ''}".strip() or "(any)", [b.name for b in self.bundles])
+            raise NotFoundError("model", f"{name or ''} {version or ''}".strip() or "(any)", [b.name for b in self.bundles], few=True)
         made = []
         for bundle in chosen:
             admission = admit(bundle)
