@@ -27,8 +27,8 @@ def head(view: View, held: load.Bench, question: Question) -> None:
                 sharing.bar(view, held, _subject(view, held, question, run.answer))
 
 
-def show(view: View, held: load.Bench, question: Question) -> Localization | None:
-    """The way to an answer, or its verdict; gives the answer once it is there."""
+def show(view: View, held: load.Bench, question: Question, told: set[str]) -> Localization | None:
+    """The way to an answer, or its verdict; gives the answer once it is there. What is wrong is added to `told`."""
     if not view.asked:
         load.give_up(state.session())
         pinned = view.but(metric=question.metric, baseline=question.baseline, incident=question.incident, asked=True)
@@ -39,7 +39,7 @@ def show(view: View, held: load.Bench, question: Question) -> Localization | Non
     if not run.done:
         _working(view, held, question)
     elif run.error is not None:
-        _failed(view, run.error)
+        _failed(run.error, told)
     elif run.answer is not None:
         _verdict(run.answer)
     return run.answer
@@ -67,11 +67,11 @@ def _provisional(run: Run) -> None:
         _cause_head(place, cause)
 
 
-def _failed(view: View, error: Exception) -> None:
+def _failed(error: Exception, told: set[str]) -> None:
     if isinstance(error, Cancelled):
         views.note("unknown", "The search was stopped.")
     else:
-        with views.guarded():
+        with views.guarded(told):
             raise error
     if st.button("Try again", icon=":material/refresh:"):
         load.give_up(state.session())
