@@ -17,6 +17,7 @@ from diagnosis.log.spool_thread import SIZES, UNREADABLE
 
 _EXACT = 2**53
 _LONG = 2**63
+_SUFFIX = {"huge": "text"}  # integers that no long holds are stored as their digits
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,19 +236,18 @@ def typed(name: str, values: Sequence[Any], wanted: pa.DataType | None = None) -
     {'x': [1.0, 0.5, None, None], 'x__text': [None, None, None, 'a']}
     """
     kinds = [_kind(value) for value in values]
-    held = [kind for kind in dict.fromkeys(kinds) if kind]
+    held = [kind for kind in dict.fromkeys(kinds) if kind and kind != "huge"] or ["long"]
+    first = "double" if set(held[:2]) == {"long", "double"} else held[0]
     if wanted is not None:
         first = kind_of(wanted)
-    elif not held:
+    elif not any(kinds):
         return {name: pa.nulls(len(values))}
-    else:
-        first = "double" if set(held[:2]) == {"long", "double"} else held[0]
     parts: dict[str, list[Any]] = {}
     for place, (value, kind) in enumerate(zip(values, kinds, strict=True)):
         if kind is None:
             continue
         fitted = _fitted(value, kind, first)
-        column, stored = (name, fitted) if fitted is not None else (f"{name}__{kind}", value)
+        column, stored = (name, fitted) if fitted is not None else (f"{name}__{_SUFFIX.get(kind, kind)}", value)
         parts.setdefault(column, [None] * len(values))[place] = stored
     made = {column: _column(part, first if column == name else column.rpartition("__")[2]) for column, part in parts.items()}
     return made or {name: pa.nulls(len(values), wanted)}
@@ -259,7 +259,7 @@ def _kind(value: Any) -> str | None:
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int):
-        return "long" if -_LONG <= value < _LONG else "text"
+        return "long" if -_LONG <= value < _LONG else "huge"
     if isinstance(value, dict):
         return "time" if list(value) == ["$at"] else "map"
     return {float: "double", str: "text", list: "list"}[type(value)]
@@ -269,6 +269,8 @@ def _fitted(value: Any, kind: str, wanted: str) -> Any:
     """The value as one of kind `wanted`, if that loses nothing; else None."""
     if kind == wanted:
         return value
+    if kind in ("long", "huge") and wanted == "text":
+        return str(value)
     if (kind, wanted) == ("long", "double") and abs(value) <= _EXACT:
         return float(value)
     if (kind, wanted) == ("double", "long") and value.is_integer() and abs(value) <= _EXACT and str(value) != "-0.0":

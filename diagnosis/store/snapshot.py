@@ -210,6 +210,18 @@ class Snapshot:
         )
         return list(table.column(0).to_pylist())
 
+    def dates_of(self, request_ids: Sequence[str]) -> dict[str, date]:
+        """The date (UTC, of served_at) of each of the ids that is logged."""
+        bound = sql.Bound()
+        table = self._ask(
+            lambda: (
+                f"SELECT request_id, min(served_at::DATE) AS day FROM {self._from('requests', bound)} "
+                f"WHERE request_id IN {self._list(list(request_ids), bound)} GROUP BY request_id ORDER BY request_id"
+            ),
+            bound,
+        )
+        return dict(zip(table.column("request_id").to_pylist(), table.column("day").to_pylist(), strict=True))
+
     def _fetch(self, ids: list[str], dates: list[date] | None) -> Batch:
         bound = sql.Bound()
         requests = self._ask(
