@@ -105,7 +105,7 @@ def _request(record: spool.Record, schemas: Mapping[int, pa.Schema], writer: str
     if place:
         if place - 1 not in schemas:
             raise _Malformed("its schema is damaged")
-        batch = pa.ipc.read_record_batch(pa.py_buffer(bytes(rest)), schemas[place - 1])
+        batch = pa.ipc.read_record_batch(pa.py_buffer(rest), schemas[place - 1])
         if "item_id" not in batch.schema.names or batch.column("item_id").null_count:
             raise _Malformed("candidates without item_id")
     return Logged(head, batch, writer, record.sequence, record)

@@ -17,6 +17,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -181,6 +182,39 @@ class Spoolroom:
         month = before_us - 30 * 86400 * 1_000_000
         listed = {member: at for member, at in self.forgotten().items() if at > month}
         replaced(self.kept / "forgotten.json", json.dumps({**listed, **dict.fromkeys(members, before_us)}).encode())
+
+    def forget_aside(self, words: Sequence[str]) -> int:
+        """Remove what was set aside and names one of `words`; how many records and pieces."""
+        removed, named = 0, naming(words)
+        for file in sorted(self.aside.glob("*")):
+            if file.suffix == spool.SEALED:
+                removed += _rewritten(file, named)
+            elif file.suffix == ".bytes" and named.search(file.read_bytes()):
+                file.unlink()
+                removed += 1
+        waits = [file for file in self.kept.glob("waiting-*.json")]
+        for file in waits:
+            rows = json.loads(file.read_text(encoding="utf-8"))
+            replaced(file, json.dumps([row for row in rows if row.get("request_id") not in words]).encode())
+        return removed
+
+
+def naming(words: Sequence[str]) -> re.Pattern[bytes]:
+    """Finds one of `words`, as JSON or as it is, where it is not part of a longer word."""
+    spellings = {spelled for word in words for spelled in (word.encode(), json.dumps(word).encode()[1:-1])}
+    return re.compile(rb"(?<![\w-])(?:" + b"|".join(re.escape(s) for s in sorted(spellings)) + rb")(?![\w-])")
+
+
+def _rewritten(file: Path, named: re.Pattern[bytes]) -> int:
+    """A segment without the records that hold one of the words; how many those were."""
+    content = spool.read_segment(file)
+    kept = [r for r in content.records if r.kind == spool.SCHEMA or not named.search(r.payload)]
+    if len(kept) < len(content.records):
+        parts: list[Any] = [spool.MAGIC]
+        for record in kept:
+            parts += spool.framed(record.kind, record.sequence, [record.payload])
+        replaced(file, b"".join(bytes(part) for part in parts))
+    return len(content.records) - len(kept)
 
 
 def replaced(file: Path, data: bytes) -> None:

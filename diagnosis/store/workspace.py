@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from diagnosis.store.collecting import Collected
     from diagnosis.store.compaction import Compaction
+    from diagnosis.store.housekeeping import Kept
     from diagnosis.store.snapshot import Snapshot
     from diagnosis.store.state import State
 
@@ -212,6 +213,15 @@ class Workspace:
         from diagnosis.store import collecting
 
         return collecting.collect(self, spool or self.path / "spool", say=say)
+
+    def keep_house(self) -> Kept:
+        """Compact the log tables, let expire what `retention` says, and remove files that no query can still be reading.
+
+        A query that runs meanwhile finishes on the version it began with: files stay for an hour after they are replaced.
+        """
+        from diagnosis.store import housekeeping
+
+        return housekeeping.keep_house(self)
 
     def compact(self, table: str) -> Compaction:
         """Rewrite each date of a log table that has several files as one file, sorted by request.
