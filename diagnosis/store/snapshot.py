@@ -245,10 +245,17 @@ class Snapshot:
         return Batch(requests, _ordered(parts["candidates"], ids), parts["outcomes"])
 
     def _rows_of(self, table: str, ids: list[str], days: list[date] | None) -> pa.Table:
-        bound = sql.Bound()
-        return self._ask(
-            lambda: f"SELECT * FROM {self._from(table, bound, dates=days)} WHERE request_id IN {self._list(ids, bound)}", bound
+        """Rows of these requests; those of one request in the order of their file, which a query does not keep by itself."""
+        bound, numbered = sql.Bound(), sql.ROW_NUMBER not in self._pin(table).schema.names
+        found = self._ask(
+            lambda: f"SELECT * FROM {self._from(table, bound, dates=days, numbered=numbered)} WHERE request_id IN {self._list(ids, bound)}",
+            bound,
         )
+        if not numbered:
+            return found
+        order = np.argsort(found.column(sql.ROW_NUMBER).to_numpy(), kind="stable")
+        in_order = bool((np.diff(order) == 1).all())
+        return (found if in_order else found.take(order)).drop_columns([sql.ROW_NUMBER])
 
     def _near(self, request_id: str) -> list[str]:
         """Ids that look like it, of the last few days of the log."""
@@ -546,12 +553,20 @@ class Snapshot:
         except KeyError:
             raise MissingTableError(table, "see DESIGN 4.1 for what a workspace holds.") from None
 
-    def _from(self, table: str, bound: sql.Bound, *, dates: Sequence[date] | set[date] | None = None, query: Query | None = None) -> str:
+    def _from(
+        self,
+        table: str,
+        bound: sql.Bound,
+        *,
+        dates: Sequence[date] | set[date] | None = None,
+        query: Query | None = None,
+        numbered: bool = False,
+    ) -> str:
         pinned = self._pin(table)
         since = _utc_date(query.since) if query and query.since else None
         until = _utc_date(query.until) if query and query.until else None
         files = [file for file in pinned.on(dates, since, until) if file not in self._bad]
-        return sql.relation(pinned.schema, files, bound, any(pinned.dates), pinned.converted)
+        return sql.relation(pinned.schema, files, bound, any(pinned.dates), pinned.converted, numbered=numbered)
 
     def _selected(self, query: Query, bound: sql.Bound) -> str:
         """Table expression of the requests that `query` names."""
