@@ -28,21 +28,23 @@ def told(file):
     return CELLS.unpack(Path(file).read_bytes())
 
 
-def logging(spool, name, file, die_at="", rest=0):
-    """Log without end, telling what is acknowledged; `die_at` names a phase in which to kill itself, the third time it comes."""
+def logging(spool, name, file, die_at="", rest=0, pad=0):
+    """Log without end, telling what is acknowledged; `die_at` names a phase in which to kill itself, the second time it comes."""
     if die_at:
         _die_when(die_at)
     with open(file, "r+b") as handle:
         memory = mmap.mmap(handle.fileno(), CELLS.size)
-    logger = RequestLogger(spool, features=["x"], member_key=b"k", seal_after_s=0.1)
+    logger = RequestLogger(spool, features=["x"], member_key=b"k", seal_after_s=0.05)
     sent = 0
     while not rest or sent < rest:
-        sequence = logger.log(f"{name}-{sent + 1}", "home", candidates=candidates(sent + 1), features=features(sent + 1))
+        sequence = logger.log(
+            f"{name}-{sent + 1}", "home", request={"pad": "x" * pad}, candidates=candidates(sent + 1), features=features(sent + 1)
+        )
         assert sequence == sent + 1
         sent = sequence
         memory[:] = CELLS.pack(sent, logger.acknowledged)
-        if sent % 50 == 0:
-            time.sleep(0.002)
+        if sent % 10 == 0:
+            time.sleep(0.004)
     logger.flush()
     memory[:] = CELLS.pack(sent, logger.acknowledged)
     time.sleep(60)
@@ -68,7 +70,7 @@ def _die_when(phase):
         nonlocal count
         if event == "os.rename" and str(arguments[1]).endswith(ends):
             count += 1
-            if count == 3:
+            if count == 2:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)
