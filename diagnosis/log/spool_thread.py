@@ -201,6 +201,9 @@ class SpoolThread:
             self._failed(failed.error)
             segment.abandon()
             self._segment = None
+            if failed.whole:  # a new segment may take more
+                self._failures = 0
+                return True
             return self._wait()
         self._stored(len(self._pending))
         self._failures = 0
