@@ -86,7 +86,7 @@ def rest_of(sample: Sample, judge: Judge, promised: Promises | None) -> tuple[fl
 
 _TELL = {
     "common": "demand: fewer outcomes and lost outcomes look alike; log impressions from the client, or a heartbeat, to tell",
-    "item": "what items are worth to members cannot be told from how they are presented; log what was presented (artwork, title, row) to tell",
+    "item": "how items are presented; log what was presented (artwork, title, row) to tell",
     "lost": "outcomes lost in logging: both look alike; log impressions from the client, or a heartbeat, to tell",
 }
 _EVERYWHERE = 3.0  # standard errors by which outcomes must differ from promises where no slice stands out

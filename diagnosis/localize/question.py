@@ -17,8 +17,9 @@ from diagnosis.localize.effects import Effects, clean_columns, evaluate, given
 from diagnosis.localize.features import feature_suspects
 from diagnosis.localize.finding import find_suspects
 from diagnosis.localize.judge import Judge, Success
+from diagnosis.localize.moved import moved_in
 from diagnosis.localize.outcomes import Promises, outcome_suspects, promises, rest_of
-from diagnosis.localize.result import Localization, Measured, moment
+from diagnosis.localize.result import CAUSE_FOUND, UNEXPLAINED, Localization, Measured, moment
 from diagnosis.localize.sample import Sample, read
 from diagnosis.localize.suspects import Suspect
 from diagnosis.localize.traffic import traffic_suspects
@@ -134,9 +135,12 @@ def _answer(
     beyond += miscounted + traffic_suspects(recounted, judge)
     effects = replace(effects, effects=(*effects.effects, *(given(s) for s in beyond)))
     step("weighing the evidence", 0.9)
-    return conclude(
+    answer = conclude(
         case.stage, judge, measured, moved, effects, workbench.snapshot, where, case.replayable, rest_of(sample, judge, promised)
     )
+    if last and answer.verdict in (CAUSE_FOUND, UNEXPLAINED):
+        answer = replace(answer, slices=moved_in(sample, judge.logged(sample), moved))
+    return answer
 
 
 def _weighed(
