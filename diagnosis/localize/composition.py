@@ -20,7 +20,7 @@ from diagnosis.log.records import Batch
 from diagnosis.metrics import PerRequest
 
 _LOUD = 8.0
-_DROP, _FLOOD = 0.5, 1.6  # relative change that is worth a look
+_DROP, _FLOOD = 0.25, 1.6  # relative change that is worth a look
 _DAILY = 4.0  # daily standard deviations of the baseline that a change must exceed
 _WEEK_S = 7 * 86400.0
 

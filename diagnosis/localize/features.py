@@ -15,7 +15,7 @@ from diagnosis.localize.restore import Restored, restore
 from diagnosis.localize.sample import Mask, Sample
 from diagnosis.localize.suspects import Evidence, Repair, Suspect
 from diagnosis.localize.symptoms import HARD, Items, Symptom, ages, per_request, symptoms, unlikely
-from diagnosis.localize.where import MEMBERS, daily_spread, jump, onset, shown_by, slice_of
+from diagnosis.localize.where import MEMBERS, Jump, apart, daily_spread, jump, onset, shown_by, slice_of
 
 _LOUD = 7.0  # standard errors; the scan looks at a few hundred slices, and requests of a day hang together
 _SIZE = 0.02
@@ -53,9 +53,9 @@ def _places(symptom: Symptom, sample: Sample) -> list[Broken]:
     share, made = per_request(symptom.rows, sample), []
     for _ in range(_PLACES):
         stands = jump(share, sample)
-        if stands.z < _LOUD or stands.size < _SIZE:
+        if stands.z < _SUSPICIOUS or stands.size < 0.5 * _SIZE:
             break
-        broken = _place(symptom, share, sample, stands.z)
+        broken = _place(symptom, share, sample, stands)
         if broken is None:
             break
         inside = sample.inside(dict(broken.where))
@@ -88,7 +88,7 @@ def _loudest(several: Sequence[Broken]) -> Broken:
     return max(told, key=lambda b: (-HARD.index(b.symptom.kind) if b.symptom.kind in HARD else -99, b.z))
 
 
-def _place(symptom: Symptom, share: np.ndarray, sample: Sample, z: float) -> Broken | None:
+def _place(symptom: Symptom, share: np.ndarray, sample: Sample, stands: Jump) -> Broken | None:
     before = ~sample.incident
     usual = float(np.quantile(share[before], 0.99)) if before.any() else 0.0
     seen = share > max(usual, 0.0) + (0.0 if usual == 0 else 1e-9)
@@ -98,7 +98,9 @@ def _place(symptom: Symptom, share: np.ndarray, sample: Sample, z: float) -> Bro
     rate = float(seen[before].mean())
     where = slice_of(seen, sample, rows, rate)
     inside = sample.inside(dict(where))
-    if not (seen & inside & sample.incident).any():
+    near = apart(share, sample, inside)
+    z = max(stands.z, near.z)
+    if z < _LOUD or max(stands.size, near.size) < _SIZE or not (seen & inside & sample.incident).any():
         return None
     since = onset(seen, sample, np.flatnonzero(inside))
     hit = sample.incident & inside & (sample.time >= since - 1e-6) & seen

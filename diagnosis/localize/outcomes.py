@@ -48,18 +48,20 @@ def promises(stage: Stage, judge: Judge, clean: Columns, known: Floats | None = 
     return Promises(chance, judge.worth(stage.sample.batch, stage.sample.items, chance))
 
 
-def outcome_suspects(stage: Stage, judge: Judge, promised: Promises | None, changes: pd.DataFrame) -> list[Suspect]:
+def outcome_suspects(stage: Stage, judge: Judge, promised: Promises | None, changes: pd.DataFrame, unsure: Mask) -> list[Suspect]:
     """At most one suspect: the slice and the grouping that take up the difference between what happened and what was promised.
 
     Parameters
     ----------
     changes : pandas.DataFrame
         What somebody did, as in the log table. Fewer outcomes and lost outcomes look alike: a campaign at the onset speaks for demand.
+    unsure : array of bool, shape (requests,)
+        Requests that are left out: what their pages promised is not known.
     """
     if promised is None:
         return []
     sample, position = stage.sample, stage.logged_position
-    seen = position > 0
+    seen = (position > 0) & ~unsure[sample.owner]
     observed = judge.success.of(sample).astype(np.float64)
     owner = sample.owner[seen]
     day = (sample.time[owner] // 86400).astype(np.int64)
@@ -67,7 +69,7 @@ def outcome_suspects(stage: Stage, judge: Judge, promised: Promises | None, chan
     found = difference(shown, sample, {name: (codes[seen], levels) for name, (codes, levels) in item_attributes(sample).items()})
     logged = judge.logged(sample)
     if found is None:
-        rest = rest_of(sample, judge, promised)
+        rest = rest_of(sample, judge, promised, unsure)
         if rest is None or abs(rest[1]) < _EVERYWHERE:
             return []
         found = Difference("", None, "everywhere", "", rest[1] ** 2, rest[0], ())
@@ -75,13 +77,20 @@ def outcome_suspects(stage: Stage, judge: Judge, promised: Promises | None, chan
     return [made] if found.kind != "everywhere" or made.component == "demand" else []
 
 
-def rest_of(sample: Sample, judge: Judge, promised: Promises | None) -> tuple[float, float] | None:
+def unsure(suspects: Sequence[Suspect], requests: int) -> Mask:
+    """Requests of which nobody knows what their inputs should have been: what their pages promised is not known either."""
+    guessed = [s.hit for s in suspects if s.repair is not None and s.repair.broken]
+    return np.logical_or.reduce(guessed) if guessed else np.zeros(requests, dtype=np.bool_)
+
+
+def rest_of(sample: Sample, judge: Judge, promised: Promises | None, unsure: Mask) -> tuple[float, float] | None:
     """What the pages do not explain: observed over promised, relative to the baseline, and its standard errors; None without outcomes."""
-    if promised is None:
+    sure = ~unsure
+    if promised is None or not (sample.incident & sure).any():
         return None
-    day = (sample.time // 86400).astype(np.int64)
-    w = sample.weight
-    return beyond(w * judge.logged(sample).numerator, w * promised.parts.numerator, day, sample.incident)
+    w, day = sample.weight[sure], (sample.time[sure] // 86400).astype(np.int64)
+    observed, expected = judge.logged(sample).numerator[sure], promised.parts.numerator[sure]
+    return beyond(w * observed, w * expected, day, sample.incident[sure])
 
 
 _TELL = {
@@ -117,7 +126,7 @@ def _suspect(sample: Sample, found: Difference, rest: Floats, size: Floats, chan
     since = _since(sample, rest, inside, effect)
     campaign = campaign_near(changes, [since, float(sample.time[sample.incident].min())])
     common = found.kind in ("common", "everywhere")
-    component = "logging" if common and not campaign else "demand"
+    component = "logging" if common and found.factor < 1 and not campaign else "demand"
     target = str(found.level) if component == "logging" else "position" if found.kind == "position" else "taste"
     levels = ", ".join(f"{value}: {factor:.2f}×" for value, factor in found.levels)
     text = f"outcomes are {found.factor:.2f} of what the pages promised"

@@ -18,7 +18,7 @@ from diagnosis.localize.features import feature_suspects
 from diagnosis.localize.finding import find_suspects
 from diagnosis.localize.judge import Judge, Success
 from diagnosis.localize.moved import moved_in
-from diagnosis.localize.outcomes import Promises, outcome_suspects, promises, rest_of
+from diagnosis.localize.outcomes import Promises, outcome_suspects, promises, rest_of, unsure
 from diagnosis.localize.result import CAUSE_FOUND, UNEXPLAINED, Localization, Measured, moment
 from diagnosis.localize.sample import Sample, read
 from diagnosis.localize.suspects import Suspect
@@ -136,7 +136,15 @@ def _answer(
     effects = replace(effects, effects=(*effects.effects, *(given(s) for s in beyond)))
     step("weighing the evidence", 0.9)
     answer = conclude(
-        case.stage, judge, measured, moved, effects, workbench.snapshot, where, case.replayable, rest_of(sample, judge, promised)
+        case.stage,
+        judge,
+        measured,
+        moved,
+        effects,
+        workbench.snapshot,
+        where,
+        case.replayable,
+        rest_of(sample, judge, promised, unsure(suspects, len(sample))),
     )
     if last and answer.verdict in (CAUSE_FOUND, UNEXPLAINED):
         answer = replace(answer, slices=moved_in(sample, judge.logged(sample), moved))
@@ -155,7 +163,7 @@ def _weighed(
     effects = evaluate(
         case.stage, judge, case.world, suspects, drops, list(case.stage.columns.by_source), promised.parts if promised else None
     )
-    return effects, promised, outcome_suspects(case.stage, judge, promised, changes)
+    return effects, promised, outcome_suspects(case.stage, judge, promised, changes, unsure(suspects, len(case.sample)))
 
 
 def _features(suspects: Sequence[Suspect]) -> set[str]:

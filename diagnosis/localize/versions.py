@@ -12,10 +12,11 @@ from diagnosis.localize.columns import Columns, score
 from diagnosis.localize.sample import Floats, Ints, Mask, Sample
 from diagnosis.localize.stage import OK, Stage, World
 from diagnosis.localize.suspects import Evidence, Repair, Suspect
-from diagnosis.localize.where import MEMBERS, jump, onset, shown_by, slice_of
+from diagnosis.localize.where import MEMBERS, apart, jump, onset, shown_by, slice_of
 from diagnosis.rules import Rule, Ruleset
 
-_LOUD = 6.0
+_LOUD = 6.0  # standard errors in the place where it is seen
+_HINT = 4.0  # and in the best place that one attribute names
 _SIZE = 0.005
 _NEW = 0.1  # share of the hits that the baseline must not have had
 
@@ -34,19 +35,22 @@ class Seen:
 def seen_more(share: Mask, sample: Sample) -> Seen | None:
     """Where something became more frequent; None if nowhere."""
     stands = jump(share.astype(np.float64), sample)
-    if stands.z < _LOUD or stands.size < _SIZE:
+    if stands.z < _HINT or stands.size < _SIZE:
         return None
     rows = np.flatnonzero(sample.incident)
     before = ~sample.incident
     where = slice_of(share, sample, rows, float(share[before].mean()) if before.any() else 0.0)
     inside = sample.inside(where)
+    z = max(stands.z, apart(share, sample, inside).z)
+    if z < _LOUD:
+        return None
     since = onset(share, sample, np.flatnonzero(inside))
     hit = share & sample.incident & inside & (sample.time >= since - 1e-6)
     if not hit.any() or shown_by(share, sample, np.flatnonzero(hit)) < MEMBERS:
         return None
     usual = float(share[~sample.incident & inside].mean()) if (~sample.incident & inside).any() else 0.0
     excess = 1.0 - usual / float(share[sample.incident & inside].mean())
-    return Seen(stands.z, where, since, hit, excess) if excess > _NEW else None
+    return Seen(z, where, since, hit, excess) if excess > _NEW else None
 
 
 def usual_code(codes: Ints, sample: Sample, size: int) -> Ints:

@@ -57,6 +57,17 @@ def jump(share: Floats, sample: Sample) -> Jump:
     return best
 
 
+def apart(share: Floats | Mask, sample: Sample, inside: Mask) -> Jump:
+    """How much more often something is seen in one place of the incident than in the same place of the baseline."""
+    everything = np.zeros(int(inside.sum()), dtype=np.int64)
+    now, values = sample.incident[inside], np.asarray(share, dtype=np.float64)[inside]
+    n, mean, variance = (float(v[0]) for v in _moments(everything[now], values[now], 1))
+    before_n, before, spare = (float(v[0]) for v in _moments(everything[~now], values[~now], 1))
+    if n < _KNOWN or before_n < _KNOWN:
+        return Jump(0.0, 0.0)
+    return Jump((mean - before) / float(np.sqrt(variance + spare)), mean - before)
+
+
 def _moments(codes: Ints, values: Floats, size: int) -> tuple[Floats, Floats, Floats]:
     """How many requests each level has, their mean, and the variance of that mean."""
     n = np.bincount(codes, minlength=size)
