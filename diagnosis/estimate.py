@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diagnosis.errors import CannotSayError
-from diagnosis.intervals import alike, cluster_sums, distances, quantile_of_t, reach, spread, wilson
+from diagnosis.intervals import Codes, alike, cluster_sums, coded, distances, quantile_of_t, reach, spread, wilson
 
 Target = Literal["traffic", "process"]
 Floats = NDArray[np.float64]
@@ -78,7 +78,7 @@ def total(values: ArrayLike, keep: ArrayLike, *, clusters: ArrayLike | None = No
     p, y = _probabilities(keep), _values(values)
     if not len(p):
         return Estimate(0.0, 0.0, 0.0, 0.0, 0, 0.0, unit)
-    (below, above), se = _ends(y, np.ones(len(p)), p, "traffic", clusters, level)
+    (below, above), se = _ends(y, np.ones(len(p)), p, "traffic", coded(clusters), level)
     value = float((y / p).sum())
     return Estimate(value, value - below, value + above, se, len(p), alike(1 / p), unit)
 
@@ -131,11 +131,11 @@ def ratio(
     size = float((x / p).sum())
     if not len(p) or size <= 0:
         raise CannotSayError("There is nothing to divide by: no request, or none with a denominator.")
-    value = float((y / p).sum()) / size
-    (below, above), se = _ends((y - value * x) / size, x, p, of, clusters, level)
+    value, who = float((y / p).sum()) / size, coded(clusters)
+    (below, above), se = _ends((y - value * x) / size, x, p, of, who, level)
     low, high = value - below, value + above
     if share and -1e-12 <= value <= 1 + 1e-12:
-        low, high = (max(low, 0.0), min(high, 1.0)) if 1e-15 < value < 1 - 1e-15 else _without_event(value, x / p, p, of, clusters, level)
+        low, high = (max(low, 0.0), min(high, 1.0)) if 1e-15 < value < 1 - 1e-15 else _without_event(value, x / p, p, of, who, level)
     return Estimate(value, low, high, se, len(p), alike(x / p), unit)
 
 
@@ -172,7 +172,7 @@ def quantile(
         return float(y[min(int(np.searchsorted(share, wanted - 1e-12)), len(y) - 1)])
 
     value = at(q)
-    who = None if clusters is None else np.asarray(clusters)[order]
+    who = coded(None if clusters is None else np.asarray(clusters)[order])
     (below, above), se = _of_share(q, _counted(y, weight, value, q), p[order], of, who, level)
     low = at(q - below) if q > below else float("-inf")
     high = at(q + above) if q + above <= 1 else float("inf")
@@ -187,9 +187,7 @@ def _counted(y: Floats, weight: Floats, value: float, q: float) -> Floats:
     return np.where(same, part, less.astype(np.float64))
 
 
-def _of_share(
-    q: float, counted: Floats, p: Floats, of: Target, clusters: ArrayLike | None, level: float
-) -> tuple[tuple[float, float], float]:
+def _of_share(q: float, counted: Floats, p: Floats, of: Target, clusters: Codes | None, level: float) -> tuple[tuple[float, float], float]:
     """How far the share of a sample may lie from `q` where that is the truth, to both sides; and its standard error."""
     held, left_out = alike(cluster_sums(1 / p, clusters)), _left_out(p, of)
     if of == "process" and held <= 1 + 1e-9:
@@ -198,9 +196,7 @@ def _of_share(
     return reach(found, quantile_of_t(level, held)), float(np.sqrt(found.variance))
 
 
-def _ends(
-    error: Floats, size: Floats, p: Floats, of: Target, clusters: ArrayLike | None, level: float
-) -> tuple[tuple[float, float], float]:
+def _ends(error: Floats, size: Floats, p: Floats, of: Target, clusters: Codes | None, level: float) -> tuple[tuple[float, float], float]:
     """How far the truth may lie from a weighted sum of errors, to both sides; and its standard error."""
     held, left_out = alike(cluster_sums(size / p, clusters)), _left_out(p, of)
     if of == "process" and held <= 1 + 1e-9:  # one member says nothing of others
@@ -209,7 +205,7 @@ def _ends(
     return distances(found, quantile_of_t(level, min(alike(size / p), held))), float(np.sqrt(found.variance))
 
 
-def _without_event(value: float, sized: Floats, p: Floats, of: Target, clusters: ArrayLike | None, level: float) -> tuple[float, float]:
+def _without_event(value: float, sized: Floats, p: Floats, of: Target, clusters: Codes | None, level: float) -> tuple[float, float]:
     """The interval of a share where no logged request has the event, or all have: as of so many equal ones as the weights come to."""
     held = cluster_sums(sized, clusters)
     unsampled = float((_left_out(p, of) * sized**2).sum() / (sized**2).sum())
@@ -498,8 +494,8 @@ def bootstrap(columns: ArrayLike, keep: ArrayLike, *, clusters: ArrayLike | None
     """
     p, table = _probabilities(keep), np.asarray(columns, dtype=np.float64)
     weighted = table / p[:, None]
-    if clusters is not None:
-        codes = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    codes = coded(clusters)
+    if codes is not None:
         grouped = np.zeros((int(codes.max(initial=-1)) + 1, table.shape[1]))
         np.add.at(grouped, codes, weighted)
         weighted = grouped

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+Codes = NDArray[np.int64]
 _PRIOR = 2.0  # how many observations the variance by Kish counts for; by coverage in simulation
 
 
@@ -51,9 +52,7 @@ class Spread:
         return max(self.variance, variance), (1 - part) * self.third + part * self.even_third
 
 
-def spread(
-    error: Floats, weight: Floats, size: Floats, left_out: Floats, clusters: ArrayLike | None = None, *, joint: bool = False
-) -> Spread:
+def spread(error: Floats, weight: Floats, size: Floats, left_out: Floats, clusters: Codes | None = None, *, joint: bool = False) -> Spread:
     """The chance in ``Σ weight · error``.
 
     Parameters
@@ -62,26 +61,28 @@ def spread(
         What each request adds, what it stands for, and how much of the denominator it has.
     left_out : array of float, shape (n,)
         ``1 - keep_probability`` where only sampling is chance, else 1.
-    clusters : array, shape (n,), optional
-        Requests that go together.
+    clusters : array of int, shape (n,), optional
+        Requests that go together, as `coded`.
     joint : bool
         The requests of a cluster were kept or dropped by one draw. Else clusters come from a larger crowd, and each term is enlarged
         by as much as its cluster drew the estimate to itself (Bell, McCaffrey 2002).
     """
-    terms, sized = weight * error, weight * size
-    alone = left_out * terms**2
+    terms, sized, square = weight * error, weight * size, error * error
+    pulled = left_out * terms
     if joint:
-        parts, third = _drawn_together(terms, left_out, clusters), float((left_out * terms**3).sum())
+        leads, parts = cluster_sums(pulled, clusters), _drawn_together(terms, left_out, clusters)
     else:
         share = cluster_sums(sized, clusters) / sized.sum()
-        sums = cluster_sums(terms, clusters) / np.sqrt(np.maximum(1 - share, 1e-12))
-        parts, third = sums**2, float((sums**3).sum())
-    variance, plain = max(float(parts.sum()), 0.0), float(alone.sum())
-    together = max(variance / plain, 1.0) if plain > 0 else 1.0
-    second = float((weight * error**2).sum()) / float((weight * size**2).sum())
-    skewed = float((weight * error**3).sum()) / float((weight * size**3).sum())
-    even, even_third = float((left_out * sized**2).sum()), float((left_out * sized**3).sum())
-    return Spread(variance, third, together * second * even, skewed * even_third, min(alike(error**2), alike(np.abs(parts))))
+        leads = cluster_sums(terms, clusters) / np.sqrt(np.maximum(1 - share, 1e-12))
+        parts = leads * leads
+    variance, alone = max(float(parts.sum()), 0.0), float(pulled @ terms)
+    together = max(variance / alone, 1.0) if alone > 0 else 1.0
+    second = float(weight @ square) / float(sized @ size)
+    skewed = float(terms @ square) / float(sized @ (size * size))
+    of_size = left_out * sized
+    even, even_third = float(of_size @ sized), float(of_size @ (of_size * sized))
+    seen = min(alike(square), alike(np.abs(parts)))
+    return Spread(variance, float(parts @ leads), together * second * even, skewed * even_third, seen)
 
 
 def distances(found: Spread, z: float) -> tuple[float, float]:
@@ -122,7 +123,7 @@ def wilson(value: float, n: float, z: float) -> tuple[float, float]:
 
 def alike(weights: Floats) -> float:
     """How many equal weights would say as much (Kish 1965); 0 where all are 0."""
-    square = float((weights**2).sum())
+    square = float(weights @ weights)
     return float(weights.sum()) ** 2 / square if square > 0 else 0.0
 
 
@@ -133,24 +134,27 @@ def quantile_of_t(level: float, n: float) -> float:
     return float(stdtrit(max(n - 1.0, 1.0), 0.5 + level / 2))
 
 
-def cluster_sums(values: Floats, clusters: ArrayLike | None) -> Floats:
-    """Sums over the requests of each cluster; without clusters, each request is its own."""
+def coded(clusters: ArrayLike | None) -> Codes | None:
+    """Clusters of any kind as whole numbers from 0; None for none."""
     if clusters is None:
-        return values
-    codes = np.unique(np.asarray(clusters), return_inverse=True)[1]
-    return np.asarray(np.bincount(codes, weights=values), dtype=np.float64)
+        return None
+    return np.asarray(np.unique(np.asarray(clusters), return_inverse=True)[1], dtype=np.int64)
 
 
-def _drawn_together(terms: Floats, left_out: Floats, clusters: ArrayLike | None) -> Floats:
+def cluster_sums(values: Floats, clusters: Codes | None) -> Floats:
+    """Sums over the requests of each cluster; without clusters, each request is its own."""
+    return values if clusters is None else np.asarray(np.bincount(clusters, weights=values), dtype=np.float64)
+
+
+def _drawn_together(terms: Floats, left_out: Floats, clusters: Codes | None) -> Floats:
     """Each cluster's part of the variance if its requests hang on one draw: two are both kept as often as the rarer of them.
 
     Horvitz and Thompson's estimator: a pair counts ``1 - max(p, q)`` of its product.
     """
     if clusters is None:
-        return np.asarray(left_out * terms**2)
-    codes = np.unique(np.asarray(clusters), return_inverse=True)[1]
-    order = np.lexsort((-left_out, codes))  # the rarest of each cluster first
-    terms, left_out, codes = terms[order], left_out[order], codes[order]
+        return np.asarray(left_out * terms * terms)
+    order = np.lexsort((-left_out, clusters))  # the rarest of each cluster first
+    terms, left_out, codes = terms[order], left_out[order], clusters[order]
     before = np.cumsum(terms) - terms
     first = np.searchsorted(codes, codes)
     earlier = before - before[first]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diagnosis import estimate
-from diagnosis.intervals import Spread, alike, cluster_sums, distances, reach, spread, wilson
+from diagnosis.intervals import Spread, alike, cluster_sums, coded, distances, reach, spread, wilson
 
 SAMPLES = 1000
 STRATUM = np.random.default_rng(0).choice(4, 6000, p=[0.5, 0.3, 0.15, 0.05])
@@ -87,7 +87,7 @@ def test_wilson_by_hand():
 
 
 def test_sums_of_clusters_and_how_many_are_alike():
-    assert cluster_sums(np.array([1.0, 2.0, 4.0]), ["b", "a", "b"]).tolist() == [2.0, 5.0]
+    assert cluster_sums(np.array([1.0, 2.0, 4.0]), coded(["b", "a", "b"])).tolist() == [2.0, 5.0]
     assert cluster_sums(np.array([1.0, 2.0]), None).tolist() == [1.0, 2.0]
     assert alike(np.ones(7)) == pytest.approx(7)
     assert alike(np.zeros(3)) == 0.0

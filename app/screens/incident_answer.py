@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import streamlit as st
 
 from app import charts_windows, freeze, load, state, views
@@ -111,6 +113,8 @@ def causes(view: View, held: load.Bench, answer: Localization) -> None:
 
 def _moved(answer: Localization) -> str:
     def said(m: Measured) -> str:
+        if not math.isfinite(m.high - m.low):
+            return f"{views.number(m.value, answer.unit)} (of too few members for an interval)"
         if answer.unit == "share":
             return f"{m.value:.2%} ({m.low:.2%} to {m.high:.2%})"
         return f"{views.number(m.value, answer.unit)} ({views.number(m.low)} to {views.number(m.high)})"

@@ -47,7 +47,8 @@ def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
 def stages(replay: Replay) -> list[tuple[str, str, str]]:
     """Stages up to the first at which log and replay part; those after it follow from it. What was not replayed is not known to agree."""
     if replay.first_stage is None:
-        known = len(STAGES) if replay.ruleset else STAGES.index("rules")
+        paged = replay.ruleset and replay.rows["logged_position"].notna().any()
+        known = len(STAGES) if paged else STAGES.index("rules")
         known = 0 if replay.verdict == NOT_REPLAYABLE else known
         return [(stage, *(("passed", "as logged") if i < known else ("not_known", "not replayed"))) for i, stage in enumerate(STAGES)]
     place = STAGES.index(replay.first_stage)

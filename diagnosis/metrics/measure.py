@@ -92,7 +92,8 @@ def measure(
     if metric.kind == "quantile":
         values = _request_numbers(batch, "latency_ms")
         held = ~np.isnan(values)
-        return estimate.quantile(values[held], keep[held], 0.95, of=of, unit=metric.unit)
+        who = _members(batch)[held] if of == "process" else None
+        return estimate.quantile(values[held], keep[held], 0.95, of=of, clusters=who, unit=metric.unit)
     parts = per_request(metric, batch, items=items, positive=positive, attribution_s=attribution_s)
     members = _members(batch) if of == "process" else None
     share = metric.unit == "share"

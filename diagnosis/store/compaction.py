@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from diagnosis.store import sql, writing
 from diagnosis.store.tables import Pinned, hive_date, pin
 
 if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
     from diagnosis.store.workspace import Workspace
 
 
@@ -48,7 +51,7 @@ def compact(workspace: Workspace, table: str, path: Path, only: Collection[date 
     rewritten, left = [], []
     days = [*began.dates, *(hive_date(file) for file, _ in began.set_aside)]
     for day in sorted({d for d in days if days.count(d) > 1 and (only is None or d in only)}, key=str):
-        reason = writing.retried(table, lambda day=day: _rewrite(workspace, table, path, day))  # type: ignore[misc]  # bound now
+        reason = writing.retried(table, partial(_rewrite, workspace, table, path, day))
         if reason is None:
             rewritten.append(day)
         else:
@@ -128,9 +131,9 @@ def _read(workspace: Workspace, pinned: Pinned, files: list[str]) -> tuple[pa.Ta
     return rows.select(pinned.schema.names).cast(pinned.schema), ""
 
 
-def _recorded(delta: object, day: date | None) -> int | None:
+def _recorded(delta: DeltaTable, day: date | None) -> int | None:
     """Rows of a partition as the table's log says; None if it does not."""
-    adds = pa.table(delta.get_add_actions(flatten=True))  # type: ignore[attr-defined]
+    adds = pa.table(delta.get_add_actions(flatten=True))
     if "num_records" not in adds.column_names:
         return None
     if "partition.date" in adds.column_names:

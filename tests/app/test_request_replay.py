@@ -1,5 +1,7 @@
 """What the stages of a replay say."""
 
+import pyarrow as pa
+
 from app.screens.request_replay import stages
 from diagnosis.reproduce.replay import STAGES, replay
 from diagnosis.rules import Ruleset
@@ -19,6 +21,11 @@ def test_what_cannot_be_replayed_is_not_said_to_agree():
 def test_without_a_ruleset_the_page_is_not_said_to_agree():
     assert said(replay(LOGGED, LinearModel(price=1.0)))["not replayed"] == ["rules", "served"]
     assert said(replay(LOGGED, LinearModel(price=1.0), ruleset=Ruleset("a", ()))) == {"as logged": list(STAGES)}
+
+
+def test_a_page_that_nobody_saw_is_not_said_to_agree():
+    unseen = make_request(score=[2.0, 1.0], price=[2.0, 1.0], rank=[1, 2], position=pa.nulls(2, pa.int64()))
+    assert said(replay(unseen, LinearModel(price=1.0), ruleset=Ruleset("a", ())))["not replayed"] == ["rules", "served"]
 
 
 def test_what_follows_a_difference_follows_from_it():
