@@ -15,7 +15,7 @@ from diagnosis.reproduce.workbench import Workbench
 from diagnosis.store import Query
 
 Floats = NDArray[np.float64]
-LOOKED_AT = 20_000  # requests of the log from which the spread is estimated
+LOOKED_AT = 10_000  # requests of the log from which the spread is estimated
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ def spread_of(workbench: Workbench, metric: Metric, *, query: Query | None = Non
     MissingColumnError
     """
     snapshot, settings = workbench.snapshot, workbench.workspace.settings
-    batch = snapshot.sample(looked_at, query=query)
+    batch = snapshot.sample(looked_at, query=query, thinned=True)
     if not len(batch):
         raise CannotSayError("There is no request to plan from.", "look at a longer window.")
     items = snapshot.items() if "items" in snapshot.tables() else pd.DataFrame()
