@@ -29,7 +29,7 @@ def write(path: Path, n: int) -> None:
     """A workspace of `n` requests, a million a date."""
     from diagnosis.store import Workspace, writing
 
-    made = Workspace.create(path, id="bench")
+    Workspace.create(path, id="bench")
     for part in range(0, n, PART):
         rng, size = np.random.default_rng(part), min(PART, n - part)
         at = (
@@ -50,7 +50,6 @@ def write(path: Path, n: int) -> None:
         writing.write(path / "logs/requests", "requests", writing.normalise("requests", pa.table(columns)), partitioned=True)
     rows = pa.table({"request_id": ["r0"], "item_id": ["a"], "date": [np.datetime64("2026-11-01", "D").astype(object)]})
     writing.write(path / "logs/candidates", "candidates", rows, partitioned=True)
-    del made
 
 
 def bare(files: list[str]) -> float:
@@ -58,12 +57,9 @@ def bare(files: list[str]) -> float:
     names = list(VALUES)
     sets = [(a,) for a in names] + list(combinations(names, 2))
     text = ", ".join("(" + ", ".join(s) + ")" for s in sets)
+    query = f"SELECT {', '.join(names)}, count(*), sum(1 / keep_probability) FROM read_parquet(?) GROUP BY GROUPING SETS ({text})"
     began = time.perf_counter()
-    duckdb.execute(
-        f"SELECT {', '.join(names)}, count(*), sum(1 / keep_probability) FROM read_parquet(?) GROUP BY GROUPING SETS ({text})", [files]
-    ).fetch_arrow_table() if hasattr(duckdb.DuckDBPyConnection, "fetch_arrow_table") else duckdb.execute(
-        f"SELECT {', '.join(names)}, count(*), sum(1 / keep_probability) FROM read_parquet(?) GROUP BY GROUPING SETS ({text})", [files]
-    ).fetchall()
+    duckdb.execute(query, [files]).fetchall()
     return time.perf_counter() - began
 
 
