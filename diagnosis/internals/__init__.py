@@ -1,8 +1,9 @@
-"""What the model did: contributions, A above B, why an item is not shown."""
+"""What the model did: contributions of one request and of many, A above B, why an item is not shown."""
 
+from diagnosis.internals.cohort import Cohort, cohort
 from diagnosis.internals.compare import Comparison, above
 from diagnosis.internals.contributions import Contributions, contributions, explain
 from diagnosis.internals.funnel import Funnel, funnel
 from diagnosis.internals.largest import largest
 
-__all__ = ["Comparison", "Contributions", "Funnel", "above", "contributions", "explain", "funnel", "largest"]
+__all__ = ["Cohort", "Comparison", "Contributions", "Funnel", "above", "cohort", "contributions", "explain", "funnel", "largest"]

@@ -1,0 +1,137 @@
+"""Contributions of many candidates at once, checked row by row on a sample against the library's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Lock
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from diagnosis.errors import CannotSayError
+from diagnosis.internals.contributions import RAW, TOLERANCE
+from diagnosis.internals.ensemble import read_booster
+from diagnosis.internals.kernel import Prepared, path_dependent, prepare
+from diagnosis.models import encode
+from diagnosis.models.scoring import LightgbmModel
+
+Floats = NDArray[np.float64]
+
+CHECKED = 16  # rows that every call compares with the library's own
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """How much each feature adds to the score of each of many candidates.
+
+    Attributes
+    ----------
+    values : array of float64, shape (n, features)
+        In units of `scale`, features in the model's order.
+    base : float
+        What the score would be without knowing any feature.
+    score : array of float64, shape (n,)
+        The model's own.
+    names : tuple of str
+    checked : int
+        Rows that were compared with the library's own contributions.
+    error : float
+        Largest difference found there, relative to the size of the row: the sum of its absolute contributions and base.
+    residual : float
+        Largest ``|base + sum of contributions - score|`` of all rows, relative to the size of the row.
+    """
+
+    values: Floats
+    base: float
+    score: Floats
+    names: tuple[str, ...]
+    checked: int
+    error: float
+    residual: float
+    method: str
+    scale: str = RAW
+
+    @property
+    def sentence(self) -> str:
+        """What is known, in one sentence."""
+        if not len(self.score):
+            return "There is no candidate to explain."
+        return (
+            f"Contributions of {len(self.names)} features add up to the {self.scale} of {len(self.score):,} candidates "
+            f"(residual {self.residual:.1g}); {self.checked} of them compared with the library's own (difference {self.error:.1g}; {self.method})."
+        )
+
+
+def cohort(model: LightgbmModel, features: pd.DataFrame, *, threads: int | None = None) -> Cohort:
+    """Contributions of every row of `features` (see `assemble`), of any number of requests.
+
+    For one request, `contributions` is as fast; this one is made for thousands of rows.
+
+    Raises
+    ------
+    CannotSayError
+        If the model's trees are no sums of constants, or if the values are not the library's own within 1e-9, or do not add up.
+    """
+    return cohort_matrix(model, encode(model.bundle, features), threads=threads)
+
+
+def cohort_matrix(model: LightgbmModel, matrix: Floats, *, threads: int | None = None) -> Cohort:
+    """The same for rows that are encoded already."""
+    names = tuple(model.bundle.names)
+    prepared = prepared_of(model)
+    values = path_dependent(prepared, matrix, threads=threads)
+    score = model.score_matrix(matrix, threads=threads)
+    base = prepared.walk.base
+    size = np.abs(values).sum(axis=1) + abs(base)
+    residual = _relative(np.abs(base + values.sum(axis=1) - score), size)
+    places = np.unique(np.linspace(0, len(matrix) - 1, CHECKED).astype(np.int64)) if len(matrix) else np.empty(0, np.int64)
+    error = 0.0
+    if len(places):
+        own = np.asarray(model.booster.predict(matrix[places], pred_contrib=True), dtype=np.float64)
+        ours = np.column_stack([values[places], np.full(len(places), base)])
+        error = _relative(np.abs(ours - own).max(axis=1), np.abs(own).sum(axis=1))
+    made = Cohort(values, base, score, names, len(places), error, residual, "tree SHAP, path-dependent")
+    _refuse(made, f"{model.bundle.name} {model.bundle.version}")
+    return made
+
+
+def prepared_of(model: LightgbmModel) -> Prepared:
+    """The trees of a model, read and laid out once, and kept as long as the model is.
+
+    Raises
+    ------
+    CannotSayError
+        See `read_booster`.
+    """
+    with _lock:
+        found = _prepared.get(model)
+    if found is None:
+        found = prepare(read_booster(model.booster))
+        with _lock:
+            _prepared[model] = found
+    return found
+
+
+_prepared: WeakKeyDictionary[LightgbmModel, Prepared] = WeakKeyDictionary()
+_lock = Lock()
+
+
+def _relative(gap: Floats, size: Floats) -> float:
+    """Largest gap for its size; NaN if one is NaN."""
+    return float(np.max(gap / np.maximum(size, np.finfo(np.float64).tiny), initial=0.0))
+
+
+def _refuse(made: Cohort, model: str) -> None:
+    # NaN compares to nothing, and must be refused.
+    if not made.error <= TOLERANCE:
+        raise CannotSayError(
+            f"Contributions of {model} are not shown: in {made.checked} compared rows they differ from the library's own by up to {made.error:.2g} of their size.",
+            "explain single requests, which the library does itself.",
+        )
+    if not made.residual <= TOLERANCE:
+        raise CannotSayError(
+            f"Contributions of {model} are not shown: they miss the scores they should add up to by up to {made.residual:.2g} of their size.",
+            "replay a request with this model first: its scores may not be its own.",
+        )
