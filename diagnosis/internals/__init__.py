@@ -5,5 +5,23 @@ from diagnosis.internals.compare import Comparison, above
 from diagnosis.internals.contributions import Contributions, contributions, explain
 from diagnosis.internals.funnel import Funnel, funnel
 from diagnosis.internals.largest import largest
+from diagnosis.internals.shift import Parts, Shift, parts, shift, shift_by, shifts
 
-__all__ = ["Cohort", "Comparison", "Contributions", "Funnel", "above", "cohort", "contributions", "explain", "funnel", "largest"]
+__all__ = [
+    "Cohort",
+    "Comparison",
+    "Contributions",
+    "Funnel",
+    "Parts",
+    "Shift",
+    "above",
+    "cohort",
+    "contributions",
+    "explain",
+    "funnel",
+    "largest",
+    "parts",
+    "shift",
+    "shift_by",
+    "shifts",
+]
