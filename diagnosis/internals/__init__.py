@@ -1,6 +1,6 @@
 """What the model did: contributions of one request and of many, A above B, why an item is not shown."""
 
-from diagnosis.internals.cohort import Cohort, cohort
+from diagnosis.internals.cohort import Cohort, cohort, cohort_against
 from diagnosis.internals.compare import Comparison, above
 from diagnosis.internals.contributions import Contributions, contributions, explain
 from diagnosis.internals.funnel import Funnel, funnel
@@ -16,6 +16,7 @@ __all__ = [
     "Shift",
     "above",
     "cohort",
+    "cohort_against",
     "contributions",
     "explain",
     "funnel",

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from diagnosis.errors import CannotSayError
+from diagnosis.internals.background import interventional
 from diagnosis.internals.contributions import RAW, TOLERANCE
 from diagnosis.internals.ensemble import read_booster
 from diagnosis.internals.kernel import Prepared, path_dependent, prepare
@@ -58,10 +59,9 @@ class Cohort:
         """What is known, in one sentence."""
         if not len(self.score):
             return "There is no candidate to explain."
-        return (
-            f"Contributions of {len(self.names)} features add up to the {self.scale} of {len(self.score):,} candidates "
-            f"(residual {self.residual:.1g}); {self.checked} of them compared with the library's own (difference {self.error:.1g}; {self.method})."
-        )
+        text = f"Contributions of {len(self.names)} features add up to the {self.scale} of {len(self.score):,} candidates"
+        compared = f"; {self.checked} of them compared with the library's own, difference {self.error:.1g}" if self.checked else ""
+        return f"{text} (residual {self.residual:.1g}{compared}; {self.method})."
 
 
 def cohort(model: LightgbmModel, features: pd.DataFrame, *, threads: int | None = None) -> Cohort:
@@ -93,6 +93,33 @@ def cohort_matrix(model: LightgbmModel, matrix: Floats, *, threads: int | None =
         ours = np.column_stack([values[places], np.full(len(places), base)])
         error = _relative(np.abs(ours - own).max(axis=1), np.abs(own).sum(axis=1))
     made = Cohort(values, base, score, names, len(places), error, residual, "tree SHAP, path-dependent")
+    _refuse(made, f"{model.bundle.name} {model.bundle.version}")
+    return made
+
+
+def cohort_against(
+    model: LightgbmModel, matrix: Floats, background: Floats, *, weights: Floats | None = None, threads: int | None = None
+) -> Cohort:
+    """How every row differs from a chosen background, such as the baseline window or the same slice; `base` is the background's mean score.
+
+    Parameters
+    ----------
+    matrix, background : array of float64, shape (n, features), (m, features)
+        As `diagnosis.models.encode` makes them. Every background row is used.
+    weights : array of float64, shape (m,), optional
+        Of the background rows, for a sample with unequal keep probabilities.
+
+    Raises
+    ------
+    CannotSayError
+        If there is no background, the model's trees cannot be explained, or the values do not add up.
+    """
+    names, prepared = tuple(model.bundle.names), prepared_of(model)
+    values = interventional(prepared, matrix, background, weights, threads=threads)
+    score = model.score_matrix(matrix, threads=threads) if len(matrix) else np.empty(0)
+    base = float(np.average(model.score_matrix(background, threads=threads), weights=weights))
+    residual = _relative(np.abs(base + values.sum(axis=1) - score), np.abs(values).sum(axis=1) + abs(base))
+    made = Cohort(values, base, score, names, 0, 0.0, residual, f"tree SHAP, interventional, against {len(background):,} rows")
     _refuse(made, f"{model.bundle.name} {model.bundle.version}")
     return made
 

@@ -30,12 +30,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 LANES = 128
 
 
-def _compiled(function: F) -> F:
+def compiled(function: F) -> F:
+    """Compile on first call, without holding the interpreter's lock, and keep the result on disk."""
     # Contraction to fused multiply-add is more exact, not less; nothing else of IEEE 754 is given up (NaN means something here).
     return cast(F, numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")(function))
 
 
-@_compiled
+@compiled
 def _decide_set(code: NDArray[np.int32], words: NDArray[np.uint32], first: int, last: int, out: Floats) -> None:
     """Write 1 for rows whose category is in the set, else 0."""
     most = 32 * (last - first)
@@ -46,7 +47,7 @@ def _decide_set(code: NDArray[np.int32], words: NDArray[np.uint32], first: int, 
         out[r] = 1.0 if inside and bit != 0 else 0.0
 
 
-@_compiled
+@compiled
 def _decide_number(value: Floats, threshold: float, lost: float, zero_is_lost: bool, out: Floats) -> None:
     """Write 1 for rows that go left, else 0; NaN (and 0, where that counts as missing) goes where `lost` says."""
     if zero_is_lost:
@@ -59,7 +60,7 @@ def _decide_number(value: Floats, threshold: float, lost: float, zero_is_lost: b
             out[r] = lost if value[r] != value[r] else below
 
 
-@_compiled
+@compiled
 def _factors(share: float, above: float, value: float, node: float) -> tuple[float, float, float]:
     """The factor by which the product changes is ``low + kept * way + lost * (1 - so_far)``; nothing in it cancels."""
     scale = value / (above * (1.0 - node) + node)
@@ -67,14 +68,14 @@ def _factors(share: float, above: float, value: float, node: float) -> tuple[flo
     return low, scale * node, (value * share / above if above > 0.0 else low) - low
 
 
-@_compiled
+@compiled
 def _weights(share: float, above: float, node: float, weight: float) -> tuple[float, float]:
     """What is below an edge counts ``new * way - old * so_far`` for its feature."""
     scale = weight / (1.0 - node)
     return scale / (share * (1.0 - node) + node), scale / (above * (1.0 - node) + node)
 
 
-@_compiled
+@compiled
 def _leaf(
     shares: Floats, nodes: Floats, weights: Floats, depth: int, before: int, way: Floats, product: Floats, total: Floats, out: Floats
 ) -> None:
@@ -89,7 +90,7 @@ def _leaf(
             out[r] += below * (new * here - old * so_far)
 
 
-@_compiled
+@compiled
 def _enter(shares: Floats, nodes: Floats, depth: int, before: int, way: Floats, product: Floats, total: Floats) -> None:
     for q in range(len(nodes)):
         low, kept, lost = _factors(shares[SHARE], shares[SHARE_BEFORE], 1.0, nodes[q])
@@ -98,7 +99,7 @@ def _enter(shares: Floats, nodes: Floats, depth: int, before: int, way: Floats, 
             total[depth + 1, q, r] = 0.0
 
 
-@_compiled
+@compiled
 def _exit(shares: Floats, nodes: Floats, weights: Floats, depth: int, before: int, way: Floats, total: Floats, out: Floats) -> None:
     for q in range(len(nodes)):
         new, old = _weights(shares[SHARE], shares[SHARE_BEFORE], nodes[q], weights[q])
@@ -108,18 +109,17 @@ def _exit(shares: Floats, nodes: Floats, weights: Floats, depth: int, before: in
             out[r] += below * (new * way[depth + 1, r] - old * way[before, r])
 
 
-@_compiled
+@compiled
 def _go_on(side: int, depth: int, before: int, left: Floats, way: Floats) -> None:
     sign, offset = (1.0, 0.0) if side == 0 else (-1.0, 1.0)
     for r in range(LANES):
         way[depth + 1, r] = way[before, r] * (offset + sign * left[depth, r])
 
 
-@_compiled
-def _decide(
+@compiled
+def decide(
     at: int,
-    feature: int,
-    given: Floats,
+    values: Floats,
     codes: NDArray[np.int32],
     threshold: Floats,
     asks: NDArray[np.int8],
@@ -129,15 +129,15 @@ def _decide(
 ) -> None:
     """Write 1 where a row goes left at a split, else 0; `asks` is 8 for a category, else 4 times default_left plus what is missing."""
     if asks[at] == 8:
-        _decide_set(codes[feature], words, first_word[at], first_word[at + 1], out)
+        _decide_set(codes, words, first_word[at], first_word[at + 1], out)
         return
     lost = 1.0 if asks[at] >= 4 else 0.0
     if asks[at] & 3 == 0:
         lost = 1.0 if threshold[at] >= 0.0 else 0.0
-    _decide_number(given[feature], threshold[at], lost, asks[at] & 3 == ZERO, out)
+    _decide_number(values, threshold[at], lost, asks[at] & 3 == ZERO, out)
 
 
-@_compiled
+@compiled
 def walk_block(
     steps: NDArray[np.int32],
     shares: Floats,
@@ -167,7 +167,7 @@ def walk_block(
         for step in range(first[tree], first[tree + 1]):
             kind, depth, before, feature = steps[step, KIND], steps[step, DEPTH], steps[step, BEFORE], steps[step, FEATURE]
             if kind == SPLIT:
-                _decide(steps[step, AT], feature, given, codes, threshold, asks, words, first_word, left[depth])
+                decide(steps[step, AT], given[feature], codes[feature], threshold, asks, words, first_word, left[depth])
                 continue
             if kind != EXIT:
                 _go_on(steps[step, SIDE], depth, before, left, way)
