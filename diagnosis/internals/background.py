@@ -71,8 +71,9 @@ class _Held:
         both = np.concatenate([background, rows])
         if prepared.ensemble.single:
             both = both.astype(np.float32)
-        self.given = np.zeros((rows.shape[1], -(-len(both) // LANES) * LANES))
-        self.given[:, : len(both)] = both.T
+        filled = np.zeros((-(-len(both) // LANES) * LANES, rows.shape[1]))
+        filled[: len(both)] = both
+        self.given = np.ascontiguousarray(filled.reshape(-1, LANES, rows.shape[1]).swapaxes(1, 2))
         self.codes = codes(self.given)
         self.prepared, self.share, self.rows = prepared, np.ascontiguousarray(share, dtype=np.float64), len(rows)
 
@@ -84,7 +85,7 @@ class _Held:
         trees = [round(held.trees * i / _PARTS) for i in (number, number + 1)]
         steps = slice(walk.first[trees[0]], walk.first[trees[1]])
         asked = (held.threshold, self.prepared.asks, held.words, held.first_word)
-        out = np.zeros((len(self.given), self.rows))
+        out = np.zeros((len(held.features), self.rows))
         walk_patterns(walk.steps[steps], walk.shares[steps], *asked, self.given, self.codes, self.share, _WEIGHTS, walk.depth, out)
         return out
 

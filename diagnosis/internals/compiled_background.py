@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagnosis.internals.compiled import LANES, compiled, decide
-from diagnosis.internals.walk import AT, BEFORE, DEPTH, ENTER, FEATURE, KIND, LEAF, SIDE, SPLIT, VALUE
+from diagnosis.internals.walk import AT, BEFORE, DEPTH, ENTER, EXIT, FEATURE, KIND, PAIR, SIDE, SPLIT, VALUE, VALUE_BESIDE
 
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]
@@ -120,10 +120,10 @@ def walk_patterns(
 ) -> None:
     """Add the contributions of the trees that `steps` walk through to `out`, shape (features, rows).
 
-    ``given`` are values, shape (features, backs + rows, filled up to whole blocks), the background first; ``share`` its weights, of sum 1.
+    ``given`` are values in whole blocks, shape (blocks, features, LANES), the background first; ``share`` its weights, of sum 1.
     """
-    n, backs, rows = given.shape[1], len(share), out.shape[1]
-    keys, left = np.zeros((depth + 1, n), np.int64), np.empty((depth, n))
+    n, backs, rows = len(given) * LANES, len(share), out.shape[1]
+    keys, left, goes = np.zeros((depth + 1, n), np.int64), np.empty((depth, n)), np.empty((1, LANES))
     size = 1 << FEW
     while size < 2 * n:
         size *= 2
@@ -133,17 +133,17 @@ def walk_patterns(
     for step in range(len(steps)):
         kind, level, before, feature = steps[step, KIND], steps[step, DEPTH], steps[step, BEFORE], steps[step, FEATURE]
         if kind == SPLIT:
-            for start in range(0, n, LANES):
-                lanes = slice(start, start + LANES)
-                decide(
-                    steps[step, AT], given[feature, lanes], codes[feature, lanes], threshold, asks, words, first_word, left[level, lanes]
-                )
-        elif kind in (LEAF, ENTER):
+            for block in range(len(given)):
+                decide(steps[step, AT], feature, given[block], codes[block], threshold, asks, words, first_word, goes, 0)
+                left[level, block * LANES : (block + 1) * LANES] = goes[0]
+        elif kind != EXIT:
             bit = bits_at[level] if before == 0 else bit_of[before]
             bit_of[level + 1], used[bit] = bit, feature
             bits_at[level + 1] = bits_at[level] + (before == 0)
-            _follow(steps[step, SIDE], bit, before == 0, left[level], keys[level], keys[level + 1])
-            if kind == LEAF:
-                _leaf(
-                    keys[level + 1, : backs + rows], backs, share, values[step, VALUE], bits_at[level + 1], weights, room, table, used, out
-                )
+            for side in range(2):
+                if side != steps[step, SIDE] and kind != PAIR:
+                    continue
+                _follow(side, bit, before == 0, left[level], keys[level], keys[level + 1])
+                if kind != ENTER:
+                    value = values[step, VALUE_BESIDE if kind == PAIR and side == 1 else VALUE]
+                    _leaf(keys[level + 1, : backs + rows], backs, share, value, bits_at[level + 1], weights, room, table, used, out)

@@ -12,9 +12,9 @@ from diagnosis.internals.ensemble import Ensemble
 
 Floats = NDArray[np.float64]
 
-SPLIT, LEAF, ENTER, EXIT = 0, 1, 2, 3
+SPLIT, LEAF, PAIR, ENTER, EXIT = range(5)
 KIND, AT, SIDE, DEPTH, BEFORE, FEATURE = range(6)  # columns of `Walk.steps`
-SHARE, SHARE_BEFORE, VALUE = range(3)  # columns of `Walk.shares`
+SHARE, SHARE_BEFORE, VALUE, SHARE_BESIDE, VALUE_BESIDE = range(5)  # columns of `Walk.shares`
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +24,13 @@ class Walk:
     Attributes
     ----------
     steps : array of int32, shape (steps, 6)
-        ``kind`` (`SPLIT`: decide for all rows; `LEAF`: a child that is a leaf; `ENTER`, `EXIT`: a child that is a split), ``at`` (number of
+        ``kind`` (`SPLIT`: decide for all rows; `LEAF`: a child that is a leaf; `PAIR`: both children, and both are; `ENTER`, `EXIT`: a child that is a split), ``at`` (number of
         the split over all trees), ``side`` (0 left, 1 right), ``depth`` of the split (the root's is 0), ``before`` (1 + depth of the nearest
         split above that asks for the same feature, 0 if there is none) and ``feature``.
-    shares : array of float64, shape (steps, 3)
+    shares : array of float64, shape (steps, 5)
         Of the training rows that fulfil all else on the way to the child, the share that also fulfils all that the way asks of this
-        feature; the same for the way down to ``before`` (1 if there is none); the value of the leaf (1 elsewhere).
+        feature; the same for the way down to ``before`` (1 if there is none); the value of the leaf (0 elsewhere). Of a `PAIR` these are
+        of the left child, and the last two are share and value of the right one (0 elsewhere).
     first : array of int64, shape (trees + 1,)
         Where the steps of each tree begin.
     points : array of int64, shape (trees,)
@@ -62,7 +63,7 @@ class Walk:
 def walk_of(ensemble: Ensemble) -> Walk:
     """The steps through an ensemble."""
     steps: list[tuple[int, ...]] = []
-    shares: list[tuple[float, float, float]] = []
+    shares: list[tuple[float, ...]] = []
     first, points, base = [0], [], ensemble.constant
     for tree in range(ensemble.trees):
         start, leaf = int(ensemble.first_split[tree]), int(ensemble.first_leaf[tree])
@@ -76,35 +77,46 @@ def walk_of(ensemble: Ensemble) -> Walk:
         first.append(len(steps))
     table = np.array(steps, dtype=np.int32).reshape(-1, 6)
     depth = int(table[:, DEPTH].max(initial=-1)) + 1
-    return Walk(table, np.array(shares).reshape(-1, 3), np.array(first), np.array(points, dtype=np.int64), depth, base)
+    return Walk(table, np.array(shares, dtype=np.float64).reshape(-1, 5), np.array(first), np.array(points, dtype=np.int64), depth, base)
 
 
-def _tree(ensemble: Ensemble, tree: int, steps: list[tuple[int, ...]], shares: list[tuple[float, float, float]]) -> int:
+def _tree(ensemble: Ensemble, tree: int, steps: list[tuple[int, ...]], shares: list[tuple[float, ...]]) -> int:
     """Add the steps of one tree, and say how many different features its richest way has."""
-    start, leaf, richest = int(ensemble.first_split[tree]), int(ensemble.first_leaf[tree]), 1
-    stop, end = int(ensemble.first_split[tree + 1]), int(ensemble.first_leaf[tree + 1])
-    feature, split_count = ensemble.feature[start:stop].tolist(), ensemble.split_count[start:stop].tolist()
-    children = (ensemble.left[start:stop].tolist(), ensemble.right[start:stop].tolist())
-    value, leaf_count = ensemble.leaf_value[leaf:end].tolist(), ensemble.leaf_count[leaf:end].tolist()
-    waiting: list[tuple[int, int, int, dict[int, tuple[int, float]]]] = [
-        (0, -1, 0, {})
-    ]  # split, side (-1: all of it), depth, feature → way
+    start, richest = int(ensemble.first_split[tree]), 1
+    below = _below(ensemble, tree)
+    feature = ensemble.feature[start : ensemble.first_split[tree + 1]].tolist()
+    waiting: list[tuple[int, int, int, int, _Way]] = [(SPLIT, 0, 0, 0, {})]  # kind, split, side, depth, feature → slot and share
     while waiting:
-        split, side, depth, way = waiting.pop()
+        kind, split, side, depth, way = waiting.pop()
         asked = feature[split]
-        if side < 0:
-            steps.append((SPLIT, start + split, 0, depth, 0, asked))
-            shares.append((1.0, 1.0, 1.0))
-            waiting += [(split, 1, depth, way), (split, 0, depth, way)]
-            continue
-        child, (before, above) = children[side & 1][split], way.get(asked, (0, 1.0))
-        rows = split_count[child] if child >= 0 else leaf_count[-1 - child]
-        share = above * rows / split_count[split] if split_count[split] else 0.0
-        kind = LEAF if child < 0 else EXIT if side > 1 else ENTER
-        steps.append((kind, start + split, side & 1, depth, before, asked))
-        shares.append((share, above, value[-1 - child] if child < 0 else 1.0))
-        if kind == LEAF:
-            richest = max(richest, len(way) + (asked not in way))
+        before, above = way.get(asked, (0, 1.0))
+        children = [(child, above * part, value) for child, part, value in below[split]]
+        child, share, value = children[side]
+        beside = children[1][1:] if kind == PAIR else (0.0, 0.0)
+        steps.append((kind, start + split, side, depth, before, asked))
+        shares.append((share, above, value, *beside))
+        if kind == SPLIT:
+            leaves = [c < 0 for c, _, _ in children]
+            kinds = [(PAIR, 0)] if all(leaves) else [(LEAF if leaf else ENTER, s) for s, leaf in enumerate(leaves)]
+            waiting += [(k, split, s, depth, way) for k, s in reversed(kinds)]
         elif kind == ENTER:
-            waiting += [(split, side + 2, depth, way), (child, -1, depth + 1, {**way, asked: (depth + 1, share)})]
+            waiting += [(EXIT, split, side, depth, way), (SPLIT, child, 0, depth + 1, {**way, asked: (depth + 1, share)})]
+        else:
+            richest = max(richest, len(way) + (asked not in way))
     return richest
+
+
+_Way = dict[int, tuple[int, float]]
+
+
+def _below(ensemble: Ensemble, tree: int) -> list[tuple[tuple[int, float, float], ...]]:
+    """Both children of each split: number, share of the split's rows, value (0 unless it is a leaf)."""
+    splits, leaves = (slice(a[tree], a[tree + 1]) for a in (ensemble.first_split, ensemble.first_leaf))
+    rows, values = ensemble.split_count[splits], ensemble.leaf_value[leaves]
+    sides = []
+    for child in (ensemble.left[splits], ensemble.right[splits]):
+        leaf, at = child < 0, np.where(child < 0, -1 - child, 0)
+        count = np.where(leaf, ensemble.leaf_count[leaves][at], rows[np.where(leaf, 0, child)])
+        share = np.divide(count, rows, out=np.zeros(len(rows)), where=rows > 0)
+        sides.append(list(zip(child.tolist(), share.tolist(), np.where(leaf, values[at], 0.0).tolist(), strict=True)))
+    return list(zip(*sides, strict=True))
