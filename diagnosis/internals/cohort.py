@@ -34,10 +34,10 @@ class Cohort:
     base : float
         What the score would be without knowing any feature.
     score : array of float64, shape (n,)
-        The model's own.
+        The raw score: the sum of the leaves that the row reaches.
     names : tuple of str
     checked : int
-        Rows that were compared with the library's own contributions.
+        Rows whose contributions and scores were compared with the library's own.
     error : float
         Largest difference found there, relative to the size of the row: the sum of its absolute contributions and base.
     residual : float
@@ -81,20 +81,26 @@ def cohort_matrix(model: LightgbmModel, matrix: Floats, *, threads: int | None =
     """The same for rows that are encoded already."""
     names = tuple(model.bundle.names)
     prepared = prepared_of(model)
-    values = path_dependent(prepared, matrix, threads=threads)
-    score = model.score_matrix(matrix, threads=threads)
+    values, score = path_dependent(prepared, matrix, threads=threads)
     base = prepared.walk.base
-    size = np.abs(values).sum(axis=1) + abs(base)
-    residual = _relative(np.abs(base + values.sum(axis=1) - score), size)
+    residual = _relative(np.abs(base + values.sum(axis=1) - score), np.abs(values).sum(axis=1) + abs(base))
     places = np.unique(np.linspace(0, len(matrix) - 1, CHECKED).astype(np.int64)) if len(matrix) else np.empty(0, np.int64)
-    error = 0.0
-    if len(places):
-        own = np.asarray(model.booster.predict(matrix[places], pred_contrib=True), dtype=np.float64)
-        ours = np.column_stack([values[places], np.full(len(places), base)])
-        error = _relative(np.abs(ours - own).max(axis=1), np.abs(own).sum(axis=1))
+    error = _error(model, matrix[places], values[places], base, score[places]) if len(places) else 0.0
     made = Cohort(values, base, score, names, len(places), error, residual, "tree SHAP, path-dependent")
     _refuse(made, f"{model.bundle.name} {model.bundle.version}")
     return made
+
+
+def mean_contributions(model: LightgbmModel, matrix: Floats, weights: Floats, *, threads: int | None = None) -> Floats:
+    """Weighted mean of each feature's contribution over rows that are encoded already; shape (features,).
+
+    Raises
+    ------
+    CannotSayError
+        See `cohort`.
+    """
+    found = cohort_matrix(model, matrix, threads=threads)
+    return np.asarray(weights @ found.values / weights.sum())
 
 
 def cohort_against(
@@ -143,6 +149,14 @@ def prepared_of(model: LightgbmModel) -> Prepared:
 
 _prepared: WeakKeyDictionary[LightgbmModel, Prepared] = WeakKeyDictionary()
 _lock = Lock()
+
+
+def _error(model: LightgbmModel, matrix: Floats, values: Floats, base: float, score: Floats) -> float:
+    """How far contributions, base and scores are from what the library itself says, relative to the size of the row."""
+    own = np.asarray(model.booster.predict(matrix, pred_contrib=True), dtype=np.float64)
+    ours = np.column_stack([values, np.full(len(values), base), score])
+    theirs = np.column_stack([own, model.score_matrix(matrix)])
+    return _relative(np.abs(ours - theirs).max(axis=1), np.abs(own).sum(axis=1))
 
 
 def _relative(gap: Floats, size: Floats) -> float:
