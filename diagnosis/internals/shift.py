@@ -15,8 +15,7 @@ from diagnosis.errors import CannotSayError
 from diagnosis.estimate import Estimate, difference, ratio
 from diagnosis.internals.cohort import cohort
 from diagnosis.log.records import Batch
-from diagnosis.models import assemble
-from diagnosis.models.scoring import LightgbmModel
+from diagnosis.models import Model, assemble
 from diagnosis.store import Query, Snapshot
 
 Floats = NDArray[np.float64]
@@ -131,7 +130,7 @@ class Shift:
         )
 
 
-def parts(model: LightgbmModel, batch: Batch, *, read: float = 1.0, threads: int | None = None) -> Parts:
+def parts(model: Model, batch: Batch, *, read: float = 1.0, threads: int | None = None) -> Parts:
     """Contributions of all candidates of `batch`, summed up by request.
 
     Parameters
@@ -213,7 +212,7 @@ def shift_by(baseline: Parts, incident: Parts, attribute: str) -> dict[Any, Shif
 
 
 def shifts(
-    snapshot: Snapshot, model: LightgbmModel, baseline: Query, incident: Query, *, most: int = MOST, threads: int | None = None
+    snapshot: Snapshot, model: Model, baseline: Query, incident: Query, *, most: int = MOST, threads: int | None = None
 ) -> Iterator[tuple[Shift, Parts, Parts]]:
     """The split from a sample of each window that grows until the answer is stable, all is read, or `most` requests are.
 

@@ -9,6 +9,7 @@ missing. `--large` adds the cohort of 100,000 rows.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -148,7 +149,7 @@ def against_background(threads: int) -> None:
 
     from diagnosis.internals.cohort import cohort_against
 
-    matrix, background = rows(10_000, 3), rows(1000, 6)
+    matrix, background, few = rows(10_000, 3), rows(1000, 6), 20
     for name, categorical in (("200 trees × 31 leaves, no categories", False), ("200 trees × 31 leaves", True)):
         model = trained(200, 31, categorical=categorical)
         (ours,) = seconds(lambda m=model: cohort_against(m, matrix, background, threads=threads), repeats=2)
@@ -157,7 +158,6 @@ def against_background(threads: int) -> None:
         if categorical:
             print(json.dumps({"figure": "background", **told}, ensure_ascii=False), flush=True)
             continue
-        few = 20
         explainer = shap.TreeExplainer(
             model.booster, shap.maskers.Independent(background, max_samples=1000), feature_perturbation="interventional"
         )
@@ -193,7 +193,7 @@ def first_picture(model: Any, name: str) -> None:
             items = [f"i{j}" for _ in ids for j in range(50)]
             candidates = pa.table({"request_id": np.repeat(ids, 50), "item_id": items, **columns})
             workspace.append(requests=pa.table({**requests, "keep_probability": np.full(len(ids), 0.5)}), candidates=candidates)
-        windows = [Query(since=a, until=b) for a, b in zip(days[:2], days[1:], strict=True)]
+        windows = [Query(since=a, until=b) for a, b in itertools.pairwise(days)]
         began, told = time.perf_counter(), []
         for found, _, _ in shifts(workspace.snapshot(), model, *windows):
             half = float(((found.rows["high"] - found.rows["low"]) / 2).max())
