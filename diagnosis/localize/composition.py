@@ -80,7 +80,7 @@ def _owners(column: pa.ListArray) -> Ints:
 
 def item_attributes(sample: Sample) -> dict[str, tuple[Ints, tuple[Any, ...]]]:
     """Item attributes with few values, coded per candidate; -1 = none."""
-    codes, ids = dictionary(sample.batch.candidates.column("item_id"))
+    codes, ids = sample.words("item_id", "candidates")
     place = sample.items.index.get_indexer(pd.Index(ids, dtype=object)) if len(sample.items) else np.full(len(ids), -1)
     found: dict[str, tuple[Ints, tuple[Any, ...]]] = {}
     for name in sample.items.columns:
@@ -168,7 +168,7 @@ def flood(sample: Sample) -> list[tuple[Suspect, Loan]]:
     hit = sample.incident & inside & (sample.time >= since - 1e-6)
     now = float(share[hit].mean()) if hit.any() else 0.0
     rng = np.random.default_rng(0)
-    codes, ids = dictionary(sample.batch.candidates.column("item_id"))
+    codes, ids = sample.words("item_id", "candidates")
     stays = rng.random(len(ids)) < min(1.0, usual / max(now, 1e-9))  # whole items go, as if they had not been launched
     text = f"items in their first week are {sample.mean(share, before):.1%} of candidates before, {sample.mean(share, hit):.1%} after"
     evidence = (Evidence("composition", text),)
@@ -182,7 +182,7 @@ def young_items(sample: Sample) -> Mask | None:
         return None
     times = pd.DatetimeIndex(pd.to_datetime(sample.items["launched_at"], utc=True)).tz_convert(None).to_numpy().astype("datetime64[us]")
     launched = pd.Series(np.where(np.isnat(times), np.nan, times.astype(np.int64) / 1e6), index=sample.items.index)
-    codes, ids = dictionary(sample.batch.candidates.column("item_id"))
+    codes, ids = sample.words("item_id", "candidates")
     at = launched.reindex(pd.Index(ids, dtype=object)).to_numpy(dtype=np.float64)[codes]
     age = sample.time[sample.owner] - at
     with np.errstate(invalid="ignore"):
@@ -224,7 +224,7 @@ def with_donors(sample: Sample, hit: Ints, loan: Loan, seed: int = 0) -> tuple[S
     """
     rng = np.random.default_rng(seed)
     part, offsets = sample.take(hit), sample.batch.offsets
-    items = dictionary(sample.batch.candidates.column("item_id"))[0]
+    items = sample.words("item_id", "candidates")[0]
     take, owners = [], []
     for place, (request, donor) in enumerate(zip(hit, _donors(sample, hit, loan.lent, rng), strict=True)):
         if donor < 0:

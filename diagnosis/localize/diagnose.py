@@ -18,7 +18,7 @@ from diagnosis.localize.composition import Loan
 from diagnosis.localize.effects import world_of
 from diagnosis.localize.finding import find_suspects
 from diagnosis.localize.result import CAUSE_FOUND, NO_CHANGE, NOT_ENOUGH_DATA, UNEXPLAINED, moment
-from diagnosis.localize.sample import dictionary, join, read
+from diagnosis.localize.sample import join, read
 from diagnosis.localize.suspects import Evidence, Suspect, put_back
 from diagnosis.localize.windows import Window, iso
 from diagnosis.metrics import metric
@@ -228,7 +228,7 @@ def _blast(case: Case, suspect: Suspect) -> Blast:
     sample, hit = case.sample, suspect.hit
     rows = np.flatnonzero(hit)
     shown = hit[sample.owner] & (sample.numbers("position") > 0)
-    items = dictionary(sample.batch.candidates.column("item_id"))[0][shown]
+    items = sample.words("item_id", "candidates")[0][shown]
     last, end = float(sample.time[rows].max()), float(sample.time[sample.incident].max())
     where = "; ".join(f"{k} = {', '.join(map(str, v))}" for k, v in suspect.where.items())
     what = suspect.evidence[0].text.partition(" (")[0] if suspect.evidence else suspect.name

@@ -30,7 +30,7 @@ class Bound:
             If it is text that no log can hold (half of a surrogate pair).
         """
         for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text):
+            if isinstance(text, str) and not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
                 raise FilterError(f"{text!r} is not text that a log can hold.", "check how the link or the id was copied.")
         if isinstance(value, int) and abs(value) >= 2**127:  # beyond the engine's integers, and every column
             value = math.inf if value > 0 else -math.inf
