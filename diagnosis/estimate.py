@@ -245,6 +245,50 @@ def difference(after: Estimate, before: Estimate) -> Estimate:
     return Estimate(value, low, high, se, after.n + before.n, min(after.n_effective, before.n_effective), after.unit)
 
 
+def ratio_difference(
+    numerator: ArrayLike,
+    denominator: ArrayLike,
+    keep: ArrayLike,
+    later: ArrayLike,
+    clusters: ArrayLike,
+    *,
+    level: float = 0.95,
+    unit: str = "",
+) -> Estimate:
+    """How much a ratio changed between two windows in which the same members ask: what they share cancels (Taylor linearisation).
+
+    Parameters
+    ----------
+    numerator, denominator, keep : array of float, shape (n,)
+        As in `ratio`, of the requests of both windows.
+    later : array of bool, shape (n,)
+        Requests of the second window.
+    clusters : array, shape (n,)
+        Member of each request.
+
+    Raises
+    ------
+    CannotSayError
+        If one of the windows has nothing to divide by.
+    """
+    p, y, x, second = _probabilities(keep), _values(numerator), _values(denominator), np.asarray(later, dtype=np.bool_)
+    w, value, u = 1 / p, 0.0, np.zeros(len(p))
+    for side, sign in ((second, 1.0), (~second, -1.0)):
+        size = float((w * x)[side].sum())
+        if size <= 0:
+            raise CannotSayError("There is nothing to divide by: no request, or none with a denominator.")
+        mine = float((w * y)[side].sum()) / size
+        value += sign * mine
+        u[side] = sign * (w * (y - mine * x))[side] / size
+    sums = cluster_sums(u, coded(clusters))
+    effective = min(alike((w * x)[side]) for side in (second, ~second))
+    if len(sums) < 2:  # one member says nothing of others
+        return Estimate(value, float("-inf"), float("inf"), float("inf"), len(p), effective, unit)
+    se = float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)))
+    half = quantile_of_t(level, min(effective, float(len(sums)))) * se
+    return Estimate(value, value - half, value + half, se, len(p), effective, unit)
+
+
 @dataclass(frozen=True)
 class Homogeneity:
     """Whether two windows have the same shares.

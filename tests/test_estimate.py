@@ -312,3 +312,30 @@ def test_a_share_of_groups_never_seen_has_room_above():
 def test_false_discoveries_by_hand():
     assert false_discovery([0.04, 0.01, 0.03, 0.5]).tolist() == pytest.approx([0.16 / 3, 0.04, 0.16 / 3, 0.5])
     assert false_discovery([]).tolist() == []
+
+
+def test_a_movement_of_paired_members_is_covered_and_narrower_than_of_strangers() -> None:
+    rng, inside, widths = np.random.default_rng(11), 0, []
+    for _ in range(600):
+        taste = rng.normal(0.0, 0.05, 150)  # members differ, and ask in both windows
+        members = np.concatenate([rng.integers(0, 150, 900), rng.integers(0, 150, 900)])
+        later = np.repeat([False, True], 900)
+        shown = rng.integers(5, 15, 1800).astype(float)
+        clicks = rng.binomial(shown.astype(int), np.clip(0.2 + taste[members] + 0.01 * later, 0.0, 1.0)).astype(float)
+        keep = np.where(members < 50, 0.5, 1.0)
+        paired = estimate.ratio_difference(clicks, shown, keep, later, members)
+        inside += paired.low <= 0.01 <= paired.high
+        apart = [estimate.ratio(clicks[s], shown[s], keep[s], of="process", clusters=members[s]) for s in (~later, later)]
+        widths.append(paired.se / estimate.difference(apart[1], apart[0]).se)
+    assert 0.925 <= inside / 600 <= 0.975
+    assert np.median(widths) < 0.85
+
+
+def test_a_movement_needs_a_denominator_in_both_windows() -> None:
+    with pytest.raises(CannotSayError):
+        estimate.ratio_difference([1.0, 0.0], [2.0, 0.0], [1.0, 1.0], [False, True], [0, 1])
+
+
+def test_one_member_says_nothing_of_the_movement_of_others():
+    found = estimate.ratio_difference([1.0, 0.0, 1.0, 1.0], np.ones(4), np.ones(4), [False, False, True, True], ["m"] * 4)
+    assert (found.value, found.low, found.high, found.se) == (0.5, -np.inf, np.inf, np.inf)

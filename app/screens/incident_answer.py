@@ -85,7 +85,8 @@ def _failed(error: Exception, told: set[str]) -> None:
 
 def _verdict(answer: Localization) -> None:
     tone = TONES.get(answer.verdict, "unknown")
-    views.banner(tone, [(tone, answer.reason), ("info", _moved(answer))])
+    lines = [(tone, answer.reason), ("info", _moved(answer))]
+    views.banner(tone, [*lines, ("info", answer.where_it_moved)] if answer.where_it_moved else lines)
     views.facts(
         [
             ("unexplained share", _percent(answer.unexplained)),

@@ -31,7 +31,8 @@ def localize(
     JSON: metric, where, baseline and incident {since, until, value, low, high, requests}, verdict (cause_found|unexplained|no_change|
     not_enough_data), reason, causes: [{component, target, slice, since, explains, low, high, proof (replay|replay+model|statistical),
     confidence, owner, change, evidence: [{kind, text}], effect, necessity, sufficiency, requests, examples}], interactions: [{between,
-    share}], unexplained, replayable_share, ruled_out: [{component, target, reason}], elapsed_s. Exit status 3 with not_enough_data.
+    share}], unexplained, replayable_share, ruled_out: [{component, target, reason}], slices: [{slice, recovery, traffic, z}] (where the
+    metric itself moved), elapsed_s. Exit status 3 with not_enough_data.
     """
     from diagnosis.localize import NOT_ENOUGH_DATA, metric_of, parse_window
     from diagnosis.localize import localize as ask
@@ -102,6 +103,8 @@ def _show(answer: Localization) -> None:
     rows = [(name, m.window, m.value, _interval(m), m.requests) for name, m in windows]
     table(rows, ("window", "", answer.metric, "95% interval", "requests"))
     print(f"\n{answer.verdict}: {plain(answer.reason)}")
+    if answer.where_it_moved:
+        print(plain(answer.where_it_moved))
     if answer.causes:
         print()
         table(

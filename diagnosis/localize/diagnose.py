@@ -13,9 +13,10 @@ from diagnosis import estimate
 from diagnosis.errors import CannotSayError, DiagnosisError
 from diagnosis.estimate import Estimate
 from diagnosis.inputs import check
-from diagnosis.localize.composition import Kind
+from diagnosis.localize.case import Case, prepare
+from diagnosis.localize.composition import Loan
 from diagnosis.localize.effects import world_of
-from diagnosis.localize.question import Case, find_suspects, prepare
+from diagnosis.localize.finding import find_suspects
 from diagnosis.localize.result import CAUSE_FOUND, NO_CHANGE, NOT_ENOUGH_DATA, UNEXPLAINED, moment
 from diagnosis.localize.sample import dictionary, join, read
 from diagnosis.localize.suspects import Evidence, Suspect, put_back
@@ -192,7 +193,7 @@ def _bare(request_id: str, sentence: str, replay: str, inputs: str) -> Diagnosis
     return Diagnosis(request_id, NOT_ENOUGH_DATA, reason, replay, inputs, (), None, 0)
 
 
-def _findings(case: Case, suspects: Sequence[Suspect], drops: Sequence[tuple[Suspect, Kind]], place: int) -> tuple[Finding, ...]:
+def _findings(case: Case, suspects: Sequence[Suspect], drops: Sequence[tuple[Suspect, Loan]], place: int) -> tuple[Finding, ...]:
     mine = [s for s in (*suspects, *(s for s, _ in drops)) if s.hit[place]]
     found = [_finding(case, s, _moved(case, s, place)) for s in mine]
     found = [f for f in found if f.moved or f.component in ("serving", "candidates")]

@@ -173,6 +173,15 @@ class Sample:
             return np.full(source.num_rows, -1, dtype=np.int64), ()
         return dictionary(source.column(column))
 
+    def mean(self, values: Floats | Mask, rows: Mask) -> float:
+        """Weighted mean over some requests: of the full traffic; 0 of none."""
+        total = float(self.weight[rows].sum())
+        return float((self.weight * values)[rows].sum()) / total if total else 0.0
+
+    def some_of_each(self, most: int, seed: int = 0) -> Ints:
+        """Places of at most so many requests of each window, in order."""
+        return np.concatenate([some(np.flatnonzero(side), most, seed) for side in (~self.incident, self.incident)])
+
     def take(self, rows: Ints) -> Sample:
         """Some of its requests, in the order given (which must rise)."""
         rows = np.asarray(rows, dtype=np.int64)
@@ -222,6 +231,11 @@ def join(sample: Sample, one: Batch) -> Sample:
     keep = one.requests.column("keep_probability").to_numpy().astype(np.float64)
     batch = _joined([sample.batch, one])
     return replace(sample, batch=batch, incident=np.append(sample.incident, True), keep=np.append(sample.keep, keep), kept={})
+
+
+def some(rows: Ints, most: int, seed: int = 0) -> Ints:
+    """At most so many of them, in order."""
+    return rows if len(rows) <= most else np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
 def _joined(parts: Sequence[Batch]) -> Batch:

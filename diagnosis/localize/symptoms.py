@@ -39,15 +39,18 @@ class Symptom:
     text: str
 
 
-def symptoms(sample: Sample, columns: Columns, contracts: Mapping[str, Contract], items: Items) -> Iterator[Symptom]:
-    """Every symptom of every column; most say nothing.
+def symptoms(
+    sample: Sample, columns: Columns, contracts: Mapping[str, Contract], items: Items, sources: Sequence[str] | None = None
+) -> Iterator[Symptom]:
+    """Every symptom of every column (or of those in `sources`); most say nothing.
 
     Parameters
     ----------
     contracts : mapping of source to Contract
     """
     before = ~sample.incident[sample.owner]
-    for source, column in columns.by_source.items():
+    for source in columns.by_source if sources is None else sources:
+        column = columns[source]
         contract = contracts.get(source)
         yield from _missing(column, before)
         yield from _unseen(column, before) if column.categorical else _range(sample, column, before, contract)

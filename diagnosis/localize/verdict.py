@@ -29,10 +29,12 @@ from diagnosis.localize.result import (
 )
 from diagnosis.localize.sample import Sample
 from diagnosis.localize.stage import Stage
+from diagnosis.localize.suspects import Suspect
 from diagnosis.log.filters import Filter
 from diagnosis.store import Snapshot
 
 HARM = 1.2  # an effect below this many standard errors of the same outcomes' luck is called harmless
+_LENT = 1.5  # what an effect of borrowed candidates must have
 _STATISTICAL = 3.0  # what an effect that replay cannot reach must have
 MOVED = 3.5  # standard errors of the difference of the windows that count as a movement
 _FEWEST = 30
@@ -45,7 +47,8 @@ _COMPONENTS = ("feature", "model", "training_data", "candidates", "rules", "serv
 def conclude(
     stage: Stage,
     judge: Judge,
-    measured: tuple[Measured, Measured, Estimate, Estimate],
+    measured: tuple[Measured, Measured],
+    moved: Estimate,
     effects: Effects,
     snapshot: Snapshot,
     where: Filter,
@@ -59,15 +62,14 @@ def conclude(
     rest : tuple of float, optional
         Outcomes over what pages promised, relative to the baseline, and the standard errors by which that is not 1.
     """
-    baseline, incident, before, after = measured
+    baseline, incident = measured
     sample = stage.sample
-    moved = estimate.difference(after, before)
     expected = trend(sample, judge)
     left = moved.value - expected
     z = left / moved.se if moved.se > 0 else 0.0
     earliest = sample.time[sample.incident].min() - _EARLY * float(np.ptp(sample.time[~sample.incident]))
     harmful = sorted(
-        (e for e in effects.effects if abs(e.harm) >= (HARM if e.suspect.repair else _STATISTICAL) and e.value != 0),
+        (e for e in effects.effects if abs(e.harm) >= _least(e.suspect) and e.value != 0),
         key=lambda e: -abs(e.value),
     )
     kept = [e for e in harmful if abs(z) >= MOVED or e.suspect.since >= earliest]
@@ -92,7 +94,7 @@ def conclude(
         reason = (
             f"{judge.metric.name} moved by {left:+.4g} ({z:+.1f} standard errors){_beyond(expected)}, and nothing in the log explains it."
         )
-    elif _too_wide(before, moved):
+    elif _too_wide(baseline, moved):
         verdict = NOT_ENOUGH_DATA
         reason = f"A change of less than {estimate.detectable(moved.se / math.sqrt(2)):.3g} could not be seen in this many requests."
     else:
@@ -116,6 +118,10 @@ def conclude(
         ruled_out(effects, kept, movement),
         sampled=len(sample),
     )
+
+
+def _least(suspect: Suspect) -> float:
+    return HARM if suspect.repair is not None else _LENT if suspect.proof == "replay+model" else _STATISTICAL
 
 
 def trend(sample: Sample, judge: Judge) -> float:
@@ -151,7 +157,7 @@ def _beyond(expected: float) -> str:
     return f" beyond the baseline's own trend ({expected:+.3g})" if expected else ""
 
 
-def _too_wide(before: Estimate, moved: Estimate) -> bool:
+def _too_wide(before: Measured, moved: Estimate) -> bool:
     """Whether even a change by half could not be told from chance."""
     return estimate.detectable(moved.se / math.sqrt(2)) > 0.5 * abs(before.value)
 

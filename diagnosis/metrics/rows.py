@@ -69,8 +69,8 @@ def rows_of(
 def positives(batch: Batch, positive: Sequence[str], attribution_s: float) -> NDArray[np.bool_]:
     """Which candidates had a positive event within the attribution time."""
     outcomes, place = _in_time(batch, positive, attribution_s)
-    wanted = pd.MultiIndex.from_arrays([place, outcomes.column("item_id").to_pylist()])
-    return np.asarray(_pairs(batch).isin(wanted), dtype=np.bool_) if len(place) else np.zeros(batch.candidates.num_rows, dtype=np.bool_)
+    have, wanted = _keys(batch, outcomes, place)
+    return np.asarray(pd.Index(have).isin(wanted), dtype=np.bool_)
 
 
 def worth(batch: Batch, positive: Sequence[str], attribution_s: float) -> Floats:
@@ -89,11 +89,10 @@ def worth(batch: Batch, positive: Sequence[str], attribution_s: float) -> Floats
     found = np.zeros(batch.candidates.num_rows)
     if len(place):
         value = np.asarray(outcomes.column("value").to_numpy(), dtype=np.float64)
-        keys = [place, np.asarray(outcomes.column("item_id").to_pylist(), dtype=object)]
+        have, keys = _keys(batch, outcomes, place)
         sums = pd.Series(np.where(np.isfinite(value), value, 0.0)).groupby(keys).sum()
-        have = _pairs(batch)
-        rows = np.flatnonzero(have.isin(sums.index))
-        held = have[rows]
+        rows = np.flatnonzero(np.isin(have, sums.index.to_numpy()))
+        held = pd.Index(have[rows])
         found[rows] = np.where(held.duplicated(), 0.0, sums.reindex(held).to_numpy())
     return found
 
@@ -113,5 +112,10 @@ def _in_time(batch: Batch, positive: Sequence[str], attribution_s: float) -> tup
     return outcomes, np.asarray(place, dtype=np.int64)
 
 
-def _pairs(batch: Batch) -> pd.MultiIndex:
-    return pd.MultiIndex.from_arrays([batch.owner, batch.candidates.column("item_id").to_pylist()])
+def _keys(batch: Batch, outcomes: pa.Table, place: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """One number for every pair of request and item, of the candidates and of the events; equal where the pairs are."""
+    items = batch.candidates.column("item_id").combine_chunks().dictionary_encode()
+    size = len(items.dictionary) + 2  # one code for candidates without an item, one for items that are no candidate
+    known = pc.index_in(outcomes.column("item_id").cast(pa.string()), value_set=items.dictionary.cast(pa.string()))
+    have = batch.owner * size + items.indices.fill_null(size - 2).to_numpy(zero_copy_only=False)
+    return have, place * size + known.fill_null(size - 1).to_numpy()

@@ -210,6 +210,18 @@ class Snapshot:
         )
         return list(table.column(0).to_pylist())
 
+    def dates_of(self, request_ids: Sequence[str]) -> dict[str, date]:
+        """The date (UTC, of served_at) of each of the ids that is logged."""
+        bound = sql.Bound()
+        table = self._ask(
+            lambda: (
+                f"SELECT request_id, min(served_at::DATE) AS day FROM {self._from('requests', bound)} "
+                f"WHERE request_id IN {self._list(list(request_ids), bound)} GROUP BY request_id ORDER BY request_id"
+            ),
+            bound,
+        )
+        return dict(zip(table.column("request_id").to_pylist(), table.column("day").to_pylist(), strict=True))
+
     def _fetch(self, ids: list[str], dates: list[date] | None) -> Batch:
         bound = sql.Bound()
         requests = self._ask(
@@ -233,10 +245,17 @@ class Snapshot:
         return Batch(requests, _ordered(parts["candidates"], ids), parts["outcomes"])
 
     def _rows_of(self, table: str, ids: list[str], days: list[date] | None) -> pa.Table:
-        bound = sql.Bound()
-        return self._ask(
-            lambda: f"SELECT * FROM {self._from(table, bound, dates=days)} WHERE request_id IN {self._list(ids, bound)}", bound
+        """Rows of these requests; those of one request in the order of their file, which a query does not keep by itself."""
+        bound, numbered = sql.Bound(), sql.ROW_NUMBER not in self._pin(table).schema.names
+        found = self._ask(
+            lambda: f"SELECT * FROM {self._from(table, bound, dates=days, numbered=numbered)} WHERE request_id IN {self._list(ids, bound)}",
+            bound,
         )
+        if not numbered:
+            return found
+        order = np.argsort(found.column(sql.ROW_NUMBER).to_numpy(), kind="stable")
+        in_order = bool((np.diff(order) == 1).all())
+        return (found if in_order else found.take(order)).drop_columns([sql.ROW_NUMBER])
 
     def _near(self, request_id: str) -> list[str]:
         """Ids that look like it, of the last few days of the log."""
@@ -534,12 +553,20 @@ class Snapshot:
         except KeyError:
             raise MissingTableError(table, "see DESIGN 4.1 for what a workspace holds.") from None
 
-    def _from(self, table: str, bound: sql.Bound, *, dates: Sequence[date] | set[date] | None = None, query: Query | None = None) -> str:
+    def _from(
+        self,
+        table: str,
+        bound: sql.Bound,
+        *,
+        dates: Sequence[date] | set[date] | None = None,
+        query: Query | None = None,
+        numbered: bool = False,
+    ) -> str:
         pinned = self._pin(table)
         since = _utc_date(query.since) if query and query.since else None
         until = _utc_date(query.until) if query and query.until else None
         files = [file for file in pinned.on(dates, since, until) if file not in self._bad]
-        return sql.relation(pinned.schema, files, bound, any(pinned.dates), pinned.converted)
+        return sql.relation(pinned.schema, files, bound, any(pinned.dates), pinned.converted, numbered=numbered)
 
     def _selected(self, query: Query, bound: sql.Bound) -> str:
         """Table expression of the requests that `query` names."""
