@@ -70,6 +70,42 @@ def count(keep: ArrayLike, *, clusters: ArrayLike | None = None, level: float = 
     return replace(found, low=max(float(len(p)), found.low))
 
 
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """How many requests the full traffic had in each of many groups; shape (groups,) each.
+
+    Attributes
+    ----------
+    value, low, high, se : array of float
+        Requests, with the interval of ``traffic``; see the module.
+    n_effective : array of float
+        How many equally weighted requests would say as much (Kish 1965).
+    """
+
+    value: Floats
+    low: Floats
+    high: Floats
+    se: Floats
+    n_effective: Floats
+
+
+def counts(n: ArrayLike, weights: ArrayLike, squares: ArrayLike, *, level: float = 0.95) -> Counts:
+    """`count` of many groups, from sums that a query gives; the interval is the symmetric one, which few requests of unequal weight strain.
+
+    Parameters
+    ----------
+    n, weights, squares : array of float, shape (groups,)
+        Logged requests of each group, the sum of ``1 / keep_probability``, and the sum of its squares.
+    """
+    from scipy.special import stdtrit
+
+    held, w, ww = (np.asarray(a, dtype=np.float64) for a in (n, weights, squares))
+    effective = np.divide(w**2, ww, out=np.zeros(len(w)), where=ww > 0)
+    se = np.sqrt(np.maximum(ww - w, 0.0))
+    half = stdtrit(np.maximum(effective - 1.0, 1.0), 0.5 + level / 2) * se
+    return Counts(w, np.maximum(held, w - half), w + half, se, effective)
+
+
 def total(values: ArrayLike, keep: ArrayLike, *, clusters: ArrayLike | None = None, level: float = 0.95, unit: str = "") -> Estimate:
     """Sum of `values` over the full traffic; shape (n,) each, `clusters` as in `count`.
 

@@ -339,3 +339,38 @@ def test_a_movement_needs_a_denominator_in_both_windows() -> None:
 def test_one_member_says_nothing_of_the_movement_of_others():
     found = estimate.ratio_difference([1.0, 0.0, 1.0, 1.0], np.ones(4), np.ones(4), [False, False, True, True], ["m"] * 4)
     assert (found.value, found.low, found.high, found.se) == (0.5, -np.inf, np.inf, np.inf)
+
+
+def test_counts_of_many_groups_are_those_of_each():
+    rows = np.flatnonzero(np.random.default_rng(3).random(len(FULL["keep"])) < FULL["keep"])
+    keep, stratum = FULL["keep"][rows], FULL["stratum"][rows]
+    groups = [keep[stratum == g] for g in range(4)] + [keep, np.ones(3), keep[:1]]
+    many = estimate.counts([len(g) for g in groups], [(1 / g).sum() for g in groups], [(1 / g**2).sum() for g in groups])
+    for place, group in enumerate(groups):
+        one = estimate.count(group)
+        found = [getattr(many, name)[place] for name in ("value", "se", "n_effective")]
+        np.testing.assert_allclose(found, [one.value, one.se, one.n_effective], rtol=1e-9)
+        if one.n > 30:
+            np.testing.assert_allclose([many.low[place], many.high[place]], [one.low, one.high], rtol=0.02)
+
+
+def test_a_group_of_nothing_has_no_requests_and_says_nothing():
+    none = estimate.counts([0], [0.0], [0.0])
+    assert (none.value[0], none.low[0], none.high[0], none.n_effective[0]) == (0.0, 0.0, 0.0, 0.0)
+
+
+def test_counts_hold_when_rates_adapt_to_load_and_a_stratum_is_rare():
+    """Every request has the rate that was in force when it came: it depends on how many came before, never on which were kept."""
+    from diagnosis.log.sampling import Stratum, adapted
+
+    common, rare = Stratum(rate=0.02, budget_per_hour=3000), Stratum(rate=0.02, minimum_per_hour=600)
+    keep = np.array([adapted(common, n, 400.0) for n in range(3000)] + [adapted(rare, n, None) for n in range(25)])
+    is_rare, rng = np.arange(len(keep)) >= 3000, np.random.default_rng(4)
+    for group, truth in ((is_rare, 25), (~is_rare, 3000)):
+        found = [estimate.count(keep[group & (rng.random(len(keep)) < keep)]) for _ in range(SAMPLES)]
+        values = np.array([f.value for f in found])
+        assert abs(values.mean() - truth) < 4 * values.std() / np.sqrt(SAMPLES)
+        if truth == 3000:
+            assert np.mean([f.low <= truth <= f.high for f in found]) > 0.93
+    assert keep[is_rare].max() == 1.0
+    assert keep[is_rare].min() == 0.02

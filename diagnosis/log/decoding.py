@@ -17,6 +17,7 @@ from diagnosis.log.spool_thread import SIZES, UNREADABLE
 
 _EXACT = 2**53
 _LONG = 2**63
+_LAST = 253_402_300_800_000_000  # microseconds until the year 10000
 _SUFFIX = {"huge": "text"}  # integers that no long holds are stored as their digits
 
 
@@ -77,9 +78,9 @@ def parse(content: spool.Content) -> Parsed:
             elif record.kind == spool.REQUEST:
                 requests.append(_request(record, schemas, content.writer))
             elif record.kind == spool.OUTCOME:
-                outcomes.append(json.loads(bytes(record.payload)))
+                outcomes.append(_outcome(record))
             elif record.kind == spool.VOLUMES:
-                volumes += json.loads(bytes(record.payload))
+                volumes += _counts(record)
             else:
                 bad.append(Unreadable(record, "of a kind that is not known"))
         except _Malformed as error:
@@ -96,8 +97,7 @@ class _Malformed(Exception):
 def _request(record: spool.Record, schemas: Mapping[int, pa.Schema], writer: str) -> Logged:
     size, place = SIZES.unpack_from(record.payload)
     head = json.loads(bytes(record.payload[SIZES.size : SIZES.size + size]))
-    if not isinstance(head["request_id"], str) or not isinstance(head["served_at"], int):
-        raise ValueError("no request id, or no time")
+    _checked(head)
     rest = record.payload[SIZES.size + size :]
     if place == UNREADABLE:
         raise _Malformed(f"candidates could not be encoded: {bytes(rest).decode('utf-8', 'replace')}")
@@ -109,6 +109,45 @@ def _request(record: spool.Record, schemas: Mapping[int, pa.Schema], writer: str
         if "item_id" not in batch.schema.names or batch.column("item_id").null_count:
             raise _Malformed("candidates without item_id")
     return Logged(head, batch, writer, record.sequence, record)
+
+
+def _checked(head: Mapping[str, Any]) -> None:
+    """Refuse what no table of requests may hold: one such row would fail the whole batch.
+
+    Raises
+    ------
+    ValueError
+    """
+    texts = ("request_id", "task", "status")
+    keep = head["keep_probability"]
+    if not all(isinstance(head[name], str) for name in texts) or not isinstance(head.get("member") or "", str):
+        raise ValueError("an id, a task or a status that is no text")
+    if not isinstance(keep, float) or not 0 < keep <= 1:
+        raise ValueError("no keep probability")
+    _time(head["served_at"])
+
+
+def _time(at: Any) -> None:
+    if not isinstance(at, int) or not 0 <= at < _LAST:
+        raise ValueError("no time between 1970 and 9999")
+
+
+def _outcome(record: spool.Record) -> Mapping[str, Any]:
+    row: Mapping[str, Any] = json.loads(bytes(record.payload))
+    if not all(isinstance(row[name], str) for name in ("request_id", "item_id", "event")):
+        raise ValueError("an id or an event that is no text")
+    _time(row["happened_at"])
+    _time(row["logged_at"])
+    return row
+
+
+def _counts(record: spool.Record) -> list[Mapping[str, Any]]:
+    rows: list[Mapping[str, Any]] = json.loads(bytes(record.payload))
+    for row in rows:
+        _time(row["hour"] * 1_000_000)
+        if not all(isinstance(row[name], int) for name in ("seen", "lost")) or not isinstance(row["attributes"], dict):
+            raise ValueError("counts that are none")
+    return rows
 
 
 def candidates_table(requests: Sequence[Logged]) -> pa.Table:

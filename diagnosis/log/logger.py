@@ -27,9 +27,10 @@ from diagnosis.log.sampling import EVERYTHING, Cell, Cells, Sampling, place
 from diagnosis.log.spool_thread import Entry, SpoolThread
 from diagnosis.log.stats import Stats
 
-LARGEST = 16 << 20  # bytes of one request
+LARGEST = 8 << 20  # bytes of one request
 _ROOM = 8 << 20  # of the memory allowed, for what is being encoded
 _OVERHEAD = 1024  # bytes that an entry costs beside its buffers
+_LAST_HOUR = 70_389_528  # of the year 9999
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -105,7 +106,7 @@ class RequestLogger:
         """Nothing logged yet; also in a forked child, whose requests so far are the parent's."""
         self._lock = threading.RLock()  # reentrant: a signal handler may log, too
         self._cells = Cells(self._sampling)
-        self._past: list[tuple[int, Cell, int, int, int]] = []  # counts of hours that are over
+        self._past: dict[tuple[int, Cell], list[int]] = {}  # seen, sent and lost of an hour, that are not told yet
         self._seen = self._sequence = 0
         self._lost: dict[str, int] = {}
         self._queue: deque[Entry] = deque()
@@ -153,6 +154,8 @@ class RequestLogger:
         try:
             now = time.time() if served_at is None else served_at
             hour = int((now if isinstance(now, (int, float)) else micros(now) / 1e6) // 3600)
+            if not 0 <= hour < _LAST_HOUR:
+                raise ValueError("served_at lies between 1970 and 9999")
             with self._lock:
                 cell = self._cells.of(task, status, request)
                 if cell.hour != hour:
@@ -185,7 +188,8 @@ class RequestLogger:
                 self._started = self._writing.start()
             now = time.time()
             at = now if happened_at is None else happened_at
-            row = {"request_id": request_id, "item_id": item_id, "event": event, "happened_at": micros(at), "logged_at": micros(now)}
+            row: dict[str, Any] = {"request_id": str(request_id), "item_id": str(item_id), "event": str(event)}
+            row |= {"happened_at": micros(at), "logged_at": micros(now)}
             row["value"] = value
             head = encode(row).encode("utf-8", "surrogatepass")
             self._enqueue(Entry(0, head, None, _OVERHEAD + len(head)))
@@ -203,14 +207,16 @@ class RequestLogger:
         with self._lock:
             writing, cells = self._writing, self._cells.all()
             lost = dict(self._lost)
-            seen = self._seen + sum(cell.seen for cell in cells) + sum(past[2] for past in self._past)
+            seen = self._seen + sum(cell.seen for cell in cells) + sum(past[0] for past in self._past.values())
             stored = writing.acknowledged
             queued = self._sequence - stored
             if self._closed and not writing.alive and queued:
-                lost["closed"], queued = queued, 0
+                lost["closed"], queued = lost.get("closed", 0) + queued, 0
             sent = self._sequence + sum(self._lost.values())
             error = writing.last_error or self._last_error
-            return Stats(seen, sent, stored, lost, queued, self._queued_bytes, writing.outcomes, writing.write_errors, error)
+            return Stats(
+                seen, sent, stored, lost, queued, self._queued_bytes, writing.outcomes, writing.outcomes_lost, writing.write_errors, error
+            )
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Wait until everything logged so far is acknowledged; whether it was, in that time."""
@@ -319,7 +325,8 @@ class RequestLogger:
         cell.hour = hour
 
     def _seen_of(self, cell: Cell) -> None:
-        self._past.append((cell.hour, cell, cell.seen, cell.sent, cell.lost))
+        past = self._past.setdefault((cell.hour, cell), [0, 0, 0])
+        past[0], past[1], past[2] = past[0] + cell.seen, past[1] + cell.sent, past[2] + cell.lost
         cell.seen = cell.sent = cell.lost = 0
 
     def _pseudonym(self, member: str | None) -> str | None:
@@ -342,11 +349,11 @@ class RequestLogger:
             for cell in self._cells.all():
                 if cell.seen or cell.lost:
                     self._seen_of(cell)
-            past, self._past = self._past, []
-            self._seen += sum(row[2] for row in past)
+            past, self._past = self._past, {}
+            self._seen += sum(seen for seen, _, _ in past.values())
         rows = [
             {"hour": hour * 3600, "stratum": cell.name, "attributes": cell.attributes, "seen": seen, "sent": sent, "lost": lost}
-            for hour, cell, seen, sent, lost in past
+            for (hour, cell), (seen, sent, lost) in past.items()
         ]
         return entries, rows
 

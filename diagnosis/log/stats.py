@@ -23,8 +23,8 @@ class Stats:
     queued : int
         Those that wait to be written.
     queued_bytes : int
-    outcomes : int
-        Outcomes that are in a segment.
+    outcomes, outcomes_lost : int
+        Outcomes that are in a segment, and that found no room.
     write_errors : int
         How often a segment was abandoned or could not be opened.
     last_error : str
@@ -38,5 +38,6 @@ class Stats:
     queued: int = 0
     queued_bytes: int = 0
     outcomes: int = 0
+    outcomes_lost: int = 0
     write_errors: int = 0
     last_error: str = ""

@@ -57,7 +57,29 @@ def keep_house(workspace: Workspace, *, today: date | None = None) -> Kept:
         if done:
             compacted[table] = done
         removed += vacuum(path)
+    if _sum_volumes(workspace):
+        compacted["volumes"] = [None]
     return Kept(compacted, expired, removed)
+
+
+def _sum_volumes(workspace: Workspace) -> bool:
+    """Every batch adds a row an hour and stratum; many of them become one."""
+    path = _delta(workspace, "volumes")
+    pinned = pin("volumes", workspace.settings, workspace.path) if path is not None else None
+    if path is None or pinned is None or len(pinned.files) < TODAY_FILES:
+        return False
+    compaction.rewrite(workspace, "volumes", path, None, summed)
+    return True
+
+
+def summed(volumes: pa.Table) -> pa.Table:
+    """Rows of the same hour, stratum and attributes as one, with the sums of what was seen, kept and lost."""
+    counts = [name for name in ("seen", "kept", "lost") if name in volumes.column_names]
+    keys = [name for name in volumes.column_names if name not in counts]
+    grouped = volumes.group_by(keys, use_threads=False).aggregate([(name, "sum") for name in counts])
+    return grouped.rename_columns([*keys, *counts] if grouped.column_names[: len(keys)] == keys else [*counts, *keys]).select(
+        volumes.column_names
+    )
 
 
 def _delta(workspace: Workspace, table: str) -> Path | None:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from diagnosis.errors import MissingTableError, NotFoundError, TableError
 from diagnosis.log.filters import Filter
 from diagnosis.log.records import Batch, Request, to_frame
-from diagnosis.store import leaves, sql
+from diagnosis.store import leaves, slices, sql
 from diagnosis.store.leaves import Leaves
 from diagnosis.store.scan import Scan, scanned
 from diagnosis.store.tables import LOG_TABLES, SMALL_TABLES, Pinned, damaged
@@ -411,6 +411,40 @@ class Snapshot:
         bound = sql.Bound()
         return self._ask(lambda: leaves.frequent_query(name, source(bound), schema, bound, most - 1), bound)
 
+    def slices(self, by: Sequence[str], *, depth: int = 2, query: Query | None = None) -> pd.DataFrame:
+        """What is logged of every slice of one and (with `depth` 2) two attributes, and of everything; one scan.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``attribute``, ``value``, ``attribute_2``, ``value_2`` (values as text, None for null; attributes empty where the slice
+            has fewer), ``requests`` (int64, logged), ``weight`` and ``squares`` (float64: sums of 1 / keep_probability and of its square).
+
+        Raises
+        ------
+        FilterError
+            If an attribute is not there.
+        ValueError
+            If there are none, more than twenty, or one has no single value.
+        """
+        schema, bound, query = self._pin("requests").schema, sql.Bound(), query or Query()
+        if not 1 <= len(set(by)) == len(by) <= 20:
+            raise ValueError("name 1 to 20 different attributes")
+        for name in by:
+            if pa.types.is_nested(sql.attribute(name, schema, sql.Bound())[1]):
+                raise ValueError(f"{name!r} has no single value; name one of its keys")
+        table = self._ask(lambda: slices.query(by, depth, self._selected(query, bound), schema, bound), bound)
+        return slices.frame(table, by)
+
+    def few_valued(self, *, most: int = 30, query: Query | None = None) -> dict[str, int]:
+        """Text and yes-no attributes of requests with 2 to `most` values, about, by how many they have."""
+        schema, bound, query = self._pin("requests").schema, sql.Bound(), query or Query()
+        names = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_boolean(f.type)]
+        names = [name for name in names if name not in ("request_id", "member", "source_request_id")]
+        table = self._ask(lambda: leaves.counts_query(names, self._selected(query, bound), schema, bound), bound)
+        found = {name: int(table.column(f"c{i}")[0].as_py()) for i, name in enumerate(names)}
+        return {name: count for name, count in sorted(found.items()) if 2 <= count <= most}
+
     def histogram(self, table: str, column: str, *, bins: int = 30, query: Query | None = None) -> pd.DataFrame:
         """Weighted histogram of a numeric column of `requests` or `candidates`.
 
@@ -451,12 +485,18 @@ class Snapshot:
         low = (found["lo"] + found["bin"] * width).where(number)
         return pd.DataFrame({"low": low, "high": (low + width).where(number), "rows": found["rows"], "weight": found["weight"]})
 
-    def sample(self, n: int, *, query: Query | None = None, seed: int = 0) -> Batch:
-        """At most `n` requests that hold, chosen by a hash of their id: the same call gives the same requests."""
+    def sample(self, n: int, *, query: Query | None = None, seed: int = 0, thinned: bool = False) -> Batch:
+        """At most `n` requests that hold, chosen by a hash of their id: the same call gives the same requests.
+
+        With `thinned`, most of a large log is passed over by a quicker hash first; other versions of the engine may choose other requests.
+        """
         bound, query = sql.Bound(), query or Query()
+        one_of = max(1, self.count(query).kept // (2 * max(n, 1))) if thinned else 1
+        kept = f"WHERE hash(request_id) % {one_of} = 0" if one_of > 1 else ""
         requests = self._ask(
             lambda: (
-                f"SELECT * FROM {self._selected(query, bound)} ORDER BY md5(request_id || {bound.bind(str(seed))}), request_id LIMIT {int(n)}"
+                f"SELECT * FROM {self._selected(query, bound)} {kept} "
+                f"ORDER BY md5(request_id || {bound.bind(str(seed))}), request_id LIMIT {int(n)}"
             ),
             bound,
         )

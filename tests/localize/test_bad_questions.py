@@ -76,13 +76,13 @@ def test_a_metric_that_one_window_has_nothing_for_cannot_be_said(tmp_path, model
 
 
 def test_a_metric_that_cannot_be_read_is_named(tmp_path, models):
-    bench = m.open_market(tmp_path / "market", m.Market(n=200), models)
+    m.open_market(tmp_path / "market", m.Market(n=200), models)
     file = tmp_path / "market" / "diagnosis.toml"
     settings = tomllib.loads(file.read_text(encoding="utf-8"))
     settings["metrics"] = {"odd": {"value": "nothing_like_it + 1"}}
     file.write_text(tomli_w.dumps(settings), encoding="utf-8")
     again = Workbench.open(tmp_path / "market")
-    with pytest.raises((MetricError, DiagnosisError), match="odd|nothing_like_it"):
+    with pytest.raises((MetricError, DiagnosisError), match=r"odd|nothing_like_it"):
         localize(again, again.metric("odd"), m.BASELINE, m.INCIDENT)
 
 

@@ -278,3 +278,24 @@ def test_outcomes_are_written(tmp_path):
         "value": 2.0,
     }
     assert logger.stats.outcomes == 1
+
+
+def test_a_gigabyte_that_cannot_be_written_takes_64_megabytes_of_memory(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    code = """
+import resource, sys
+import numpy as np
+from diagnosis.log import RequestLogger
+logger = RequestLogger(sys.argv[1], features=[f"x{i}" for i in range(50)], member_key=b"k")
+matrix, columns = np.ones((200, 50)), {"item_id": ["a"] * 200}
+logger.log("warm", "home", candidates=columns, features=matrix)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for i in range(13_000):
+    logger.log(f"r{i}", "home", candidates=columns, features=matrix)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, logger.stats.lost["queue_full"] > 12_000)
+logger.close(0)
+"""
+    out = subprocess.run([sys.executable, "-c", code, str(blocked)], capture_output=True, text=True, check=True).stdout.split()
+    assert int(out[0]) <= 64
+    assert out[1] == "True"

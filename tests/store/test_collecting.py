@@ -228,6 +228,18 @@ def test_an_open_segment_of_a_dead_process_is_collected_and_of_a_living_one_is_n
     assert sorted(made.snapshot().find(Query()).index) == ["dead", "living"]
 
 
+def test_a_row_that_no_table_can_hold_is_set_aside_and_the_others_are_stored(made):
+    logger = RequestLogger(made.path / "spool", member_key=b"k")
+    logger.log("good", "home", served_at=NOON)
+    logger.log("far", "home", served_at=1e15)
+    logger.log("before", "home", served_at=-1.0)
+    logger.outcome("good", "a", "click", happened_at=1e15)
+    logger.close()
+    assert logger.stats.lost == {"malformed": 2}
+    assert made.collect().aside == {"cannot be understood: ValueError": 1}
+    assert list(made.snapshot().find(Query()).index) == ["good"]
+
+
 def test_outcomes_wait_for_their_request(made):
     logger = RequestLogger(made.path / "spool", member_key=b"k", sampling=Sampling(default=Stratum(rate=1e-9)))
     logger.outcome("r1", "a", "click", happened_at=NOON, value=2.0)

@@ -54,6 +54,17 @@ def test_a_query_that_runs_while_dates_are_compacted_and_expire_finishes_on_its_
     assert before.request("r0").items == ["b", "a"]
 
 
+def test_counts_of_many_batches_become_one_row_an_hour_and_stratum(made):
+    for i in range(16):
+        log(made, f"r{i}", TODAY + timedelta(hours=i % 2))
+    assert len(made.snapshot().table("volumes")) == 16
+    assert housekeeping.keep_house(made, today=TODAY.date()).compacted["volumes"] == [None]
+    volumes = made.snapshot().table("volumes").sort_values("hour")
+    assert volumes[["task", "seen", "kept", "lost"]].to_numpy().tolist() == [["home", 8, 8, 0]] * 2
+    log(made, "later")
+    assert made.snapshot().table("volumes")["seen"].sum() == 17
+
+
 def test_without_a_retention_nothing_expires(tmp_path):
     made = Workspace.create(tmp_path / "w", id="w")
     log(made, "r1", TODAY - timedelta(days=999))

@@ -531,3 +531,14 @@ def test_candidates_come_in_logged_order_however_many_requests_are_asked_for(tmp
         batch = made.snapshot().fetch(ids)
         assert batch.candidates.column("place").to_pylist() == [3, 1, 2] * 9000
         assert sorted(batch.candidates.column_names) == ["date", "item_id", "place", "request_id"]
+
+
+def test_a_thinned_sample_is_of_the_log_and_the_same_each_time(tmp_path):
+    made = Workspace.create(tmp_path / "w", id="a")
+    made.append(**more([f"r{i:05d}" for i in range(3000)]))
+    snapshot = made.snapshot()
+    first, again = (snapshot.sample(200, thinned=True).request_ids for _ in range(2))
+    assert first == again
+    assert len(set(first)) == 200
+    assert len({int(i[1:]) // 300 for i in first}) == 10  # from everywhere
+    assert len(snapshot.sample(5000, thinned=True)) == 3000
