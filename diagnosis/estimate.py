@@ -317,10 +317,12 @@ def ratio_difference(
         value += sign * mine
         u[side] = sign * (w * (y - mine * x))[side] / size
     sums = cluster_sums(u, coded(clusters))
-    se = float(np.sqrt((sums**2).sum() * len(sums) / max(len(sums) - 1, 1)))
     effective = min(alike((w * x)[side]) for side in (second, ~second))
-    half = quantile_of_t(level, min(effective, float(len(sums)))) * se if len(sums) > 1 else np.inf
-    return Estimate(value, float(value - half), float(value + half), se, len(p), effective, unit)
+    if len(sums) < 2:  # one member says nothing of others
+        return Estimate(value, float("-inf"), float("inf"), float("inf"), len(p), effective, unit)
+    se = float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)))
+    half = quantile_of_t(level, min(effective, float(len(sums)))) * se
+    return Estimate(value, value - half, value + half, se, len(p), effective, unit)
 
 
 @dataclass(frozen=True)

@@ -336,6 +336,11 @@ def test_a_movement_needs_a_denominator_in_both_windows() -> None:
         estimate.ratio_difference([1.0, 0.0], [2.0, 0.0], [1.0, 1.0], [False, True], [0, 1])
 
 
+def test_one_member_says_nothing_of_the_movement_of_others():
+    found = estimate.ratio_difference([1.0, 0.0, 1.0, 1.0], np.ones(4), np.ones(4), [False, False, True, True], ["m"] * 4)
+    assert (found.value, found.low, found.high, found.se) == (0.5, -np.inf, np.inf, np.inf)
+
+
 def test_counts_of_many_groups_are_those_of_each():
     rows = np.flatnonzero(np.random.default_rng(3).random(len(FULL["keep"])) < FULL["keep"])
     keep, stratum = FULL["keep"][rows], FULL["stratum"][rows]
