@@ -338,14 +338,14 @@ class RequestLogger:
 
     def taken(self, most_bytes: int, *, counts_due: bool) -> tuple[list[Entry], list[dict[str, Any]]]:
         """The next entries of the queue; with them, or when they are due, what was counted so far: one row an hour and stratum."""
+        entries: list[Entry] = []
+        size = 0
+        while self._queue and (not entries or size + self._queue[0].size <= most_bytes):  # nobody else takes; serving is not held
+            entries.append(self._queue.popleft())
+            size += entries[-1].size
+        if not entries and not counts_due:
+            return [], []
         with self._lock:
-            entries: list[Entry] = []
-            size = 0
-            while self._queue and (not entries or size + self._queue[0].size <= most_bytes):
-                entries.append(self._queue.popleft())
-                size += entries[-1].size
-            if not entries and not counts_due:
-                return [], []
             for cell in self._cells.all():
                 if cell.seen or cell.lost:
                     self._seen_of(cell)

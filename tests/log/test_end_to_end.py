@@ -29,6 +29,17 @@ def serving(workspace, port, after=None):
     return subprocess.Popen([sys.executable, str(HERE / "service.py"), str(workspace.path), str(port)], env=environment)
 
 
+def until_it_serves(port):
+    """Wait for the port; a busy machine takes its time to start a process."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
 def free_port():
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -43,7 +54,8 @@ def test_ten_thousand_acknowledged_requests_of_a_service_that_is_killed_replay_e
     load = subprocess.Popen([sys.executable, str(HERE / "load.py"), str(port), str(ENOUGH), str(told)])
     try:
         for _ in range(3):
-            time.sleep(3.0)
+            until_it_serves(port)
+            time.sleep(2.0)
             service = serving(workspace, port, after=service)
             workspace.collect()
         assert load.wait(240) == 0
