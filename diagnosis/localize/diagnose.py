@@ -177,11 +177,11 @@ def diagnose(workbench: Workbench, request_id: str, *, most: int = 4000) -> Diag
     return Diagnosis(request_id, verdict, reason, replayed.verdict, inputs, findings, windows[0], len(sample) - 1)
 
 
-def _windows(workbench: Workbench, at: datetime) -> tuple[Window, Window] | None:
+def _windows(workbench: Workbench, at: datetime | None) -> tuple[Window, Window] | None:
     """The first quarter of the two weeks before the request, and everything since then to the end of the log; None where the log does not
     reach back. What is wrong may have begun at any moment between."""
     log = workbench.snapshot.window()
-    if log is None or at <= log[0]:
+    if log is None or not isinstance(at, datetime) or at <= log[0]:
         return None
     begin = max(log[0], at - _BACK)
     start = begin + (at - begin) / 4

@@ -16,7 +16,7 @@ from diagnosis.localize.case import Case, judged, known_scores, prepare
 from diagnosis.localize.effects import Effects, clean_columns, evaluate, given
 from diagnosis.localize.features import feature_suspects
 from diagnosis.localize.finding import find_suspects
-from diagnosis.localize.judge import Judge, Success
+from diagnosis.localize.judge import Judge, Success, needs_outcomes
 from diagnosis.localize.moved import moved_in
 from diagnosis.localize.outcomes import Promises, outcome_suspects, promises, rest_of, unsure
 from diagnosis.localize.result import CAUSE_FOUND, UNEXPLAINED, Localization, Measured, moment
@@ -77,6 +77,8 @@ def localize(
             f"{metric.name} is no sum over requests, so its movement cannot be split over causes.",
             "ask for a metric that is one, for example fallback_rate, error_rate, cost or ctr.",
         )
+    if needs_outcomes(metric) and "outcomes" not in workbench.snapshot.tables():
+        raise CannotSayError(f"{metric.name} counts outcomes, and this log has none.", "log them, or ask for score_mean or an exposure.")
     began = time.perf_counter()
     tell = progress or (lambda text, share, answer: None)
     stages = [n for n in (FIRST, most) if n <= most]

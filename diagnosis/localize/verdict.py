@@ -96,11 +96,13 @@ def conclude(
         )
     elif _too_wide(baseline, moved):
         verdict = NOT_ENOUGH_DATA
-        reason = f"A change of less than {estimate.detectable(moved.se / math.sqrt(2)):.3g} could not be seen in this many requests."
+        least = estimate.detectable(moved.se / math.sqrt(2))
+        told = f"A change of less than {least:.3g}" if math.isfinite(least) else "A change of any size"
+        reason = f"{told} could not be told from chance in these requests."
     else:
         verdict = NO_CHANGE
         reason = (
-            f"{judge.metric.name} moved by {left:+.4g}{_beyond(expected)}, which is within what chance does ({z:+.1f} standard errors)."
+            f"{judge.metric.name} moved by {left:+.4g}{_beyond(expected)}: {z:+.1f} standard errors, and less than {MOVED} count as chance."
         )
     return Localization(
         judge.metric.name,
@@ -230,5 +232,5 @@ def ruled_out(effects: Effects, kept: Sequence[Effect], movement: float) -> tupl
         seen = effect.suspect.evidence[0].text if effect.suspect.evidence else "it differs"
         found.append(RuledOut(effect.suspect.component, f"{seen}; putting it back brings back {share}", effect.suspect.target))
     named = {e.suspect.component for e in effects.effects}
-    found += [RuledOut(c, "nothing differs from the baseline") for c in _COMPONENTS if c not in named]
+    found += [RuledOut(c, "nothing stands out against the baseline") for c in _COMPONENTS if c not in named]
     return tuple(found)

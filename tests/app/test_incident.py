@@ -61,7 +61,7 @@ def test_a_found_cause_is_told_with_its_proof_its_owner_and_its_requests(trouble
 
 def test_no_change_is_an_answer(troubled):
     said = words(answered(screen("incident", **{**ASKED, "metric": "fallback_rate"})))
-    assert "fallback_rate moved by +0, which is within what chance does" in said
+    assert "fallback_rate moved by +0: +0.0 standard errors" in said
     assert "Triage" not in said
 
 

@@ -120,3 +120,13 @@ def test_an_attribute_with_a_value_for_every_request_makes_no_slices(tmp_path, m
     wide = type(batch)(batch.requests.append_column("session", token), batch.candidates, batch.outcomes)
     spread = type(sample)(wide, sample.incident, sample.keep, sample.read, sample.items)
     assert [a.name for a in spread.attributes] == [a.name for a in sample.attributes]
+
+
+def test_a_metric_of_outcomes_needs_outcomes(tmp_path, models):
+    bench = m.open_market(tmp_path / "market", m.Market(n=300), models)
+    shutil.rmtree(tmp_path / "market" / "logs" / "outcomes")
+    again = Workbench.open(tmp_path / "market")
+    assert "outcomes" not in again.snapshot.tables()
+    with pytest.raises(CannotSayError, match="counts outcomes"):
+        ask(again)
+    assert ask(again, "score_mean").verdict == ask(bench, "score_mean").verdict
