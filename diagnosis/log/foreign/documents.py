@@ -2,7 +2,8 @@
 
 A document is a tree of mappings and lists, as JSON gives them. What a format knows of a request stands under ``event`` (id, time, model …),
 bodies under ``request`` and ``response``, features of a feature store under ``features``; the rows of plain tables stand as they are. A path
-names a value: ``request.inputs.price`` goes down by key, and through lists to the same key of every element.
+names a value: ``request.inputs.price`` goes down by key, and through lists to the same key of every element; ``request.inputs.rows.0`` is the first
+column of rows without names.
 """
 
 from __future__ import annotations
@@ -72,16 +73,22 @@ class Aside:
 
 
 def walk(tree: Any, path: Path) -> Any:
-    """The value at `path`; `NOTHING` where there is none. Elements of a list that lack it are None.
+    """The value at `path`; `NOTHING` where there is none. Elements of a list that lack it are None; a number names a place in a row.
 
     >>> walk({"items": [{"id": "a"}, {"id": "b"}, {}]}, ("items", "id"))
     ['a', 'b', None]
+    >>> walk({"rows": [["a", 1], ["b", 2]]}, ("rows", "1"))
+    [1, 2]
     """
     for place, key in enumerate(path):
         if isinstance(tree, Mapping):
             if key not in tree:
                 return NOTHING
             tree = tree[key]
+        elif isinstance(tree, list) and key.isdecimal() and not any(isinstance(element, (Mapping, list)) for element in tree):
+            if int(key) >= len(tree):
+                return NOTHING
+            tree = tree[int(key)]
         elif isinstance(tree, list):
             found = [walk(element, path[place:]) for element in tree]
             return NOTHING if all(f is NOTHING for f in found) else [None if f is NOTHING else f for f in found]

@@ -9,6 +9,7 @@ from typing import Any
 
 from diagnosis.log.foreign.documents import NOTHING, Path, leaves, spelled, walk
 from diagnosis.log.foreign.kinds import Kind
+from diagnosis.log.foreign.rows import flat, spread
 from diagnosis.log.foreign.values import Unusable, moment
 
 Document = Mapping[str, Any]
@@ -81,7 +82,8 @@ def _leaves(documents: Sequence[Document]) -> dict[Path, _Leaf]:
     for document in documents:
         for path, value in leaves(document):
             have = found.get(path)
-            listed = isinstance(value, list) and not (len(value) == 1 and not isinstance(value[0], list))
+            through = isinstance(walk(document, path[:-1]), list)  # a list of mappings, or one list of values
+            listed = isinstance(value, list) and (through or len(value) != 1 or isinstance(value[0], list))
             if have is None or (listed and not have.listed) or have.example is None:
                 found[path] = _Leaf(path, value, listed or (have is not None and have.listed))
     return found
@@ -113,6 +115,18 @@ def _rows(chosen: Mapping[str, Path], documents: Sequence[Document]) -> str:
         return "request"
     ids = [json.dumps(walk(document, chosen["request_id"]), default=str) for document in documents]
     return "candidate" if len(set(ids)) < len(ids) else "request"
+
+
+def _fits(documents: Sequence[Document], path: Path, items: Path | None) -> bool:
+    """Whether it has one value for each item, wherever both are there."""
+    for document in documents:
+        value, listed = walk(document, path), walk(document, items) if items else NOTHING
+        try:
+            if value not in (NOTHING, None) and listed not in (NOTHING, None):
+                spread(value, len(flat(listed)), "")
+        except Unusable:
+            return False
+    return True
 
 
 def _varies(documents: Sequence[Document], path: Path, request_id: Path | None) -> bool:
@@ -170,8 +184,8 @@ def _once(lines: Sequence[str]) -> list[str]:
 
 
 def _text(text: str) -> str:
-    """A TOML basic string; JSON's is one, but for DEL."""
-    return json.dumps(text).replace("\x7f", "\\u007f")
+    """A TOML basic string; JSON's is one, but for DEL, and for halves of surrogate pairs, which TOML cannot say."""
+    return json.dumps(text.encode("utf-8", "replace").decode("utf-8"), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _key(text: str) -> str:

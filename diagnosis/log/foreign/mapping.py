@@ -21,6 +21,7 @@
     rank = {by = "score"}                   # 1 = highest score
     position = {order = true}               # 1 = first of the list
     price = ["request", "a.b"]              # a path whose keys have dots
+    ctr = "request.inputs.rows.3"           # of rows without names, a place from 0
 
     [[matrix]]                              # features without names, one row a candidate
     from = "request.inputs.x"

@@ -229,20 +229,20 @@ def _items(document: Document, mapping: Mapping, status: str, found: set[str]) -
         where = f" at {spelled(source.path)}" if isinstance(source, At) else ""
         raise Unusable(f"candidates.item_id: there is nothing{where}")
     found.add("candidates.item_id")
-    items = [text_of(item, "candidates.item_id") for item in _flat(value)]
+    items = [text_of(item, "candidates.item_id") for item in flat(value)]
     if len(set(items)) < len(items):
         raise Unusable("an item stands twice in one request")
     return items
 
 
-def _flat(value: Any) -> list[Any]:
+def flat(value: Any) -> list[Any]:
     """A value, a list, a list of one list, or a list of lists of one, as a list."""
     if not isinstance(value, list):
         return [value]
     if len(value) == 1 and isinstance(value[0], list):
-        return _flat(value[0])
+        return flat(value[0])
     if value and all(isinstance(element, list) and len(element) == 1 for element in value):
-        return _flat([element[0] for element in value])
+        return flat([element[0] for element in value])
     return value
 
 
@@ -256,7 +256,7 @@ def _columns(document: Document, mapping: Mapping, items: Sequence[str], found: 
         if value is NOTHING:
             continue
         found.add(f"candidates.{column}")
-        columns[column] = [_plain(column, v, mapping.time_zone) for v in _spread(value, n, f"candidates.{column}")]
+        columns[column] = [_plain(column, v, mapping.time_zone) for v in spread(value, n, f"candidates.{column}")]
     for matrix in mapping.matrix:
         columns |= _matrix(walk(document, matrix.path), matrix.path, matrix.names, n, found)
     for column in _PLACES:
@@ -268,7 +268,7 @@ def _columns(document: Document, mapping: Mapping, items: Sequence[str], found: 
     return columns
 
 
-def _spread(value: Any, n: int, what: str) -> list[Any]:
+def spread(value: Any, n: int, what: str) -> list[Any]:
     """One value a candidate.
 
     Raises
@@ -282,7 +282,7 @@ def _spread(value: Any, n: int, what: str) -> list[Any]:
         single = n > 0 and all(isinstance(v, list) and len(v) == 1 for v in value)
         return [v[0] for v in value] if single else value
     if len(value) == 1:
-        return _spread(value[0], n, what)
+        return spread(value[0], n, what)
     raise Unusable(f"{what} has not one value for each item")
 
 
@@ -322,7 +322,7 @@ def _aligned(document: Document, also: Also, items: Sequence[str]) -> Document:
     theirs = walk(document, also.item_id)
     if theirs is NOTHING or theirs is None:
         return document
-    named = [text_of(item, spelled(also.item_id)) for item in _flat(theirs)]
+    named = [text_of(item, spelled(also.item_id)) for item in flat(theirs)]
     place = {item: i for i, item in enumerate(named)}
     order = [place.get(item) for item in items]
 
