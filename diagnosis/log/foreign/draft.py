@@ -65,11 +65,10 @@ def draft(kind: Kind, documents: Sequence[Document]) -> str:
     taken = set(chosen.values())
     lines = [f"kind = {_text(kind.name)}", f'rows = "{rows}"{" " * 6}# "candidate" where each event is one candidate', ""]
     lines += ["[requests]", *_lines(_OF_REQUESTS + tuple(c for c in kind.columns if c not in _OF_REQUESTS), chosen, found)]
-    many = (
-        {path: leaf.listed for path, leaf in found.items()}
-        if rows == "request"
-        else {path: _varies(documents, path, chosen.get("request_id")) for path in found}
-    )
+    if rows == "candidate":
+        many = {path: _varies(documents, path, chosen.get("request_id")) for path in found}
+    else:
+        many = {path: leaf.listed and _fits(documents, path, chosen.get("item_id")) for path, leaf in found.items()}
     rest = [leaf for leaf in found.values() if leaf.path not in taken]
     lines += [_line(_column(leaf.path), leaf) for leaf in rest if not many[leaf.path]]
     lines += ["", "[candidates]", *_lines(_OF_CANDIDATES, chosen, found)]
