@@ -199,5 +199,5 @@ def _erase_history(path: Path) -> None:
     for file in (path / "_delta_log").iterdir():
         number = file.name.partition(".")[0]
         last = table.version() - ("checkpoint" in file.name)
-        if number.isdigit() and int(number) <= last:
+        if number.isdigit() and int(number) < table.version():
             file.unlink()
