@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from diagnosis.store.importing import Imported
 
 
-def import_log(workspace: Path, kind: Kind, source: Path, mapping: Path | None, *, draft: bool, as_json: bool) -> None:
+def import_log(workspace: Path, kind: Kind, source: Path, mapping: Path | None, *, draft: bool, again: bool, as_json: bool) -> None:
     """Read the new files of `source` into the workspace, made if absent; or write a first mapping."""
     from diagnosis.log.foreign.mapping import read_mapping
     from diagnosis.store.importing import import_log as read_log
@@ -25,7 +25,7 @@ def import_log(workspace: Path, kind: Kind, source: Path, mapping: Path | None, 
         _draft(workspace, kind, source, file, as_json)
         return
     read = read_mapping(file, kind.name)
-    done = read_log(_opened(workspace), source, read)
+    done = read_log(_opened(workspace), source, read, again=again)
     notes = _notes(done, read)
     if as_json:
         document({"workspace": str(workspace), "kind": kind.name, **vars(done), "notes": notes})

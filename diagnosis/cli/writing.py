@@ -27,6 +27,7 @@ def import_(
         Path | None, typer.Option(help="What the columns of a log mean; imports/KIND.toml in the workspace when not given.")
     ] = None,
     draft: Annotated[bool, typer.Option("--draft", help="Write a first mapping from the data, and stop.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Read files that were taken, too: after a correction of the mapping.")] = False,
     movies: Annotated[Path | None, typer.Option(help="movielens: metadata of the movies (movies.json).")] = None,
     as_json: Json = False,
 ) -> None:
@@ -40,12 +41,12 @@ def import_(
     from diagnosis.log.foreign import kinds
 
     if kind in kinds.names():
-        foreign.import_log(workspace, kinds.kind(kind), source, mapping, draft=draft, as_json=as_json)
+        foreign.import_log(workspace, kinds.kind(kind), source, mapping, draft=draft, again=again, as_json=as_json)
         return
     points = {p.name: p for p in entry_points(group=IMPORTERS)}
     if kind not in points:
         raise NotFoundError("importer", kind, points, f"there are {', '.join([*kinds.names(), *sorted(points)])}.")
-    if mapping is not None or draft:
+    if mapping is not None or draft or again:
         raise ValueError(f"{kind} is no kind of log, and has no mapping.")
     if not source.exists():
         raise WorkspaceError(f"There is no {str(source)!r}.", "give the folder that holds the raw files.")

@@ -8,6 +8,7 @@ the batch (Delta Lake protocol, "Transaction Identifiers"), so what was committe
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from diagnosis.errors import MappingError, WorkspaceError, near_words
 from diagnosis.log.foreign.documents import Aside, Event, leaves, spelled
@@ -26,7 +26,7 @@ from diagnosis.log.foreign.joining import join
 from diagnosis.log.foreign.kinds import Kind
 from diagnosis.log.foreign.kinds import kind as kind_of
 from diagnosis.log.foreign.mapping import Mapping as Mapped
-from diagnosis.log.foreign.rows import Document, map_documents
+from diagnosis.log.foreign.rows import FORGOTTEN, Document, map_documents
 from diagnosis.log.heads import MEMBER_KEY, pseudonym, stretched
 from diagnosis.store import writing
 from diagnosis.store.drifting import fitted
@@ -40,6 +40,7 @@ BATCH_BYTES = 64 << 20  # of files that are read at once
 ORDER = ("candidates", "requests")
 PHASES = ("read", "staged", "committed candidates", "committed requests", "finished")
 Say = Callable[[str], None]
+THERE = "request id is in the log already"
 _LOOKED_AT = 200  # documents whose paths are told when a mapping does not fit
 
 
@@ -92,11 +93,13 @@ class _File:
     stamp: Stamp
 
 
-def import_log(workspace: Workspace, source: Path, mapping: Mapped, *, say: Say = lambda phase: None) -> Imported:
+def import_log(workspace: Workspace, source: Path, mapping: Mapped, *, again: bool = False, say: Say = lambda phase: None) -> Imported:
     """Store every file of `source` that was not taken yet, read by `mapping`.
 
     Parameters
     ----------
+    again : bool
+        Read files that were taken, too, after the mapping was corrected; what is in the log already is counted, and not kept aside.
     say : callable
         Told every phase (`PHASES`) when it is over.
 
@@ -114,11 +117,9 @@ def import_log(workspace: Workspace, source: Path, mapping: Mapped, *, say: Say 
         if not mine:
             raise WorkspaceError("Another import with this mapping is at work.", "try again when it is done.")
         finish_staged(workspace, room, say)
-        for batch in _batches(room, source, mapping):
-            part, number = _stage(workspace, room, batch, mapping, say)
+        for batch in _batches(room, source, mapping, again):
+            done = done + _stage(workspace, room, batch, mapping, again, say)
             finish_staged(workspace, room, say)
-            done = done + part
-            assert room.staged() is None, number
         return Imported(**{**vars(done), "waiting": len(room.waiting())})
 
 
@@ -135,6 +136,47 @@ def finish_staged(workspace: Workspace, room: Importroom, say: Say = lambda phas
         say(f"committed {name}")
     room.finish(number)
     say("finished")
+
+
+def finish_all(workspace: Workspace) -> None:
+    """Commit what interrupted imports had staged.
+
+    Raises
+    ------
+    WorkspaceError
+        If an import is at work.
+    """
+    for folder in sorted((workspace.path / "imports").glob("*/")):
+        with Importroom(folder).alone() as mine:
+            if not mine:
+                raise WorkspaceError("An import is at work.", "try again when it is done.")
+            finish_staged(workspace, Importroom(folder))
+
+
+def forget(workspace: Workspace, names: Sequence[str], named: re.Pattern[bytes], before_us: int) -> int:
+    """Remove what imports keep of a member: what waits, what was put aside; and import nothing more of before that time.
+
+    Parameters
+    ----------
+    names : sequence of str
+        How the member is written in the log.
+    named : re.Pattern
+        Finds the member and their requests.
+
+    Returns
+    -------
+    int
+        How many events and things that were put aside.
+    """
+    removed = 0
+    for folder in sorted((workspace.path / "imports").glob("*/")):
+        room = Importroom(folder)
+        with room.alone() as mine:
+            if not mine:
+                raise WorkspaceError("An import is at work.", "try again when it is done.")
+            room.remember_forgotten(names, before_us)
+            removed += room.forget(named)
+    return removed
 
 
 def draft_documents(source: Path, kind: Kind, most: int = _LOOKED_AT) -> list[Document]:
@@ -177,12 +219,12 @@ def _listed(source: Path) -> list[Given]:
         raise WorkspaceError(f"{source.name!r} cannot be listed: {error}.", "give its files, exported.") from None
 
 
-def _batches(room: Importroom, source: Path, mapping: Mapped) -> Iterator[list[_File]]:
+def _batches(room: Importroom, source: Path, mapping: Mapped, again: bool) -> Iterator[list[_File]]:
     """Files that were not taken, in parts that fit memory. Where rows of one request may stand in several files, all at once."""
     kinds = [(kind_of(mapping.kind), source)]
     kinds += [(kind_of(also.kind), mapping.file.parent / also.source) for also in mapping.also]
     taken = room.taken()
-    contents = set(taken["contents"])
+    contents = set() if again else set(taken["contents"])
     whole = mapping.rows == "candidate" or len(kinds) > 1
     batch: list[_File] = []
     for place, (kind, folder) in enumerate(kinds):
@@ -208,7 +250,7 @@ def _events(kind: Kind, given: Given) -> Iterator[Event | Aside]:
         yield Aside(str(error), given.name)
 
 
-def _stage(workspace: Workspace, room: Importroom, batch: Sequence[_File], mapping: Mapped, say: Say) -> tuple[Imported, int]:
+def _stage(workspace: Workspace, room: Importroom, batch: Sequence[_File], mapping: Mapped, again: bool, say: Say) -> Imported:
     found = [event for file in batch for event in _events(file.kind, file.given)]
     aside = [event for event in found if isinstance(event, Aside)]
     needs = tuple(dict.fromkeys((*kind_of(mapping.kind).needs, *(p for also in mapping.also for p in kind_of(also.kind).needs))))
@@ -219,18 +261,17 @@ def _stage(workspace: Workspace, room: Importroom, batch: Sequence[_File], mappi
         raise _unfit(mapping, mapped.aside, [document for document, _ in joined.documents[:_LOOKED_AT]])
     say("read")
     known = {table: {**KNOWN[table], **_types(workspace, table)} for table in ORDER}
-    tables, again = _new(workspace, mapped.tables(known))
-    aside += again
+    tables, there = _new(workspace, mapped.without(room.forgotten(), aside).tables(known))
+    counts = Counter(a.reason for a in (*aside, *there))
+    aside = [a for a in aside if a.value is not FORGOTTEN] + [a for a in there if not again or a.reason != THERE]
     tables, renamed = _ready(workspace, tables)
     number = 1 + max(room.taken()["last"], *(_committed(workspace, table, room.identity()) for table in ORDER))
     room.stage(number, tables, [file.stamp for file in batch], joined.waiting, aside)
     say("staged")
-    approximate = (
-        int(pc.sum(pc.equal(tables["requests"].column("time_quality"), "approximate")).as_py() or 0) if tables["requests"].num_rows else 0
-    )
-    counts = Counter(a.reason for a in aside)
-    sizes = (tables["requests"].num_rows, tables["candidates"].num_rows)
-    return Imported(len(batch), *sizes, len(joined.waiting), dict(counts), approximate, mapped.absent, renamed), number
+    rows = tables["requests"]
+    approximate = rows.column("time_quality").to_pylist().count("approximate") if rows.num_rows else 0
+    sizes = (rows.num_rows, tables["candidates"].num_rows)
+    return Imported(len(batch), *sizes, len(joined.waiting), dict(counts), approximate, mapped.absent, renamed)
 
 
 def _hidden() -> Callable[[str], str]:

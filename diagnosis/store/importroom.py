@@ -7,6 +7,7 @@
     imports/<name>/staged-<n>/           rows of batch n, whole before any of them is committed, gone when all are
     imports/<name>/taken.json            files that were taken, by name and by content
     imports/<name>/waiting.jsonl         events whose request is not whole yet
+    imports/<name>/forgotten.json        digests of members who were forgotten
     imports/<name>/aside/<n>.jsonl       what could not be stored, one line a thing, with the reason
 """
 
@@ -30,6 +31,7 @@ import pyarrow as pa
 from diagnosis.log.foreign.documents import Aside, Event, as_json
 from diagnosis.log.foreign.files import Given
 from diagnosis.log.foreign.joining import from_line, to_line
+from diagnosis.log.foreign.rows import digest
 from diagnosis.store.spoolroom import replaced
 
 _BLOCK = 1 << 20
@@ -150,6 +152,16 @@ class Importroom:
         shutil.rmtree(done)
 
     # --- members that are forgotten -------------------------------------------------------------------------------------
+
+    def forgotten(self) -> dict[str, int]:
+        """SHA-256 of members of whom nothing of before a time (microseconds since 1970) is imported."""
+        file = self.folder / "forgotten.json"
+        found: dict[str, int] = json.loads(file.read_text(encoding="ascii")) if file.exists() else {}
+        return found
+
+    def remember_forgotten(self, names: Sequence[str], before_us: int) -> None:
+        """Import no request of these members of before that time, should their files come again."""
+        replaced(self.folder / "forgotten.json", json.dumps({**self.forgotten(), **{digest(name): before_us for name in names}}).encode())
 
     def forget(self, named: re.Pattern[bytes]) -> int:
         """Remove what waits or was put aside and matches; how many lines."""

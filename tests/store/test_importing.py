@@ -206,3 +206,109 @@ def test_a_delta_table_is_read_as_it_is_now(made, tmp_path):
     write_deltalake(str(tmp_path / "t"), pa.table({"id": ["here"], **columns}), mode="overwrite")
     assert import_log(made, tmp_path / "t", plain()).requests == 1
     assert made.snapshot().request("here").items == ["a"]
+
+
+# --- halves, second logs, corrections, members who leave --------------------------------------------------------------------
+
+
+def cloud(part, number, value, at="2026-11-01T12:00:00Z"):
+    return json.dumps({"id": f"r{number}", "type": f"org.kubeflow.serving.inference.{part}", "time": at, "data": value}) + "\n"
+
+
+def tensors(name, *values):
+    return {f"{name}puts": [{"name": key, "shape": [len(v)], "datatype": "BYTES", "data": list(v)} for key, v in values]}
+
+
+KSERVE = {
+    "requests": {"request_id": "event.id", "served_at": "event.time", "task": {"value": "home"}, "member": "request.inputs.user"},
+    "candidates": {"item_id": "request.inputs.item", "score": "response.outputs.score"},
+}
+
+
+@pytest.fixture
+def halves(tmp_path):
+    """A folder with the requests of r1 and r2; their responses, to come later."""
+    folder = tmp_path / "kserve"
+    folder.mkdir()
+    given = [cloud("request", n, tensors("in", ("item", "ab"), ("user", [f"u{n}"]))) for n in (1, 2)]
+    (folder / "requests.jsonl").write_text("".join(given))
+    return folder, [
+        cloud("response", n, {"outputs": [{"name": "score", "shape": [2], "datatype": "FP64", "data": [n, 0.5]}]}) for n in (1, 2)
+    ]
+
+
+def test_halves_in_files_of_different_runs_are_joined(made, halves):
+    folder, responses = halves
+    mapping = parse_mapping(KSERVE, "kserve")
+    first = import_log(made, folder, mapping)
+    assert (first.requests, first.waiting, first.aside) == (0, 2, {})
+    (folder / "a.jsonl").write_text(responses[1])
+    second = import_log(made, folder, mapping)
+    assert (second.requests, second.waiting) == (1, 1)
+    assert made.snapshot().request("r2").table.column("score").to_pylist() == [2.0, 0.5]
+    (folder / "b.jsonl").write_text(cloud("response", 9, {"outputs": []}, at="2026-11-03T12:00:00Z"))
+    third = import_log(made, folder, mapping)
+    assert (third.requests, third.waiting, third.aside) == (0, 1, {"request without response": 1})
+
+
+def test_a_second_log_brings_ages_and_statuses(made, halves, tmp_path):
+    folder, responses = halves
+    (folder / "responses.jsonl").write_text("".join(responses))
+    (tmp_path / "feast").mkdir()
+    n = 4
+    at = pa.array([NOON] * n, pa.timestamp("us", "UTC"))
+    rows = {
+        "item": list("baab"),
+        "v__ctr": [0.1, 0.2, 0.3, 0.4],
+        "v__ctr__timestamp": at,
+        "v__ctr__status": pa.array([1, 3, 1, 1], pa.int32()),
+    }
+    pq.write_table(pa.table({**rows, "__log_timestamp": at, "__request_id": ["r1", "r1", "r2", "r2"]}), tmp_path / "feast" / "f.parquet")
+    columns = {"ctr": "features.v__ctr", "ctr__at": "features.v__ctr__timestamp", "ctr__status": "features.v__ctr__status"}
+    also = [{"kind": "feast", "source": "feast", "item_id": "features.item"}]
+    values = {**KSERVE, "candidates": {**KSERVE["candidates"], **columns}, "also": also}
+    done = import_log(made, folder, parse_mapping(values, "kserve", tmp_path / "mapping.toml"))
+    assert (done.files, done.requests, done.aside) == (3, 2, {})
+    first = made.snapshot().request("r1").table
+    assert first.select(["item_id", "ctr", "ctr__at", "ctr__status"]).to_pylist() == [
+        {"item_id": "a", "ctr": 0.2, "ctr__at": NOON, "ctr__status": "not_found"},
+        {"item_id": "b", "ctr": 0.1, "ctr__at": NOON, "ctr__status": "present"},
+    ]
+
+
+def test_after_a_correction_files_are_read_again_and_nothing_is_stored_twice(made, source):
+    (source / "a.csv").write_text(CSV.replace("r2,", "r2,@"))
+    assert import_log(made, source, plain()).aside == {"a time that is none": 1}
+    (source / "a.csv").write_text(CSV)
+    os.utime(source / "a.csv", (0, 0))
+    done = import_log(made, source, plain(), again=True)
+    assert (done.requests, done.aside) == (1, {"request id is in the log already": 1})
+    done = import_log(made, source, plain(), again=True)
+    assert (done.requests, done.aside, len(aside(made))) == (0, {"request id is in the log already": 2}, 1)
+
+
+def test_a_member_who_was_forgotten_is_nowhere_and_does_not_come_back(made, halves):
+    from diagnosis.cases.forgetting import forget_member
+
+    folder, responses = halves
+    mapping = parse_mapping(KSERVE, "kserve")
+    (folder / "a.jsonl").write_text(responses[0] + cloud("request", 3, tensors("in", ("user", ["u1"]))) + responses[1].replace("r2", "r3"))
+    done = import_log(made, folder, mapping)
+    assert (done.requests, done.waiting, done.aside) == (1, 1, {"candidates.item_id: there is nothing at request.inputs.item": 1})
+    forgotten = forget_member(made, "u1", now=True)
+    assert (forgotten.requests, forgotten.aside) == (1, 1)
+    everything = [f for f in made.path.rglob("*") if f.is_file()]
+    assert not [f for f in everything if b'"u1"' in f.read_bytes()]
+    (folder / "c.jsonl").write_text(responses[1])
+    done = import_log(made, folder, mapping, again=True)
+    assert (done.requests, done.aside["of a member who was forgotten"]) == (1, 1)
+    assert made.snapshot().count(Query()).kept == 1
+
+
+def test_a_column_that_changes_its_type_keeps_both(made, source):
+    import_log(made, source, plain())
+    (source / "b.csv").write_text(CSV.replace("r1", "r3").replace("r2", "r4").replace("0.5", "high").replace("0.75", "low"))
+    assert import_log(made, source, plain()).requests == 2
+    table = made.snapshot().request("r3").table
+    assert table.column("score").null_count == 2
+    assert table.column("score__text").to_pylist() == ["high", "low"]

@@ -41,6 +41,7 @@ _NAMES = {  # last keys of paths, best first
     "propensity": ("propensity",),
 }
 _OF_REQUESTS = ("request_id", "served_at", "task", "member", "status", "latency_ms", "keep_probability")
+_OURS = (("event", "time_quality"), ("event", "response_time"))
 _OF_CANDIDATES = ("item_id", "score", "probability", "rank", "position", "propensity")
 
 
@@ -69,7 +70,7 @@ def draft(kind: Kind, documents: Sequence[Document]) -> str:
         many = {path: _varies(documents, path, chosen.get("request_id")) for path in found}
     else:
         many = {path: leaf.listed and _fits(documents, path, chosen.get("item_id")) for path, leaf in found.items()}
-    rest = [leaf for leaf in found.values() if leaf.path not in taken]
+    rest = [leaf for leaf in found.values() if leaf.path not in taken and leaf.path not in _OURS]
     lines += [_line(_column(leaf.path), leaf) for leaf in rest if not many[leaf.path]]
     lines += ["", "[candidates]", *_lines(_OF_CANDIDATES, chosen, found)]
     lines += [_line(_column(leaf.path), leaf) for leaf in rest if many[leaf.path]]
@@ -145,6 +146,8 @@ def _lines(columns: Sequence[str], chosen: Mapping[str, Path], found: Mapping[Pa
         if column in chosen:
             leaf = found.get(chosen[column], _Leaf(chosen[column], None, False))
             lines.append(_line(column, leaf))
+        elif column == "latency_ms" and _OURS[1] in found and found[_OURS[0]].example == "exact":
+            lines.append('latency_ms = {since = "event.time", until = "event.response_time"}')
         elif column == "task":
             lines.append('task = {value = "recommend"}      # a guess: the kind of recommendation asked for')
         elif column in ("request_id", "served_at", "item_id"):

@@ -20,6 +20,12 @@ Document = Map[str, Any]
 Types = Map[str, Map[str, pa.DataType]]
 _WORDS = ("request_id", "task", "member", "environment", "model", "model_version", "ruleset_version", "code_version", "fallback", "stratum")
 _PLACES = ("rank", "position")
+FORGOTTEN = object()  # stands for what is not kept
+
+
+def digest(member: str) -> str:
+    """By what a member who was forgotten is known again: SHA-256, hexadecimal."""
+    return hashlib.sha256(member.encode("utf-8")).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +47,15 @@ class Mapped:
     candidates: list[dict[str, list[Any]]]
     aside: list[Aside]
     absent: dict[str, str]
+
+    def without(self, forgotten: Map[str, int], aside: list[Aside]) -> Mapped:
+        """The rest, without requests of members (by `digest`) of before a time; these are counted in `aside`, with nothing of them."""
+        keep = [not (r.get("member") is not None and r["served_at"] < forgotten.get(digest(r["member"]), 0)) for r in self.requests]
+        if all(keep):
+            return self
+        aside += [Aside("of a member who was forgotten", "", FORGOTTEN) for kept in keep if not kept]
+        requests = [r for r, kept in zip(self.requests, keep, strict=True) if kept]
+        return Mapped(requests, [c for c, kept in zip(self.candidates, keep, strict=True) if kept], self.aside, self.absent)
 
     def tables(self, known: Types) -> dict[str, pa.Table]:
         """Both tables, in the types of `known` where those hold the values; values that a column's type cannot hold stand beside it."""
