@@ -98,7 +98,8 @@ def _guess(column: str, names: Sequence[str], found: Sequence[_Leaf]) -> Path | 
         for leaf in found:
             if leaf.path[-1].lower() == name and (column != "served_at" or _is_time(leaf.example)):
                 return leaf.path
-    return None
+    written = (leaf.path for leaf in found if not isinstance(leaf.example, (int, float, list)) and _is_time(leaf.example))
+    return next(written, None) if column == "served_at" else None
 
 
 def _is_time(value: Any) -> bool:
