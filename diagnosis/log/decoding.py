@@ -287,7 +287,9 @@ def typed(name: str, values: Sequence[Any], wanted: pa.DataType | None = None) -
             continue
         fitted = _fitted(value, kind, first)
         column, stored = (name, fitted) if fitted is not None else (f"{name}__{_SUFFIX.get(kind, kind)}", value)
-        parts.setdefault(column, [None] * len(values))[place] = stored
+        if column not in parts:
+            parts[column] = [None] * len(values)
+        parts[column][place] = stored
     made = {column: _column(part, first if column == name else column.rpartition("__")[2]) for column, part in parts.items()}
     return made or {name: pa.nulls(len(values), wanted)}
 
