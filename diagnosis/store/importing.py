@@ -25,6 +25,7 @@ from diagnosis.log.foreign.files import Given, Unreadable, listed
 from diagnosis.log.foreign.joining import join
 from diagnosis.log.foreign.kinds import Kind
 from diagnosis.log.foreign.kinds import kind as kind_of
+from diagnosis.log.foreign.mapping import At
 from diagnosis.log.foreign.mapping import Mapping as Mapped
 from diagnosis.log.foreign.rows import FORGOTTEN, Document, map_documents
 from diagnosis.log.heads import MEMBER_KEY, pseudonym, stretched
@@ -242,16 +243,20 @@ def _batches(room: Importroom, source: Path, mapping: Mapped, again: bool) -> It
         yield batch
 
 
-def _events(kind: Kind, given: Given) -> Iterator[Event | Aside]:
+def _events(kind: Kind, given: Given, mapping: Mapped | None = None) -> Iterator[Event | Aside]:
     """What a file says; where it breaks, what it said before that, and why it broke."""
+    by = mapping.requests["request_id"] if mapping is not None and mapping.rows == "candidate" else None
     try:
-        yield from kind.read(given)
+        if kind.read_grouped is not None and isinstance(by, At) and len(by.path) == 1:
+            yield from kind.read_grouped(given, by.path[0])
+        else:
+            yield from kind.read(given)
     except Unreadable as error:
         yield Aside(str(error), given.name)
 
 
 def _stage(workspace: Workspace, room: Importroom, batch: Sequence[_File], mapping: Mapped, again: bool, say: Say) -> Imported:
-    found = [event for file in batch for event in _events(file.kind, file.given)]
+    found = [event for file in batch for event in _events(file.kind, file.given, mapping)]
     aside = [event for event in found if isinstance(event, Aside)]
     needs = tuple(dict.fromkeys((*kind_of(mapping.kind).needs, *(p for also in mapping.also for p in kind_of(also.kind).needs))))
     joined = join([*room.waiting(), *(e for e in found if isinstance(e, Event))], needs, wait_hours=mapping.wait_hours)

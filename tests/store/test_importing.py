@@ -312,3 +312,23 @@ def test_a_column_that_changes_its_type_keeps_both(made, source):
     table = made.snapshot().request("r3").table
     assert table.column("score").null_count == 2
     assert table.column("score__text").to_pylist() == ["high", "low"]
+
+
+def test_rows_of_a_request_come_together_from_parquet_and_csv_alike(made, source):
+    rows = [("r1", "a"), (None, "b"), ("r2", "c"), ("r1", "d"), ("r1", "a")]
+    columns = {
+        "id": [r for r, _ in rows],
+        "at": [NOON] * 5,
+        "user": ["u"] * 5,
+        "device": ["tv"] * 5,
+        "item": [i for _, i in rows],
+        "score": [1.0] * 5,
+    }
+    (source / "a.csv").unlink()
+    pq.write_table(pa.table(columns).slice(0, 4), source / "a.parquet")
+    pq.write_table(pa.table({**columns, "item": list("vwxyz")}).slice(4), source / "b.parquet")
+    done = import_log(made, source, plain())
+    assert (done.requests, done.candidates, done.aside) == (2, 4, {"requests.request_id is missing": 1})
+    assert made.snapshot().request("r1").items == ["a", "d", "z"]
+    assert aside(made)[0]["place"] == "a.parquet:2"
+    assert aside(made)[0]["value"]["item"] == "b"

@@ -10,6 +10,7 @@ from typing import Any
 from diagnosis.log.foreign.documents import Aside, Event, as_json
 from diagnosis.log.foreign.values import Unusable, moment
 
+ROWS = "rows"  # the part of events that are some rows of one request, and the whole document
 _MANY = ("features",)  # parts that may come in pieces, a row a candidate
 
 
@@ -36,6 +37,9 @@ def join(events: Iterable[Event], needs: Sequence[str], *, wait_hours: float = 2
             groups.setdefault(event.key, {}).setdefault(event.part, []).append(event)
     newest = max((at for parts in groups.values() for at in [_at(parts)] if at is not None), default=0)
     for parts in groups.values():
+        if ROWS in parts:
+            done.documents.append((_pieces([event.value for event in parts[ROWS]]), parts[ROWS][0].place))
+            continue
         missing = [part for part in needs if part not in parts]
         if not missing:
             _document(parts, done)

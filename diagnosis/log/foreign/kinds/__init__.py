@@ -14,7 +14,9 @@ from importlib.metadata import entry_points
 from diagnosis.errors import NotFoundError
 from diagnosis.log.foreign.documents import Aside, Event
 from diagnosis.log.foreign.files import Given
+from diagnosis.log.foreign.joining import ROWS
 
+__all__ = ["READERS", "ROWS", "Kind", "kind", "names"]
 READERS = "diagnosis.readers"
 
 
@@ -32,6 +34,8 @@ class Kind:
         Parts that a request needs; empty where every event is a whole document.
     columns : mapping of str to str
         For the draft of a mapping: columns of `requests`, and the paths where this format has them.
+    read_grouped : callable, optional
+        For logs whose rows are candidates: as `read`, with rows of one request together, by the column that has its id.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Kind:
     read: Callable[[Given], Iterator[Event | Aside]]
     needs: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
+    read_grouped: Callable[[Given, str], Iterator[Event | Aside]] | None = None
 
 
 def names() -> list[str]:
