@@ -146,6 +146,38 @@ def moves(rows: pd.DataFrame, description: str) -> alt.LayerChart:
     return alt.layer(lines, ends, left, right).properties(height=min(tall, 640), description=description)
 
 
+def coverage(rows: pd.DataFrame, first: str, second: str, blind_above: float, description: str) -> alt.LayerChart:
+    """A cell for each pair of values, darker where only larger changes are seen, with the change in it; a cross where that is too large.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        See `Coverage.shown`.
+    first, second : str
+        The attributes.
+    blind_above : float
+        Relative change from which on a cell is blind.
+    """
+    base: Any = alt.Chart(rows).encode(
+        x=alt.X("value_2:N", title=second, axis=alt.Axis(labelAngle=0, labelLimit=110, orient="top", ticks=False)),
+        y=alt.Y("value:N", title=first, axis=alt.Axis(labelLimit=160, ticks=False)),
+        tooltip=[
+            alt.Tooltip("slice:N"),
+            alt.Tooltip("kept:Q", title="requests, logged", format=","),
+            alt.Tooltip("estimated:Q", title="requests, estimated", format=",.0f"),
+            alt.Tooltip("hour:Q", title="change seen in an hour", format=".1%"),
+            alt.Tooltip("day:Q", title="change seen in a day", format=".1%"),
+        ],
+    )
+    scale = alt.Scale(type="log", domain=[blind_above / 4, 16 * blind_above], clamp=True, scheme="blues")
+    cells = base.mark_rect(stroke=GREY, strokeWidth=0.5).encode(color=alt.Color("day:Q", scale=scale, legend=None))
+    words = base.transform_calculate(text="(datum.blind ? '× ' : '') + (isValid(datum.day) ? format(datum.day, '.0%') : 'none')")
+    dark = f"datum.day > {2 * blind_above}"
+    texts = words.mark_text(fontSize=11).encode(text="text:N", color=alt.condition(dark, alt.value("white"), alt.value("#1B2231")))
+    height = 70 + 32 * int(rows["value"].nunique())
+    return alt.layer(cells, texts).properties(height=height, description=description)
+
+
 def frozen(chart: alt.LayerChart) -> dict[str, Any]:
     """A chart as a specification that stands alone, for shared pages: on white, of a fixed width."""
     drawn = chart.properties(width=640).configure(background="#ffffff").configure_axis(labelFontSize=11, titleFontSize=12)

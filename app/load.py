@@ -27,6 +27,8 @@ from diagnosis.models import assemble
 from diagnosis.reproduce import NO_EDITS, Edits, Replay, Workbench
 from diagnosis.reproduce.circumstances import Circumstances
 from diagnosis.reproduce.circumstances import circumstances as circumstances_of
+from diagnosis.reproduce.coverage import Coverage
+from diagnosis.reproduce.coverage import coverage as coverage_of
 from diagnosis.reproduce.holdings import Holdings, Traffic
 from diagnosis.reproduce.holdings import holdings as holdings_of
 from diagnosis.reproduce.holdings import traffic as traffic_of
@@ -158,6 +160,21 @@ def traffic(held: Bench, by: str) -> Traffic:
 @st.cache_resource(max_entries=32, show_spinner="Counting requests …")
 def _traffic(key: str, by: str, _workbench: Workbench) -> Traffic:
     return traffic_of(_workbench, by)
+
+
+def coverage(held: Bench, metric: str) -> Coverage:
+    """What the sample says of every slice.
+
+    Raises
+    ------
+    CannotSayError, NotFoundError, MissingColumnError
+    """
+    return _coverage(held.key, metric, held.workbench)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Counting every slice …")
+def _coverage(key: str, metric: str, _workbench: Workbench) -> Coverage:
+    return coverage_of(_workbench, _workbench.metric(metric))
 
 
 def find(held: Bench, query: Query) -> tuple[pd.DataFrame, Count]:

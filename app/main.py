@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import state, views
-from app.screens import around, case, cases, find, incident, overview, request
+from app.screens import around, case, cases, coverage, find, incident, overview, request
 
 st.set_page_config(page_title="Diagnosis", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide")
 views.style()
@@ -13,6 +13,7 @@ views.style()
 start = st.Page(lambda: state.forward("overview"), title="Start", url_path="start", default=True, visibility="hidden")
 pages = {
     "overview": st.Page(overview.show, title="Overview", icon=":material/monitoring:", url_path="overview"),
+    "coverage": st.Page(coverage.show, title="Coverage", icon=":material/grid_on:", url_path="coverage"),
     "find": st.Page(find.show, title="Find", icon=":material/search:", url_path="find"),
     "request": st.Page(request.show, title="Request", icon=":material/biotech:", url_path="request"),
     "incident": st.Page(incident.show, title="Incident", icon=":material/troubleshoot:", url_path="incident"),
@@ -22,7 +23,7 @@ pages = {
 state.PAGES.update(pages)
 chosen = st.navigation(
     {
-        "Detect": [start, pages["overview"]],
+        "Detect": [start, pages["overview"], pages["coverage"]],
         "Diagnose": [pages["find"], pages["request"], pages["incident"]],
         "Resolve": [pages["cases"], pages["case"]],
     },

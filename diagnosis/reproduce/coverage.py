@@ -55,6 +55,35 @@ class Coverage:
         """Slices in which a day shows too little."""
         return self.slices[self.slices["blind"]]
 
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Pairs of attributes of which there are slices, those with most blind slices first."""
+        two = self.slices[self.slices["attribute_2"] != ""]
+        blind = two.groupby(["attribute", "attribute_2"], sort=False)["blind"].sum().sort_values(ascending=False, kind="stable")
+        return [(str(a), str(b)) for a, b in blind.index]
+
+    def shown(self, pair: tuple[str, str] | None = None) -> pd.DataFrame:
+        """The slices for people, or those of one pair of attributes; null is ``–``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``slice``, ``value``, ``value_2`` (text), ``blind`` (``blind`` or empty), ``kept``, ``estimated``, ``n_effective`` as in
+            `slices`, ``hour`` and ``day`` (float64, smallest change that is seen, relative to `value`; NaN where nothing is kept).
+        """
+        rows = self.slices
+        if pair is not None:
+            rows = rows[(rows["attribute"] == pair[0]) & (rows["attribute_2"] == pair[1])]
+        values, values_2 = (rows[c].astype(object).where(rows[c].notna(), "–").astype(str) for c in ("value", "value_2"))
+        second = (", " + rows["attribute_2"] + "=" + values_2).where(rows["attribute_2"] != "", "")
+        finite = {c: rows[f"{c}_change"].where(np.isfinite(rows[f"{c}_change"])) / abs(self.value) for c in ("hour", "day")}
+        shown = rows[["kept", "estimated", "n_effective"]].assign(**finite)
+        shown.insert(0, "blind", np.where(rows["blind"], "blind", ""))
+        shown.insert(0, "value_2", values_2)
+        shown.insert(0, "value", values)
+        shown.insert(0, "slice", rows["attribute"] + "=" + values + second)
+        return shown.reset_index(drop=True)
+
 
 def coverage(
     workbench: Workbench,

@@ -61,3 +61,24 @@ def test_a_frozen_chart_stands_alone_on_white():
     spec = charts.frozen(charts.moves(rows, "d"))
     assert spec["config"]["background"] == "#ffffff"
     assert spec["datasets"]
+
+
+def test_a_blind_cell_of_the_coverage_is_told_by_a_cross_too():
+    rows = pd.DataFrame(
+        {
+            "slice": ["a=x, b=y"],
+            "value": ["x"],
+            "value_2": ["y"],
+            "blind": ["blind"],
+            "kept": [1],
+            "estimated": [4.0],
+            "hour": [9.0],
+            "day": [0.5],
+        }
+    )
+    spec = charts.coverage(rows, "a", "b", 0.1, "1 slice").to_dict()
+    assert spec["description"] == "1 slice"
+    assert (fields(spec, "x")[0]["title"], fields(spec, "y")[0]["title"]) == ("b", "a")
+    (made,) = spec["layer"][1]["transform"]
+    assert "'× '" in made["calculate"]
+    assert fields(spec, "text")[0]["field"] == "text"

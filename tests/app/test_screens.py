@@ -26,7 +26,7 @@ def screen(module, **query):
         from app import state, views
         from app.screens import around
 
-        names = ("overview", "find", "request", "incident", "cases", "case")
+        names = ("overview", "coverage", "find", "request", "incident", "cases", "case")
         state.PAGES.update({page: st.Page(lambda: None, title=page, url_path=page) for page in names})
         st.navigation(list(state.PAGES.values()), position="hidden")
         with views.guarded():
@@ -292,3 +292,20 @@ def test_screens_know_no_sql():
         assert "query_params" not in text, file
         assert "cache_" not in text, file
         assert not re.search(r"st\.(markdown|write|error|info|success|warning|caption|image|toast|metric)\(", text), file
+
+
+def test_coverage_names_the_slices_that_the_sample_cannot_tell(shop):
+    test = screen("coverage", w="shop")
+    said = words(test)
+    assert "blind: a day does not show 10%" in said
+    rows = test.dataframe[0].value
+    assert set(rows["blind"]) == {"blind"}
+    assert "task=homepage" in set(rows["slice"])
+    assert rows.set_index("slice").loc["task=homepage", "kept"] == 2
+    assert rows.set_index("slice").loc["task=homepage", "estimated"] == 6.0
+    assert labelled(test.selectbox, "attributes").value == "status,device"
+
+
+def test_coverage_of_what_a_link_misspells_is_told(shop):
+    assert "There is no pair of attributes 'task,colour'" in words(screen("coverage", w="shop", by="task,colour"))
+    assert "There is no metric 'crt'" in words(screen("coverage", w="shop", metric="crt"))

@@ -195,3 +195,15 @@ def test_an_even_log_asks_for_even_rates(tmp_path):
     bench = Workbench.open(made.path)
     found = sampling_plan(bench, [Wish(bench.metric("cost"), 0.02, ("task",), timedelta(hours=1))], budget=1e6)
     assert found.strata["rate"].max() / found.strata["rate"].min() < 1.15
+
+
+def test_slices_are_shown_relative_to_the_metric_and_by_pairs(bench):
+    found = coverage(bench, bench.metric("cost"), by=["device", "country"])
+    assert found.pairs == [("device", "country")]
+    shown = found.shown(("device", "country"))
+    assert sorted(shown["slice"])[0] == "device=phone, country=de"
+    assert "device=tv, country=–" in set(shown["slice"])
+    assert len(found.shown()) == len(found.slices)
+    whole = found.slices[found.slices["attribute_2"] != ""].reset_index(drop=True)
+    np.testing.assert_allclose(shown["day"], whole["day_change"] / found.value)
+    assert list(shown["blind"] == "blind") == list(whole["blind"])

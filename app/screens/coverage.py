@@ -1,0 +1,76 @@
+"""What the sample can and cannot say of every slice of one and two attributes; blind slices first."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import charts, load, state, views
+from app.state import LinkError, View
+from diagnosis.metrics import BUILT_IN
+from diagnosis.reproduce.coverage import Coverage
+
+_COLUMNS = {
+    "slice": st.column_config.TextColumn("slice"),
+    "value": None,
+    "value_2": None,
+    "blind": st.column_config.TextColumn(""),
+    "kept": st.column_config.NumberColumn("requests, logged", format="localized"),
+    "estimated": st.column_config.NumberColumn("requests, estimated", format="%.0f"),
+    "n_effective": st.column_config.NumberColumn("effective requests", format="%.0f"),
+    "hour": st.column_config.NumberColumn("change seen in an hour", format="percent"),
+    "day": st.column_config.NumberColumn("change seen in a day", format="percent"),
+}
+
+
+def show() -> None:
+    """Draw the screen."""
+    view = state.current()
+    held = load.bench(view.workspace)
+    views.title("Coverage", "The smallest change that the sample would show, slice by slice")
+    metric = view.metric or "ctr"
+    _metric(view, held, metric)
+    with views.guarded():
+        found = load.coverage(held, metric)
+        _facts(found)
+        _slices(found)
+        _pair(view, found)
+
+
+def _metric(view: View, held: load.Bench, metric: str) -> None:
+    names = [*BUILT_IN, *(m.name for m in held.workbench.own_metrics.values())]
+    chosen = state.bound("coverage-metric", metric, lambda name: view.but(metric="" if name in (None, "ctr") else name))
+    st.selectbox("metric", names if metric in names else [*names, metric], width=260, **chosen)
+
+
+def _facts(found: Coverage) -> None:
+    views.facts(
+        [
+            (f"{found.metric.name} of the full traffic, estimated", views.number(found.value)),
+            ("hours in the log", f"{found.hours:,.1f}"),
+            ("slices", f"{len(found.slices):,}"),
+            (f"blind: a day does not show {found.change:.0%}", f"{len(found.blind):,}"),
+        ],
+        wide=True,
+    )
+
+
+def _slices(found: Coverage) -> None:
+    views.heading("Slices", "blind ones first")
+    views.table(found.shown(), "Slices of one and two attributes, those that show least first", "coverage", columns=_COLUMNS)
+
+
+def _pair(view: View, found: Coverage) -> None:
+    pairs = {",".join(pair): pair for pair in found.pairs}
+    if not pairs:
+        views.quiet("There is one attribute only, so no pair to draw.")
+        return
+    by = view.by or next(iter(pairs))
+    if by not in pairs:
+        raise LinkError(f"There is no pair of attributes {by!r}.", f"there are {'; '.join(list(pairs)[:8])}.")
+    views.heading("Two attributes at once", "× is blind; the figure is the smallest change that a day shows")
+    chosen = state.bound("coverage-pair", by, lambda name: view.but(by="" if name in (None, next(iter(pairs))) else name))
+    st.selectbox("attributes", list(pairs), format_func=lambda name: views.plain(" × ".join(pairs[name])), width=320, **chosen)
+    first, second = pairs[by]
+    rows = found.shown(pairs[by])
+    said = f"{len(rows)} slices of {first} and {second}; {int((rows['blind'] != '').sum())} of them are blind."
+    views.chart(charts.coverage(rows, first, second, found.change, said))
