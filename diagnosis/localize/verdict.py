@@ -41,6 +41,7 @@ _FEWEST = 30
 _REST = 3.0  # standard errors by which outcomes must differ from what pages promised
 _PART = 0.15  # of the largest effect, below which nothing is called a cause
 _EARLY = 0.15  # part of the baseline's length by which a cause may begin before the incident when the movement itself is within chance
+_MODELLED = 0.35  # by how much, relatively, effects judged by a model of outcomes miss the true ones of simulated incidents
 _COMPONENTS = ("feature", "model", "training_data", "candidates", "rules", "serving", "traffic", "demand", "logging")
 
 
@@ -169,7 +170,8 @@ def _cause(
 ) -> Cause:
     suspect, sample = effect.suspect, stage.sample
     share = effect.value / movement
-    error = math.hypot(effect.se, 0.3 * effect.noise) / abs(movement)
+    modelled = _MODELLED * effect.value if effect.noise > 0 else 0.0
+    error = math.hypot(effect.se, effect.noise, modelled) / abs(movement)
     wide = share * moved.se / max(abs(moved.value), moved.se) if abs(moved.value - sum(e.value for e in kept)) > 2 * moved.se else 0.0
     half = 1.96 * math.hypot(error, wide)
     change = nearest_change(snapshot, suspect.since, sample)
