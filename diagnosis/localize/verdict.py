@@ -37,6 +37,7 @@ HARM = 1.2  # an effect below this many standard errors of the same outcomes' lu
 _LENT = 1.5  # what an effect of borrowed candidates must have
 _STATISTICAL = 3.0  # what an effect that replay cannot reach must have
 MOVED = 3.5  # standard errors of the difference of the windows that count as a movement
+LEANS = 2.5  # from which the metric seems to have moved
 _FEWEST = 30
 _REST = 3.0  # standard errors by which outcomes must differ from what pages promised
 _PART = 0.15  # of the largest effect, below which nothing is called a cause
@@ -85,7 +86,7 @@ def conclude(
         causes = ()
     elif causes:
         verdict, reason = CAUSE_FOUND, causes[0].sentence + "."
-    elif rest is not None and abs(rest[1]) >= _REST:
+    elif rest is not None and abs(rest[1]) >= _REST and rest[1] * z > 0 and abs(z) >= LEANS:
         verdict = UNEXPLAINED
         reason = (
             f"Outcomes are {rest[0]:.3f} of what the pages promised ({rest[1]:+.1f} standard errors), and nothing in the log explains it."
