@@ -3,26 +3,42 @@
 from diagnosis.internals.cohort import Cohort, cohort, cohort_against
 from diagnosis.internals.compare import Comparison, above
 from diagnosis.internals.contributions import Contributions, contributions, explain
+from diagnosis.internals.drawing import Drawing, draw
 from diagnosis.internals.funnel import Funnel, funnel
 from diagnosis.internals.largest import largest
+from diagnosis.internals.partings import Partings, Turns, partings, turns
+from diagnosis.internals.paths import Fork, Path, fork, path
 from diagnosis.internals.shift import Parts, Shift, parts, shift, shift_by, shifts
+from diagnosis.internals.structure import Structure, structure
 
 __all__ = [
     "Cohort",
     "Comparison",
     "Contributions",
+    "Drawing",
+    "Fork",
     "Funnel",
+    "Partings",
     "Parts",
+    "Path",
     "Shift",
+    "Structure",
+    "Turns",
     "above",
     "cohort",
     "cohort_against",
     "contributions",
+    "draw",
     "explain",
+    "fork",
     "funnel",
     "largest",
+    "partings",
     "parts",
+    "path",
     "shift",
     "shift_by",
     "shifts",
+    "structure",
+    "turns",
 ]
