@@ -10,6 +10,7 @@ from diagnosis.internals.partings import Partings, Turns, partings, turns
 from diagnosis.internals.paths import Fork, Path, fork, path
 from diagnosis.internals.shift import Parts, Shift, parts, shift, shift_by, shifts
 from diagnosis.internals.structure import Structure, structure
+from diagnosis.internals.surrogate import Surrogate, surrogate
 
 __all__ = [
     "Cohort",
@@ -23,6 +24,7 @@ __all__ = [
     "Path",
     "Shift",
     "Structure",
+    "Surrogate",
     "Turns",
     "above",
     "cohort",
@@ -40,5 +42,6 @@ __all__ = [
     "shift_by",
     "shifts",
     "structure",
+    "surrogate",
     "turns",
 ]

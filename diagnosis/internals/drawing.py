@@ -87,7 +87,9 @@ class Drawing:
         """The drawing in the DOT language, every label escaped."""
         rows = [f"{n.name} [{_look(n, self.items)}, label={quoted(_label(n, self.items))}]" for n in self.nodes]
         rows += [f"{e.above} -> {e.below} [{_line(e, self.items)}, label={quoted(e.text)}]" for e in self.edges]
-        head = 'ordering=out; node [shape=box, fontname="sans-serif", fontsize=11]; edge [fontname="sans-serif", fontsize=10]'
+        head = (
+            'ordering=out; bgcolor=white; node [shape=box, fontname="sans-serif", fontsize=11]; edge [fontname="sans-serif", fontsize=10]'
+        )
         return "\n".join(["digraph tree {", head, *rows, "}"])
 
     def as_json(self) -> dict[str, Any]:
