@@ -1,10 +1,11 @@
 """What the model did: contributions of one request and of many, A above B, why an item is not shown."""
 
-from diagnosis.internals.cohort import Cohort, cohort, cohort_against
+from diagnosis.internals.cohort import Cohort, cohort, cohort_against, cohort_matrix, mean_contributions
 from diagnosis.internals.compare import Comparison, above
 from diagnosis.internals.contributions import Contributions, contributions, explain
 from diagnosis.internals.drawing import Drawing, draw
 from diagnosis.internals.funnel import Funnel, funnel
+from diagnosis.internals.interactions import Interactions, interactions
 from diagnosis.internals.largest import largest
 from diagnosis.internals.partings import Partings, Turns, partings, turns
 from diagnosis.internals.paths import Fork, Path, fork, path
@@ -19,6 +20,7 @@ __all__ = [
     "Drawing",
     "Fork",
     "Funnel",
+    "Interactions",
     "Partings",
     "Parts",
     "Path",
@@ -29,12 +31,15 @@ __all__ = [
     "above",
     "cohort",
     "cohort_against",
+    "cohort_matrix",
     "contributions",
     "draw",
     "explain",
     "fork",
     "funnel",
+    "interactions",
     "largest",
+    "mean_contributions",
     "partings",
     "parts",
     "path",

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from diagnosis.errors import CannotSayError
 from diagnosis.internals.background import interventional
-from diagnosis.internals.contributions import RAW, TOLERANCE
-from diagnosis.internals.ensemble import read_booster
+from diagnosis.internals.contributions import PROBABILITY, RAW, TOLERANCE, contributions
+from diagnosis.internals.ensemble import Ensemble, read_booster
+from diagnosis.internals.estimators import BUDGET, FEWEST, coefficients
+from diagnosis.internals.forests import VOTES, read_estimator
 from diagnosis.internals.kernel import Prepared, path_dependent, prepare
-from diagnosis.models import encode
-from diagnosis.models.scoring import LightgbmModel
+from diagnosis.models import Model, encode
+from diagnosis.models.scoring import LightgbmModel, SklearnModel
 
 Floats = NDArray[np.float64]
 
@@ -34,10 +38,10 @@ class Cohort:
     base : float
         What the score would be without knowing any feature.
     score : array of float64, shape (n,)
-        The model's own.
+        The raw score: the sum of the leaves that the row reaches.
     names : tuple of str
     checked : int
-        Rows that were compared with the library's own contributions.
+        Rows whose scores, and for LightGBM contributions, were compared with the library's own.
     error : float
         Largest difference found there, relative to the size of the row: the sum of its absolute contributions and base.
     residual : float
@@ -64,41 +68,65 @@ class Cohort:
         return f"{text} (residual {self.residual:.1g}{compared}; {self.method})."
 
 
-def cohort(model: LightgbmModel, features: pd.DataFrame, *, threads: int | None = None) -> Cohort:
+def cohort(model: Model, features: pd.DataFrame, *, training: pa.Table | None = None, threads: int | None = None) -> Cohort:
     """Contributions of every row of `features` (see `assemble`), of any number of requests.
 
-    For one request, `contributions` is as fast; this one is made for thousands of rows.
+    Trees of LightGBM and scikit-learn by a kernel of our own, which is made for thousands of rows; all other models as `contributions`
+    explains them.
+
+    Parameters
+    ----------
+    training : pyarrow.Table, optional
+        Training rows, for models other than trees.
 
     Raises
     ------
     CannotSayError
-        If the model's trees are no sums of constants, or if the values are not the library's own within 1e-9, or do not add up.
+        If the values are not the library's own within 1e-9, or do not add up; if the model is explained by permutations, and there are more
+        rows than their budget allows; if there are no training rows for it.
     """
-    return cohort_matrix(model, encode(model.bundle, features), threads=threads)
+    if _is_tree(model):
+        return cohort_matrix(model, encode(model.bundle, features), threads=threads)
+    most = BUDGET // (FEWEST * 2 * max(len(model.bundle.features), 1))
+    if coefficients(model) is None and len(features) > most:
+        raise CannotSayError(f"{model.bundle.name} is explained by permutations, for at most {most:,} rows.", "explain a sample.")
+    made = contributions(model, features, [str(i) for i in range(len(features))], training=training)
+    size = made.values.abs().sum(axis=1).to_numpy() + np.abs(made.base)
+    residual = _relative(np.abs(made.base + made.values.to_numpy().sum(axis=1) - made.score), size)
+    base = float(made.base[0]) if len(made.base) else 0.0
+    out = Cohort(made.values.to_numpy(), base, made.score, tuple(model.bundle.names), 0, 0.0, residual, made.method, made.scale)
+    _refuse(out, f"{model.bundle.name} {model.bundle.version}")
+    return out
 
 
-def cohort_matrix(model: LightgbmModel, matrix: Floats, *, threads: int | None = None) -> Cohort:
-    """The same for rows that are encoded already."""
-    names = tuple(model.bundle.names)
-    prepared = prepared_of(model)
-    values = path_dependent(prepared, matrix, threads=threads)
-    score = model.score_matrix(matrix, threads=threads)
+def cohort_matrix(model: Model, matrix: Floats, *, threads: int | None = None) -> Cohort:
+    """The same for rows that are encoded already, and models of trees."""
+    names, prepared = tuple(model.bundle.names), prepared_of(model)
+    values, score = path_dependent(prepared, matrix, threads=threads)
     base = prepared.walk.base
-    size = np.abs(values).sum(axis=1) + abs(base)
-    residual = _relative(np.abs(base + values.sum(axis=1) - score), size)
+    residual = _relative(np.abs(base + values.sum(axis=1) - score), np.abs(values).sum(axis=1) + abs(base))
     places = np.unique(np.linspace(0, len(matrix) - 1, CHECKED).astype(np.int64)) if len(matrix) else np.empty(0, np.int64)
-    error = 0.0
-    if len(places):
-        own = np.asarray(model.booster.predict(matrix[places], pred_contrib=True), dtype=np.float64)
-        ours = np.column_stack([values[places], np.full(len(places), base)])
-        error = _relative(np.abs(ours - own).max(axis=1), np.abs(own).sum(axis=1))
-    made = Cohort(values, base, score, names, len(places), error, residual, "tree SHAP, path-dependent")
+    error = _error(model, matrix[places], values[places], base, score[places]) if len(places) else 0.0
+    scale = PROBABILITY if _votes(model) else RAW
+    made = Cohort(values, base, score, names, len(places), error, residual, "tree SHAP, path-dependent", scale)
     _refuse(made, f"{model.bundle.name} {model.bundle.version}")
     return made
 
 
+def mean_contributions(model: Model, matrix: Floats, weights: Floats, *, threads: int | None = None) -> Floats:
+    """Weighted mean of each feature's contribution over rows that are encoded already; shape (features,).
+
+    Raises
+    ------
+    CannotSayError
+        See `cohort`.
+    """
+    found = cohort_matrix(model, matrix, threads=threads)
+    return np.asarray(weights @ found.values / weights.sum())
+
+
 def cohort_against(
-    model: LightgbmModel, matrix: Floats, background: Floats, *, weights: Floats | None = None, threads: int | None = None
+    model: Model, matrix: Floats, background: Floats, *, weights: Floats | None = None, threads: int | None = None
 ) -> Cohort:
     """How every row differs from a chosen background, such as the baseline window or the same slice; `base` is the background's mean score.
 
@@ -116,33 +144,75 @@ def cohort_against(
     """
     names, prepared = tuple(model.bundle.names), prepared_of(model)
     values = interventional(prepared, matrix, background, weights, threads=threads)
-    score = model.score_matrix(matrix, threads=threads) if len(matrix) else np.empty(0)
-    base = float(np.average(model.score_matrix(background, threads=threads), weights=weights))
+    score = _own_score(model, matrix) if len(matrix) else np.empty(0)
+    base = float(np.average(_own_score(model, background), weights=weights))
     residual = _relative(np.abs(base + values.sum(axis=1) - score), np.abs(values).sum(axis=1) + abs(base))
-    made = Cohort(values, base, score, names, 0, 0.0, residual, f"tree SHAP, interventional, against {len(background):,} rows")
+    method, scale = f"tree SHAP, interventional, against {len(background):,} rows", PROBABILITY if _votes(model) else RAW
+    made = Cohort(values, base, score, names, 0, 0.0, residual, method, scale)
     _refuse(made, f"{model.bundle.name} {model.bundle.version}")
     return made
 
 
-def prepared_of(model: LightgbmModel) -> Prepared:
+def prepared_of(model: Model) -> Prepared:
     """The trees of a model, read and laid out once, and kept as long as the model is.
 
     Raises
     ------
     CannotSayError
-        See `read_booster`.
+        If it has no trees, or such that are no sums of constants.
     """
     with _lock:
         found = _prepared.get(model)
     if found is None:
-        found = prepare(read_booster(model.booster))
+        trees = read_booster(model.booster) if isinstance(model, LightgbmModel) else _forest(model)
+        if trees is None:
+            raise CannotSayError(f"{model.bundle.name} {model.bundle.version} is no sum of trees.", "explain single requests.")
+        found = prepare(trees)
         with _lock:
             _prepared[model] = found
     return found
 
 
-_prepared: WeakKeyDictionary[LightgbmModel, Prepared] = WeakKeyDictionary()
+def _is_tree(model: Model) -> bool:
+    with _lock:
+        known = model in _prepared
+    return known or isinstance(model, LightgbmModel) or _forest(model) is not None
+
+
+def _forest(model: Model) -> Ensemble | None:
+    return read_estimator(model.estimator) if isinstance(model, SklearnModel) else None
+
+
+def _votes(model: Model) -> bool:
+    return isinstance(model, SklearnModel) and type(model.estimator).__name__ in VOTES
+
+
+def _own_score(model: Model, matrix: Floats) -> Floats:
+    """What the library says, on the scale of the trees' sum."""
+    if isinstance(model, LightgbmModel):
+        return model.score_matrix(matrix)
+    assert isinstance(model, SklearnModel)
+    kind = type(model.estimator).__name__
+    named = getattr(model.estimator, "feature_names_in_", None) is not None
+    rows: Any = pd.DataFrame(matrix, columns=model.bundle.names) if named else matrix
+    if kind in VOTES:
+        return np.asarray(model.estimator.predict_proba(rows)[:, 1], dtype=np.float64)
+    return np.asarray(
+        (model.estimator.decision_function if kind.endswith("Classifier") else model.estimator.predict)(rows), dtype=np.float64
+    )
+
+
+_prepared: WeakKeyDictionary[Model, Prepared] = WeakKeyDictionary()
 _lock = Lock()
+
+
+def _error(model: Model, matrix: Floats, values: Floats, base: float, score: Floats) -> float:
+    """How far scores, and for LightGBM contributions and base, are from what the library itself says, relative to the size of the row."""
+    gap = np.abs(score - _own_score(model, matrix))
+    if isinstance(model, LightgbmModel):
+        own = np.asarray(model.booster.predict(matrix, pred_contrib=True), dtype=np.float64)
+        gap = np.maximum(gap, np.abs(np.column_stack([values, np.full(len(values), base)]) - own).max(axis=1))
+    return _relative(gap, np.abs(values).sum(axis=1) + abs(base))
 
 
 def _relative(gap: Floats, size: Floats) -> float:

@@ -172,10 +172,20 @@ def _exit(
 
 
 @compiled
-def _go_on(side: int, depth: int, before: int, left: Floats, way: Floats) -> None:
+def _go_on(side: int, depth: int, before: int, left: Floats, way: Floats, reached: Floats) -> None:
+    """Below an edge: whether each row fulfils all that the way asks of this feature, and whether the row is there."""
     sign, offset = (1.0, 0.0) if side == 0 else (-1.0, 1.0)
     for r in range(LANES):
-        way[depth + 1, r] = way[before, r] * (offset + sign * left[depth, r])
+        goes = offset + sign * left[depth, r]
+        way[depth + 1, r] = way[before, r] * goes
+        reached[depth + 1, r] = reached[depth, r] * goes
+
+
+@compiled
+def _score(value: float, beside: float, depth: int, reached: Floats, score: Floats) -> None:
+    for r in range(LANES):
+        here = reached[depth + 1, r]
+        score[r] += here * value + (reached[depth, r] - here) * beside
 
 
 @compiled
@@ -220,15 +230,17 @@ def walk_block(
     codes: NDArray[np.int32],
     left: Floats,
     way: Floats,
+    reached: Floats,
     product: Floats,
     total: Floats,
     out: Floats,
+    score: Floats,
 ) -> None:
-    """Add the contributions of one block of rows to `out`, shape (features, LANES); ``given`` are its values, the same shape.
+    """Add the contributions of one block of rows to `out`, shape (features, LANES), and the leaves they reach to `score`, shape (LANES,).
 
-    ``left`` and ``way`` (depth + 1, LANES), ``product`` and ``total`` (depth + 1, points, LANES) are room to work in.
+    ``given`` are its values, shape (features, LANES). ``left``, ``way`` and ``reached`` (depth + 1, LANES), ``product`` and ``total`` (depth + 1, points, LANES) are room to work in.
     """
-    way[0, :] = 1.0
+    way[0], reached[0] = 1.0, 1.0
     product[0], total[0] = 1.0, 0.0
     for tree in range(len(points)):
         nodes, weights = quadrature[0, points[tree], : points[tree]], quadrature[1, points[tree], : points[tree]]
@@ -238,8 +250,9 @@ def walk_block(
                 decide(steps[step, AT], feature, given, codes, threshold, asks, words, first_word, left, depth)
                 continue
             if kind != EXIT:
-                _go_on(steps[step, SIDE], depth, before, left, way)
+                _go_on(steps[step, SIDE], depth, before, left, way, reached)
             if kind in (LEAF, PAIR):
+                _score(shares[step, VALUE], shares[step, VALUE_BESIDE], depth, reached, score)
                 _leaves(step, shares, nodes, weights, depth, before, way, product, total, out, feature)
             elif kind == ENTER:
                 _enter(step, shares, nodes, depth, before, way, product, total)

@@ -122,7 +122,7 @@ def contributions(model: Model, features: pd.DataFrame, items: Sequence[str], *,
 
     LightGBM: path-dependent tree SHAP as LightGBM computes it (Lundberg et al., Nature Machine Intelligence 2020). Linear scikit-learn
     models: coefficient times distance from the training mean, which is their SHAP value for independent features. Trees of scikit-learn:
-    path-dependent tree SHAP of the shap package; forests that vote on a class on the scale of their probability. Whatever does not add
+    path-dependent tree SHAP by the kernel of `cohort`; forests that vote on a class on the scale of their probability. Whatever does not add
     up that way, and every other model: `permuted`, against training rows.
 
     Parameters
@@ -213,7 +213,7 @@ def _trees(model: Model, features: pd.DataFrame) -> _Parts | None:
     if found is None:
         return None
     values, base, votes = found
-    method = "tree SHAP, path-dependent (shap)"
+    method = "tree SHAP, path-dependent"
     if votes:
         rows = features if getattr(model.estimator, "feature_names_in_", None) is not None else matrix
         chance = np.asarray(model.estimator.predict_proba(rows), dtype=np.float64)[:, 1]

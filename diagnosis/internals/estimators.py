@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diagnosis.internals.forests import VOTES, read_estimator
+from diagnosis.internals.kernel import path_dependent, prepare
 from diagnosis.models import Model
 from diagnosis.models.scoring import SklearnModel
 
 BUDGET = 2_000_000  # rows that `permuted` may score for one request
-_BACKGROUND, _FEWEST, _PERMUTATIONS = 50, 10, 20
-_MARGINS = ("GradientBoostingRegressor", "GradientBoostingClassifier", "HistGradientBoostingRegressor", "HistGradientBoostingClassifier")
-_MEANS = ("RandomForestRegressor", "ExtraTreesRegressor", "DecisionTreeRegressor", "ExtraTreeRegressor")
-_VOTES = ("RandomForestClassifier", "ExtraTreesClassifier", "DecisionTreeClassifier", "ExtraTreeClassifier")
+FEWEST = 10  # background rows that it takes at least
+_BACKGROUND, _PERMUTATIONS = 50, 20
 
 
 def coefficients(model: Model) -> tuple[NDArray[np.float64], float] | None:
@@ -32,22 +32,11 @@ def coefficients(model: Model) -> tuple[NDArray[np.float64], float] | None:
 
 def tree_values(estimator: Any, matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, bool] | None:
     """Tree SHAP of a scikit-learn estimator, its base, and whether it is of a vote (a probability); None if it has no such trees."""
-    kind = type(estimator).__name__
-    if kind not in (*_MARGINS, *_MEANS, *_VOTES):
+    trees = read_estimator(estimator)
+    if trees is None:
         return None
-    import shap
-
-    try:
-        explainer = shap.TreeExplainer(estimator, feature_perturbation="tree_path_dependent")
-        values = np.asarray(explainer.shap_values(matrix, check_additivity=False), dtype=np.float64)
-    except Exception:  # shap raises whatever it meets in trees that it does not know; the caller has another way
-        return None
-    base = np.ravel(np.asarray(explainer.expected_value, dtype=np.float64))
-    if values.ndim == 3:
-        if values.shape[2] != 2:
-            return None
-        values = values[:, :, 1]
-    return values, float(base[-1]), kind in _VOTES
+    prepared = prepare(trees)
+    return path_dependent(prepared, matrix, threads=1)[0], prepared.walk.base, type(estimator).__name__ in VOTES
 
 
 def permuted(
@@ -76,7 +65,7 @@ def permuted(
     n, count = rows.shape
     rng = np.random.default_rng(0)
     steps = 2 * n * max(count, 1)
-    held = int(np.clip(BUDGET // steps, _FEWEST, _BACKGROUND))
+    held = int(np.clip(BUDGET // steps, FEWEST, _BACKGROUND))
     chosen = background[rng.permutation(len(background))[:held]]
     rounds = int(np.clip(BUDGET // (steps * len(chosen)), 1, _PERMUTATIONS))
     start = np.repeat(chosen[None, :, :], n, axis=0)

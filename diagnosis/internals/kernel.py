@@ -34,7 +34,7 @@ def prepare(ensemble: Ensemble) -> Prepared:
     return Prepared(ensemble, walk_of(ensemble), asks)
 
 
-def path_dependent(prepared: Prepared, matrix: Floats, *, threads: int | None = None) -> Floats:
+def path_dependent(prepared: Prepared, matrix: Floats, *, threads: int | None = None) -> tuple[Floats, Floats]:
     """Path-dependent tree SHAP of every row: the values of ``pred_contrib`` of LightGBM, but for rounding.
 
     How: see `diagnosis.internals.compiled`. The work for a row grows with leaves times depth; memory does not depend on either.
@@ -48,18 +48,20 @@ def path_dependent(prepared: Prepared, matrix: Floats, *, threads: int | None = 
 
     Returns
     -------
-    array of float64, shape (n, features)
+    values : array of float64, shape (n, features)
         Add `Walk.base` to their sum, and it is the score.
+    score : array of float64, shape (n,)
+        Sum of the leaves that each row reaches, which no share and no quadrature enters: the values can be checked against it.
     """
-    out = np.empty(matrix.shape)
+    out, score = np.empty(matrix.shape), np.empty(len(matrix))
     workers = threads or len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(lambda rows: _rows(prepared, matrix[rows], out[rows]), pieces(len(matrix), workers)):
+        for _ in pool.map(lambda rows: _rows(prepared, matrix[rows], out[rows], score[rows]), pieces(len(matrix), workers)):
             pass
-    return out
+    return out, score
 
 
-def _rows(prepared: Prepared, matrix: Floats, out: Floats) -> None:
+def _rows(prepared: Prepared, matrix: Floats, out: Floats, score: Floats) -> None:
     """One thread's part."""
     from diagnosis.internals.compiled import LANES, walk_block
 
@@ -67,15 +69,15 @@ def _rows(prepared: Prepared, matrix: Floats, out: Floats) -> None:
     walked = (walk.steps, walk.shares, walk.first, walk.points, walk.quadrature)
     asked = (held.threshold, prepared.asks, held.words, held.first_word)
     count, levels = matrix.shape[1], walk.depth + 1
-    left, way = np.empty((2, levels, LANES))
+    left, way, reached = np.empty((3, levels, LANES))
     product, total = np.empty((2, levels, walk.quadrature.shape[2], LANES))
-    given, sums = np.zeros((count, LANES)), np.empty((count, LANES))
+    given, sums, reaches = np.zeros((count, LANES)), np.empty((count, LANES)), np.empty(LANES)
     for start in range(0, len(matrix), LANES):
         part = matrix[start : start + LANES]
         given[:, : len(part)] = part.T.astype(np.float32) if held.single else part.T
-        sums[:] = 0.0
-        walk_block(*walked, *asked, given, codes(given), left, way, product, total, sums)
-        out[start : start + LANES] = sums[:, : len(part)].T
+        sums[:], reaches[:] = 0.0, held.constant + walk.stumps
+        walk_block(*walked, *asked, given, codes(given), left, way, reached, product, total, sums, reaches)
+        out[start : start + LANES], score[start : start + LANES] = sums[:, : len(part)].T, reaches[: len(part)]
 
 
 def codes(values: Floats) -> NDArray[np.int32]:

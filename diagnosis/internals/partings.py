@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from diagnosis.internals.contributions import adds_up, plain_value
 from diagnosis.internals.ensemble import Ensemble
-from diagnosis.internals.paths import NO_UNITS, ensemble_of, row_of, split_of
+from diagnosis.internals.paths import NO_UNITS, ensemble_of, row_of, split_of, tree_scores
 from diagnosis.internals.ways import child_means, decisions, means, way
 from diagnosis.models import Model, encode
 
@@ -26,14 +26,14 @@ class Partings:
     Attributes
     ----------
     trees : pandas.DataFrame
-        Index ``tree``, the largest difference first. Columns ``a``, ``b``, ``difference`` (float64, what the leaves add to the raw score),
+        Index ``tree``, the largest difference first. Columns ``a``, ``b``, ``difference`` (float64, what the leaves add to the score),
         ``feature``, ``question`` (of the split that parts them; empty where both reach one leaf), ``shared`` (int64, splits before it).
     features : pandas.DataFrame
         Index ``feature``, the largest first. Columns ``difference`` (float64; they add up to the margin), ``trees`` (int64, how many it
         parts), ``against`` (float64, the part of the differences that works against the margin). Unlike SHAP values, this gives all of a
         tree's difference to the split where the ways part, and nothing to those below.
     margin : float
-        Raw score of A less that of B, as the model gives it.
+        Score of A less that of B, as the model gives it: raw, or of a forest that votes the probability.
     """
 
     a: str
@@ -89,7 +89,7 @@ class Turns:
     base : float
         Mean of the training rows.
     score : float
-        Raw, as the model gives it.
+        As the model gives it: raw, or of a forest that votes the probability.
     """
 
     item: str
@@ -134,7 +134,7 @@ def partings(model: Model, features: pd.DataFrame, a: str, b: str, *, units: Map
         },
         index=pd.RangeIndex(ensemble.trees, name="tree"),
     )
-    score = model.score(given)
+    score = tree_scores(model, given)
     margin = float(score[0] - score[1])
     return Partings(a, b, _ordered(trees, "difference"), _by_feature(trees, margin), margin)
 
@@ -175,7 +175,7 @@ def turns(model: Model, features: pd.DataFrame, item: str) -> Turns:
         }
     )
     rows.index = pd.Index([model.bundle.names[int(place)] for place in rows.index], name="feature", dtype=object)
-    return Turns(item, _ordered(rows, "change"), base, float(model.score(one)[0]))
+    return Turns(item, _ordered(rows, "change"), base, float(tree_scores(model, one)[0]))
 
 
 def _parted(ensemble: Ensemble, tree: int, left: NDArray[np.bool_], right: NDArray[np.bool_]) -> tuple[float, float, int, int]:

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from diagnosis.errors import CannotSayError, NotFoundError
+from diagnosis.errors import NotFoundError
 from diagnosis.internals.cohort import prepared_of
 from diagnosis.internals.contributions import plain_value
 from diagnosis.internals.ensemble import NAN, NONE, ZERO_WIDTH, Ensemble
+from diagnosis.internals.forests import VOTES
 from diagnosis.internals.ways import decisions, way
 from diagnosis.models import Feature, Model, encode
-from diagnosis.models.scoring import LightgbmModel
+from diagnosis.models.scoring import SklearnModel
 
 _NAMED = 4  # categories of a split that are written out
 NO_UNITS: Mapping[str, str] = {}
@@ -181,14 +183,17 @@ def ensemble_of(model: Model) -> Ensemble:
     Raises
     ------
     CannotSayError
-        If it has none that can be read: only LightGBM's are.
+        If it has none that can be read; those of LightGBM and scikit-learn are.
     """
-    if not isinstance(model, LightgbmModel):
-        raise CannotSayError(
-            f"Model {model.bundle.name} {model.bundle.version} is of kind {model.bundle.kind}, whose trees are not read.",
-            "look at its contributions instead.",
-        )
     return prepared_of(model).ensemble
+
+
+def tree_scores(model: Model, features: pd.DataFrame) -> NDArray[np.float64]:
+    """What the model itself says of each row, on the scale of the sum of its trees: the raw score, or the probability of a forest that votes."""
+    score = np.asarray(model.score(features), dtype=np.float64)
+    if isinstance(model, SklearnModel) and type(model.estimator).__name__ in VOTES:
+        return np.asarray(1.0 / (1.0 + np.exp(-score)), dtype=np.float64)
+    return score
 
 
 def path(model: Model, features: pd.DataFrame, item: str, tree: int, *, units: Mapping[str, str] = NO_UNITS) -> Path:

@@ -15,13 +15,13 @@ from diagnosis.errors import CannotSayError
 from diagnosis.estimate import Estimate, difference, ratio
 from diagnosis.internals.cohort import cohort
 from diagnosis.log.records import Batch
-from diagnosis.models import assemble
-from diagnosis.models.scoring import LightgbmModel
+from diagnosis.models import Model, assemble
 from diagnosis.store import Query, Snapshot
 
 Floats = NDArray[np.float64]
 
-FIRST, GROWTH, MOST = 150, 4, 20_000  # requests of each window
+FIRST, GROWTH, MOST = 50, 4, 20_000  # requests of each window
+FIRST_ROWS = 3000  # candidates of each window in the first answer, about
 STABLE = 0.1  # an answer is stable when no interval is wider than that part of the shift to each side
 _LEAST = 0.05  # of the scores' own standard deviation: a smaller shift need not be split finer
 _VALUES = 20  # of an attribute that are told apart
@@ -130,7 +130,7 @@ class Shift:
         )
 
 
-def parts(model: LightgbmModel, batch: Batch, *, read: float = 1.0, threads: int | None = None) -> Parts:
+def parts(model: Model, batch: Batch, *, read: float = 1.0, threads: int | None = None) -> Parts:
     """Contributions of all candidates of `batch`, summed up by request.
 
     Parameters
@@ -212,7 +212,7 @@ def shift_by(baseline: Parts, incident: Parts, attribute: str) -> dict[Any, Shif
 
 
 def shifts(
-    snapshot: Snapshot, model: LightgbmModel, baseline: Query, incident: Query, *, most: int = MOST, threads: int | None = None
+    snapshot: Snapshot, model: Model, baseline: Query, incident: Query, *, most: int = MOST, threads: int | None = None
 ) -> Iterator[tuple[Shift, Parts, Parts]]:
     """The split from a sample of each window that grows until the answer is stable, all is read, or `most` requests are.
 
@@ -226,6 +226,8 @@ def shifts(
     """
     totals = [snapshot.count(query).kept for query in (baseline, incident)]
     size = FIRST
+    seen = max(len(b.candidates) / max(len(b), 1) for b in (snapshot.sample(8, query=query) for query in (baseline, incident)))
+    size = int(np.clip(FIRST_ROWS / max(seen, 1.0), 8, FIRST))
     while True:
         batches = [snapshot.sample(min(size, most), query=query) for query in (baseline, incident)]
         read = [min(len(b) / max(total, 1), 1.0) for b, total in zip(batches, totals, strict=True)]

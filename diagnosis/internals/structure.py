@@ -24,10 +24,10 @@ class Structure:
     ----------
     trees : pandas.DataFrame
         Index ``tree``, in the model's order. Columns ``leaves``, ``depth`` (int64; splits on the longest way), ``gain`` (float64, of all
-        its splits, in units of the training loss), ``low``, ``high`` (its smallest and largest leaf, raw score), ``root`` (feature of
+        its splits, in units of the training loss; 0 where the library does not keep it), ``low``, ``high`` (its smallest and largest leaf, raw score), ``root`` (feature of
         the first split; empty where there is none).
     features : pandas.DataFrame
-        Index ``feature``, the largest gain first; every feature of the model. Columns ``gain``, ``share`` (of all gain, in [0, 1]; NaN if there is none), ``splits``, ``trees`` (int64; how many
+        Index ``feature``, the largest gain first, then the most splits; every feature of the model. Columns ``gain``, ``share`` (of all gain, in [0, 1]; NaN if there is none), ``splits``, ``trees`` (int64; how many
         ask for it), ``depth`` (float64, mean depth of its splits, the root's is 0; NaN if it is never asked for).
     """
 
@@ -45,7 +45,11 @@ class Structure:
         trees, features = self.trees, self.features
         text = f"{len(trees):,} trees with {int(trees['leaves'].sum()):,} leaves, up to {int(trees['depth'].max())} splits deep"
         top = [f"{name} ({share:.0%})" for name, share in features["share"].head(2).items() if share > 0]
-        text += f"; most gain by {' and '.join(top)}" if top else "; no split gains anything"
+        asked = [f"{name} ({count:,})" for name, count in features["splits"].head(2).items() if count]
+        if top:
+            text += f"; most gain by {' and '.join(top)}"
+        elif asked:  # scikit-learn does not keep what a split gained
+            text += f"; most splits by {' and '.join(asked)}"
         return text + (f"; {len(self.unused)} of {len(features)} features are never asked for." if self.unused else ".")
 
     def as_json(self) -> dict[str, Any]:
@@ -101,4 +105,4 @@ def _features(ensemble: Ensemble, depth: Any, names: list[str]) -> pd.DataFrame:
         share = gain / gain.sum()
     columns = {"gain": gain, "share": share, "splits": splits, "trees": np.bincount(pairs, minlength=count), "depth": mean}
     rows = pd.DataFrame(columns, index=pd.Index(names, name="feature", dtype=object))
-    return rows.sort_values("gain", ascending=False, kind="stable")
+    return rows.sort_values(["gain", "splits"], ascending=False, kind="stable")

@@ -38,6 +38,8 @@ class Walk:
         one way, rounded up.
     depth : int
         Largest depth of a split, 1 for a stump.
+    stumps : float
+        Sum of the trees that are one leaf.
     base : float
         The score without knowing any feature: the mean over the training rows that the trees have counted.
     """
@@ -47,6 +49,7 @@ class Walk:
     first: NDArray[np.int64]
     points: NDArray[np.int64]
     depth: int
+    stumps: float
     base: float
 
     @cached_property
@@ -64,12 +67,12 @@ def walk_of(ensemble: Ensemble) -> Walk:
     """The steps through an ensemble."""
     steps: list[tuple[int, ...]] = []
     shares: list[tuple[float, ...]] = []
-    first, points, base = [0], [], ensemble.constant
+    first, points, base, stumps = [0], [], ensemble.constant, 0.0
     for tree in range(ensemble.trees):
         start, leaf = int(ensemble.first_split[tree]), int(ensemble.first_leaf[tree])
         values, counts = (a[leaf : ensemble.first_leaf[tree + 1]] for a in (ensemble.leaf_value, ensemble.leaf_count))
         if start == ensemble.first_split[tree + 1]:
-            base += float(values[0])
+            stumps += float(values[0])
             points.append(0)
         else:
             base += float(counts / ensemble.split_count[start] @ values)
@@ -77,7 +80,15 @@ def walk_of(ensemble: Ensemble) -> Walk:
         first.append(len(steps))
     table = np.array(steps, dtype=np.int32).reshape(-1, 6)
     depth = int(table[:, DEPTH].max(initial=-1)) + 1
-    return Walk(table, np.array(shares, dtype=np.float64).reshape(-1, 5), np.array(first), np.array(points, dtype=np.int64), depth, base)
+    return Walk(
+        table,
+        np.array(shares, dtype=np.float64).reshape(-1, 5),
+        np.array(first),
+        np.array(points, dtype=np.int64),
+        depth,
+        stumps,
+        base + stumps,
+    )
 
 
 def _tree(ensemble: Ensemble, tree: int, steps: list[tuple[int, ...]], shares: list[tuple[float, ...]]) -> int:

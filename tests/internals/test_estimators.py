@@ -118,7 +118,7 @@ def test_a_forest_that_votes_is_explained_on_the_scale_of_probability(rows):
     fitted.estimator = RandomForestClassifier(n_estimators=5, max_depth=2, random_state=0).fit(rows, (rows[:, 0] > 0).astype(int))
     fitted.bundle = Bundle(None, "m", "1", "sklearn", "m.skops", features=COLUMNS)
     found = contributions(fitted, pd.DataFrame(rows[:3], columns=["x", "y"]), ["a", "b", "c"])
-    assert (found.method, found.scale, found.adds_up) == ("tree SHAP, path-dependent (shap)", "probability", True)
+    assert (found.method, found.scale, found.adds_up) == ("tree SHAP, path-dependent", "probability", True)
     assert above(found, "a", "b").scale == "probability"
 
 

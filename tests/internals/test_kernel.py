@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from diagnosis.errors import CannotSayError
-from diagnosis.internals.cohort import cohort_matrix
+from diagnosis.internals.cohort import cohort_matrix, mean_contributions
 from diagnosis.internals.ensemble import Ensemble, read_booster
 from diagnosis.internals.kernel import path_dependent, prepare
 from diagnosis.models import Bundle, Feature
@@ -49,17 +49,17 @@ def test_values_of_three_splits_are_those_worked_out_by_hand():
     # a: (1.5 - 2.7 + 1 - 1.8) / 2 = -1; b: (1.8 - 2.7 + 1 - 1.5) / 2 = -.7
     prepared = prepare(three_splits())
     assert prepared.walk.base == pytest.approx(2.7, abs=1e-15)
-    np.testing.assert_allclose(path_dependent(prepared, np.array([[0.0, 0.0]])), [[-1.0, -0.7]], atol=1e-15)
+    np.testing.assert_allclose(path_dependent(prepared, np.array([[0.0, 0.0]]))[0], [[-1.0, -0.7]], atol=1e-15)
     # NaN goes left at all three, so the same
-    np.testing.assert_allclose(path_dependent(prepared, np.array([[np.nan, np.nan]])), [[-1.0, -0.7]], atol=1e-15)
+    np.testing.assert_allclose(path_dependent(prepared, np.array([[np.nan, np.nan]]))[0], [[-1.0, -0.7]], atol=1e-15)
     # both above: v(a) = .25*3 + .75*5 = 4.5; v(b) = .6*2 + .4*5 = 3.2; v = 5: a: (1.8 + 1.8) / 2, b: (.5 + .5) / 2
-    np.testing.assert_allclose(path_dependent(prepared, np.array([[1.0, 1.0]])), [[1.8, 0.5]], atol=1e-15)
+    np.testing.assert_allclose(path_dependent(prepared, np.array([[1.0, 1.0]]))[0], [[1.8, 0.5]], atol=1e-15)
 
 
 def test_a_single_precision_tree_rounds_before_it_compares():
     just_above = np.array([[0.5 + 1e-12, 0.0]])
-    assert path_dependent(prepare(three_splits()), just_above)[0, 0] > 0
-    assert path_dependent(prepare(three_splits(single=True)), just_above)[0, 0] < 0
+    assert path_dependent(prepare(three_splits()), just_above)[0][0, 0] > 0
+    assert path_dependent(prepare(three_splits(single=True)), just_above)[0][0, 0] < 0
 
 
 def expected(ensemble, row, known, tree, split=0):
@@ -94,7 +94,7 @@ def enumerated(ensemble, row):
 
 def test_values_are_those_of_all_subsets():
     ensemble, rows = read_booster(trained(table(400), num_leaves=12)), strange()[:60:7]
-    found = path_dependent(prepare(ensemble), rows, threads=1)
+    found = path_dependent(prepare(ensemble), rows, threads=1)[0]
     np.testing.assert_allclose(found, [enumerated(ensemble, row) for row in rows], rtol=1e-11, atol=1e-13)
 
 
@@ -118,24 +118,24 @@ def test_values_are_those_of_lightgbm(options):
     prepared = prepare(read_booster(booster))
     own = booster.predict(rows, pred_contrib=True)
     size = np.abs(own).sum(axis=1, keepdims=True)
-    assert np.max(np.abs(path_dependent(prepared, rows) - own[:, :-1]) / size) < 1e-12
+    assert np.max(np.abs(path_dependent(prepared, rows)[0] - own[:, :-1]) / size) < 1e-12
     np.testing.assert_allclose(prepared.walk.base, own[0, -1], rtol=1e-12)
 
 
 def test_nan_everywhere_a_cohort_of_one_and_none_at_all():
     booster = trained(table())
     prepared, rows = prepare(read_booster(booster)), np.full((300, 6), np.nan)
-    np.testing.assert_allclose(path_dependent(prepared, rows), booster.predict(rows, pred_contrib=True)[:, :-1], rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(path_dependent(prepared, rows)[0], booster.predict(rows, pred_contrib=True)[:, :-1], rtol=1e-11, atol=1e-13)
     one = strange()[3:4]
-    np.testing.assert_allclose(path_dependent(prepared, one), booster.predict(one, pred_contrib=True)[:, :-1], rtol=1e-11, atol=1e-13)
-    assert path_dependent(prepared, rows[:0]).shape == (0, 6)
+    np.testing.assert_allclose(path_dependent(prepared, one)[0], booster.predict(one, pred_contrib=True)[:, :-1], rtol=1e-11, atol=1e-13)
+    assert path_dependent(prepared, rows[:0])[0].shape == (0, 6)
 
 
 def test_values_do_not_depend_on_threads_or_on_what_other_rows_there_are():
     prepared, rows = prepare(read_booster(trained(table()))), table(1000, 5)
-    whole = path_dependent(prepared, rows, threads=2)
-    np.testing.assert_array_equal(whole, path_dependent(prepared, rows, threads=1))
-    np.testing.assert_array_equal(whole[300:301], path_dependent(prepared, rows[300:301]))
+    whole = path_dependent(prepared, rows, threads=2)[0]
+    np.testing.assert_array_equal(whole, path_dependent(prepared, rows, threads=1)[0])
+    np.testing.assert_array_equal(whole[300:301], path_dependent(prepared, rows[300:301])[0])
 
 
 def ranker(booster, names="abcdef"):
@@ -166,3 +166,15 @@ def test_values_that_are_not_the_librarys_own_are_refused():
     model.booster = trained(table(seed=9))  # under the kernel's feet
     with pytest.raises(CannotSayError, match="differ from the library's own"):
         cohort_matrix(model, table(200, 3))
+
+
+@pytest.mark.parametrize("options", [{}, {"zero_as_missing": True}, {"min_data_in_leaf": 2900}])
+def test_scores_are_those_of_lightgbm_bit_by_bit(options):
+    booster, rows = trained(table(), **options), strange()
+    np.testing.assert_array_equal(path_dependent(prepare(read_booster(booster)), rows)[1], booster.predict(rows, raw_score=True))
+
+
+def test_the_mean_is_weighted():
+    model, rows, weights = ranker(trained(table())), table(300, 3), np.arange(1.0, 301.0)
+    own = np.average(model.booster.predict(rows, pred_contrib=True)[:, :-1], axis=0, weights=weights)
+    np.testing.assert_allclose(mean_contributions(model, rows, weights), own, atol=1e-14)

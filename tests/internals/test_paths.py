@@ -12,7 +12,7 @@ from diagnosis.internals.paths import ensemble_of, fork, path, told
 from diagnosis.internals.structure import structure
 from diagnosis.internals.ways import decisions, levels, means, way
 from diagnosis.models import Bundle, Feature, encode
-from diagnosis.models.scoring import LightgbmModel
+from diagnosis.models.scoring import LightgbmModel, SklearnModel
 from diagnosis.testing import LinearModel
 
 lightgbm = pytest.importorskip("lightgbm")
@@ -180,7 +180,7 @@ def test_what_is_not_there_is_not_found(hand):
         path(hand, ROWS, "z", 0)
     with pytest.raises(NotFoundError, match="tree '2'"):
         path(hand, ROWS, "a", 2)
-    with pytest.raises(CannotSayError, match="kind sklearn"):
+    with pytest.raises(CannotSayError, match="no sum of trees"):
         ensemble_of(LinearModel(age=1.0))
 
 
@@ -251,7 +251,7 @@ def test_means_and_levels_of_a_model_without_splits():
     only = loaded("tree\n" + HAND.split("tree\n", 1)[1].split("Tree=0")[0] + "Tree=0" + HAND.split("Tree=1")[1])
     ensemble = ensemble_of(only)
     assert (len(means(ensemble)), len(levels(ensemble))) == (0, 0)
-    assert structure(only).sentence.startswith("1 trees with 1 leaves, up to 0 splits deep; no split gains anything")
+    assert structure(only).sentence.startswith("1 trees with 1 leaves, up to 0 splits deep; 3 of 3 features")
     assert partings(only, ROWS, "a", "b").features.empty
     assert turns(only, ROWS, "a").rows.empty
     assert [n.kind for n in draw(only, 0, ROWS, ["a"]).nodes] == ["leaf"]
@@ -325,3 +325,23 @@ def test_every_tree_of_a_real_model_can_be_drawn(real):
         assert all({e.above, e.below} <= names for e in found.edges)
         ends = {i: n.value for n in found.nodes if n.kind == "leaf" for i in n.items}
         assert ends == {i: path(model, features, i, tree).value for i in ("i1", "i2")}
+
+
+@pytest.mark.parametrize("kind", ["HistGradientBoostingRegressor", "GradientBoostingClassifier", "RandomForestClassifier", "DecisionTreeRegressor"])
+def test_trees_of_scikit_learn_have_paths_that_add_up(kind):
+    from skops.io import dumps
+    from sklearn import ensemble, tree
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 2))
+    made = getattr(tree if kind.startswith("Decision") else ensemble, kind)(max_depth=4, random_state=0)
+    label = x[:, 0] * x[:, 1] + x[:, 0]
+    bundle = Bundle(None, "m", "1", "sklearn", "m", features=(Feature("u", "candidates.u"), Feature("v", "candidates.v")))
+    model = SklearnModel(bundle, dumps(made.fit(x, label > 0 if kind.endswith("Classifier") else label)))
+    features = pd.DataFrame(x[:5], columns=["u", "v"]).set_axis(pd.Index([*"abcde"], name="item_id", dtype=object))
+    assert partings(model, features, "a", "b").adds_up
+    assert turns(model, features, "c").residual < 1e-12
+    found = fork(model, features, "a", "b", 0)
+    assert found.difference == pytest.approx(partings(model, features, "a", "b").trees["difference"][0])
+    assert structure(model).features["splits"].min() > 0
+    assert draw(model, 0, features, ["a", "b"]).dot.startswith("digraph")
