@@ -327,10 +327,12 @@ def test_every_tree_of_a_real_model_can_be_drawn(real):
         assert ends == {i: path(model, features, i, tree).value for i in ("i1", "i2")}
 
 
-@pytest.mark.parametrize("kind", ["HistGradientBoostingRegressor", "GradientBoostingClassifier", "RandomForestClassifier", "DecisionTreeRegressor"])
+@pytest.mark.parametrize(
+    "kind", ["HistGradientBoostingRegressor", "GradientBoostingClassifier", "RandomForestClassifier", "DecisionTreeRegressor"]
+)
 def test_trees_of_scikit_learn_have_paths_that_add_up(kind):
-    from skops.io import dumps
     from sklearn import ensemble, tree
+    from skops.io import dumps
 
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 2))
