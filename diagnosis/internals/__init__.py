@@ -1,7 +1,7 @@
 """What the model did: contributions of one request and of many, A above B, why an item is not shown."""
 
 from diagnosis.internals.cohort import Cohort, cohort, cohort_against, cohort_matrix, mean_contributions
-from diagnosis.internals.compare import Comparison, above
+from diagnosis.internals.compare import Comparison, above, by_upstream, together
 from diagnosis.internals.contributions import Contributions, contributions, explain
 from diagnosis.internals.drawing import Drawing, draw
 from diagnosis.internals.funnel import Funnel, funnel
@@ -12,6 +12,7 @@ from diagnosis.internals.paths import Fork, Path, fork, path
 from diagnosis.internals.shift import Parts, Shift, parts, shift, shift_by, shifts
 from diagnosis.internals.structure import Structure, structure
 from diagnosis.internals.surrogate import Surrogate, surrogate
+from diagnosis.internals.swaps import Swap, Swaps, swaps
 
 __all__ = [
     "Cohort",
@@ -27,8 +28,11 @@ __all__ = [
     "Shift",
     "Structure",
     "Surrogate",
+    "Swap",
+    "Swaps",
     "Turns",
     "above",
+    "by_upstream",
     "cohort",
     "cohort_against",
     "cohort_matrix",
@@ -48,5 +52,7 @@ __all__ = [
     "shifts",
     "structure",
     "surrogate",
+    "swaps",
+    "together",
     "turns",
 ]
