@@ -1,7 +1,7 @@
 """Loaded models: one adapter a library, all with one verb, `score`.
 
 A ``score`` is the model's raw output: for LightGBM the sum of its leaves before any link, for a scikit-learn classifier its decision
-function or else its log-odds, for a regressor its prediction.
+function or else its log-odds, for a regressor its prediction, for an ONNX network its first output.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from diagnosis.errors import BundleError
 from diagnosis.models.admission import Admission, check_digests
 from diagnosis.models.bundle import Bundle, parse_manifest
 from diagnosis.models.features import encode
+from diagnosis.models.network import OnnxModel
 
 
 class Model(Protocol):
@@ -130,7 +131,9 @@ def build(bundle: Bundle, artifact: bytes) -> Model:
     BundleError
         If the artifact is not what the manifest says.
     """
-    return LightgbmModel(bundle, artifact) if bundle.kind == "lightgbm" else SklearnModel(bundle, artifact)
+    if bundle.kind == "lightgbm":
+        return LightgbmModel(bundle, artifact)
+    return OnnxModel(bundle, artifact) if bundle.kind == "onnx" else SklearnModel(bundle, artifact)
 
 
 def load(bundle: Bundle, admission: Admission | None) -> Model:
