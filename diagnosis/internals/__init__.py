@@ -7,14 +7,17 @@ from diagnosis.internals.drawing import Drawing, draw
 from diagnosis.internals.funnel import Funnel, funnel
 from diagnosis.internals.interactions import Interactions, interactions
 from diagnosis.internals.largest import largest
+from diagnosis.internals.layers import Activations, Layer, LayerShift, activations, layer_shift
 from diagnosis.internals.partings import Partings, Turns, partings, turns
 from diagnosis.internals.paths import Fork, Path, fork, path
+from diagnosis.internals.perceptron import integrated_gradients
 from diagnosis.internals.shift import Parts, Shift, parts, shift, shift_by, shifts
 from diagnosis.internals.structure import Structure, structure
 from diagnosis.internals.surrogate import Surrogate, surrogate
 from diagnosis.internals.swaps import Swap, Swaps, swaps
 
 __all__ = [
+    "Activations",
     "Cohort",
     "Comparison",
     "Contributions",
@@ -22,6 +25,8 @@ __all__ = [
     "Fork",
     "Funnel",
     "Interactions",
+    "Layer",
+    "LayerShift",
     "Partings",
     "Parts",
     "Path",
@@ -32,6 +37,7 @@ __all__ = [
     "Swaps",
     "Turns",
     "above",
+    "activations",
     "by_upstream",
     "cohort",
     "cohort_against",
@@ -41,8 +47,10 @@ __all__ = [
     "explain",
     "fork",
     "funnel",
+    "integrated_gradients",
     "interactions",
     "largest",
+    "layer_shift",
     "mean_contributions",
     "partings",
     "parts",
