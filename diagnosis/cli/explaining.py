@@ -45,7 +45,8 @@ def parts(workbench: Any, request: Any, given: Any, item: str, above: str | None
     if wanted.pairs and above is not None:
         out["pairs"] = _records(together(interactions(model, given.features, list(given.features.index)), item, above))
     if wanted.swaps and above is not None:
-        out["swaps"] = swaps(model, given, item, above, training=read_training(model.bundle)).as_json()
+        foreign = {c.name for c in contracts if not c.applies_to(request.task)}  # they hold a sentinel, which no edit makes a value
+        out["swaps"] = swaps(model, given, item, above, training=read_training(model.bundle), fixed=foreign).as_json()
     if wanted.trees or wanted.tree is not None:
         out |= _trees(model, given, item, above, wanted, {c.name: c.unit for c in contracts})
     if wanted.surrogate:

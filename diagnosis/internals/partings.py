@@ -64,7 +64,8 @@ class Partings:
         return text + (f", mostly by {top}." if top else ".")
 
     def as_json(self, most: int = 20) -> dict[str, Any]:
-        """As plain values, the `most` largest trees; NaN is None."""
+        """As plain values, at most `most` of the trees that part them; NaN is None."""
+        parting = self.trees[self.trees["feature"] != ""]
         return {
             "item": self.a,
             "above": self.b,
@@ -72,7 +73,7 @@ class Partings:
             "residual": plain_value(self.residual),
             "sentence": self.sentence,
             "features": _records(self.features),
-            "trees": _records(self.trees.head(most)),
+            "trees": _records(parting.head(most)),
         }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -110,7 +110,9 @@ class Swaps:
         return {**head, "tried": self.tried, "complete": self.complete, "swaps": rows}
 
 
-def swaps(model: Model, given: Contributions, a: str, b: str, *, training: pa.Table | None = None, most: int = 10) -> Swaps:
+def swaps(
+    model: Model, given: Contributions, a: str, b: str, *, training: pa.Table | None = None, fixed: Collection[str] = (), most: int = 10
+) -> Swaps:
     """The smallest edits after which the lower of two candidates scores above the other; which of them is higher does not matter.
 
     One feature at a time, of either candidate (or of the request, for both at once): every value that the model's trees can tell apart,
@@ -123,6 +125,8 @@ def swaps(model: Model, given: Contributions, a: str, b: str, *, training: pa.Ta
         Of the request.
     training : pyarrow.Table, optional
         Training rows: what is near, and what values models other than trees are tried with.
+    fixed : collection of str, optional
+        Features that are not edited, such as those that do not apply to the task.
     most : int
         At most so many answers.
 
@@ -145,6 +149,7 @@ def swaps(model: Model, given: Contributions, a: str, b: str, *, training: pa.Ta
         a, b, rows, score = b, a, rows[::-1], score[::-1]
     margin, known = float(score[0] - score[1]), None if training is None else encoded(model, training)
     held, complete = options(model, rows, known)
+    held = [option for option in held if model.bundle.names[option.feature] not in fixed]
     if not margin > 0 or not held:
         return Swaps(a, b, margin, (), 0, complete)
     found = [(option,) for option in held]

@@ -69,3 +69,40 @@ def test_what_does_not_fit_is_said(capsys, shop):  # noqa: F811
     assert (code, "no neural network" in err) == (3, True)
     code, out, _ = run(capsys, "explain", shop, "r1", "--item", "b", "--above", "c", "--swaps", "--json")
     assert json.loads(out)["inside"]["swaps"]["swaps"]
+
+
+def test_units_of_a_network_are_told_for_two_candidates(capsys, shop):  # noqa: F811
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    import pyarrow as pa
+
+    from diagnosis.models import Bundle, write_bundle
+    from diagnosis.reproduce import Workbench
+    from diagnosis.store import Workspace
+    from tests.conftest import AT
+    from tests.models.test_network import FEATURES, network
+
+    workspace = Workspace.open(shop)
+    training = pa.table({"price": [0.0, 1.0], "colour": ["red", "red"]})
+    bundle = Bundle(shop, "net", "1", "onnx", "net.onnx", features=FEATURES)
+    write_bundle(workspace.models_dir, bundle, network().SerializeToString(), training)
+    row = {"request_id": ["n1"], "served_at": pa.array([AT], pa.timestamp("us", "UTC")), "task": ["homepage"], "status": ["ok"]}
+    requests = pa.table({**row, "model": ["net"], "model_version": ["1"], "slots": [2], "keep_probability": [1.0]})
+    columns = {
+        "item_id": ["a", "b"],
+        "price": [1.0, -2.0],
+        "colour": ["red", "blue"],
+        "score": [1.0, 8.0],
+        "rank": [2, 1],
+        "position": [2, 1],
+    }
+    workspace.append(requests=requests, candidates=pa.table({"request_id": ["n1", "n1"], **columns}))
+    Workbench.open(shop).admit("net")
+    assert ask(capsys, "replay", shop, "n1")["verdict"] == "exact"
+    found = ask(capsys, "explain", shop, "n1", "--item", "a", "--above", "b", "--layers", "--swaps")
+    units = {(u["layer"], u["unit"]): u["difference"] for u in found["inside"]["layers"]["units"]}
+    assert units == {("input", "price"): 3.0, ("input", "colour"): -2.0, ("hidden1", "unit 0"): 1.0, ("hidden1", "unit 1"): -2.25}
+    assert found["method"].startswith("permutation SHAP")
+    assert found["above"]["margin"] == -7.0
+    alone = ask(capsys, "explain", shop, "n1", "--item", "a", "--layers")["inside"]["layers"]
+    assert [u["value"] for u in alone["units"]] == [1.0, 0.0, 1.0, 0.0]

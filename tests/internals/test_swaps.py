@@ -85,6 +85,13 @@ def test_values_that_training_held_are_preferred(shop):
     assert [(str(s.edits[0]), s.size) for s in found.found] == [("a:price=8.0", 0.6)]
 
 
+def test_what_is_fixed_is_not_edited(shop):
+    given = explained(shop, price=[1.0, 3.0], colour=["red", "red"], stock=[1.0, 1.0], hour=[3.0, 3.0])
+    found = swaps(shop, given, "a", "b", fixed={"price"})
+    assert found.found == ()
+    assert found.tried < swaps(shop, given, "a", "b").tried
+
+
 def test_which_of_them_is_higher_does_not_matter(shop):
     given = explained(shop, price=[1.0, 3.0], colour=["red", "red"], stock=[1.0, 1.0], hour=[3.0, 3.0])
     assert told(swaps(shop, given, "b", "a")) == told(swaps(shop, given, "a", "b"))
