@@ -21,7 +21,7 @@ from diagnosis.store import Query, Snapshot
 Floats = NDArray[np.float64]
 
 FIRST, GROWTH, MOST = 50, 4, 20_000  # requests of each window
-FIRST_ROWS = 3000  # candidates of each window in the first answer, about
+FIRST_ROWS, FEWEST = 3000, 8  # candidates of each window in the first answer, about, and requests at least
 STABLE = 0.1  # an answer is stable when no interval is wider than that part of the shift to each side
 _LEAST = 0.05  # of the scores' own standard deviation: a smaller shift need not be split finer
 _VALUES = 20  # of an attribute that are told apart
@@ -226,10 +226,12 @@ def shifts(
     """
     totals = [snapshot.count(query).kept for query in (baseline, incident)]
     size = FIRST
-    seen = max(len(b.candidates) / max(len(b), 1) for b in (snapshot.sample(8, query=query) for query in (baseline, incident)))
-    size = int(np.clip(FIRST_ROWS / max(seen, 1.0), 8, FIRST))
     while True:
         batches = [snapshot.sample(min(size, most), query=query) for query in (baseline, incident)]
+        rows = max(b.candidates.num_rows for b in batches)
+        if size == FIRST and rows > 2 * FIRST_ROWS:
+            size = max(FEWEST, FIRST * FIRST_ROWS // rows)
+            continue
         read = [min(len(b) / max(total, 1), 1.0) for b, total in zip(batches, totals, strict=True)]
         before, after = (parts(model, b, read=max(r, 1e-12), threads=threads) for b, r in zip(batches, read, strict=True))
         found = shift(before, after, read=(read[0], read[1]))
