@@ -28,12 +28,16 @@ class Wanted:
 
 def parts(workbench: Any, request: Any, given: Any, item: str, above: str | None, wanted: Wanted) -> dict[str, Any]:
     """What is asked for, each part under its name; see `explain` for the keys."""
+    from diagnosis.errors import ContractError
     from diagnosis.inputs import read_contracts
     from diagnosis.internals import above as compare
     from diagnosis.internals import activations, by_upstream, interactions, surrogate, swaps, together
     from diagnosis.models import read_training
 
-    contracts = read_contracts(workbench.workspace.contracts_file)
+    try:
+        contracts = read_contracts(workbench.workspace.contracts_file)
+    except ContractError:  # `check` says what is wrong with them; scores can be explained without
+        contracts = ()
     out: dict[str, Any] = {}
     if above is not None:
         comparison = compare(given, item, above)
