@@ -12,7 +12,7 @@ from diagnosis.internals.partings import Partings, Turns, partings, turns
 from diagnosis.internals.paths import Fork, Path, fork, path
 from diagnosis.internals.perceptron import integrated_gradients
 from diagnosis.internals.shift import Parts, Shift, parts, shift, shift_by, shifts
-from diagnosis.internals.structure import Structure, structure
+from diagnosis.internals.structure import Structure, importance_by, structure
 from diagnosis.internals.surrogate import Surrogate, surrogate
 from diagnosis.internals.swaps import Swap, Swaps, swaps
 
@@ -47,6 +47,7 @@ __all__ = [
     "explain",
     "fork",
     "funnel",
+    "importance_by",
     "integrated_gradients",
     "interactions",
     "largest",

@@ -8,12 +8,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from diagnosis.internals.contributions import plain_value
+from diagnosis.errors import CannotSayError
+from diagnosis.internals.cohort import cohort_matrix
+from diagnosis.internals.contributions import encoded, plain_value
 from diagnosis.internals.ensemble import Ensemble
 from diagnosis.internals.paths import ensemble_of
 from diagnosis.internals.ways import levels
 from diagnosis.models import Model
+
+_VALUES = 20  # of an attribute that are told apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +78,31 @@ def structure(model: Model) -> Structure:
     ensemble = ensemble_of(model)
     depth = levels(ensemble)
     return Structure(_trees(ensemble, depth, model.bundle.names), _features(ensemble, depth, model.bundle.names))
+
+
+def importance_by(model: Model, training: pa.Table, attribute: str = "task") -> pd.DataFrame:
+    """What a model makes of each feature for each task, or another attribute of its training rows: mean absolute SHAP value.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``feature``, the largest over all rows first. One float64 column a value of the attribute as text, in units of the score,
+        the one with the most rows first; at most 20. Rows without a value are left out.
+
+    Raises
+    ------
+    CannotSayError
+        If the training rows do not tell the attribute, or the model is no sum of trees.
+    """
+    if attribute not in training.column_names or training.column(attribute).null_count == training.num_rows:
+        raise CannotSayError(
+            f"The training rows of {model.bundle.name} {model.bundle.version} do not tell their {attribute}.", "log it there."
+        )
+    size = np.abs(cohort_matrix(model, encoded(model, training)).values)
+    held = training.column(attribute).to_pandas()
+    columns = {str(value): size[(held == value).to_numpy()].mean(axis=0) for value in held.value_counts().index[:_VALUES]}
+    rows = pd.DataFrame(columns, index=pd.Index(model.bundle.names, name="feature", dtype=object))
+    return rows.iloc[np.argsort(-size.mean(axis=0), kind="stable")]
 
 
 def _trees(ensemble: Ensemble, depth: Any, names: list[str]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from diagnosis.errors import CannotSayError, NotFoundError
@@ -9,7 +10,7 @@ from diagnosis.internals.contributions import contributions
 from diagnosis.internals.drawing import draw, quoted
 from diagnosis.internals.partings import partings, turns
 from diagnosis.internals.paths import ensemble_of, fork, path, told
-from diagnosis.internals.structure import structure
+from diagnosis.internals.structure import importance_by, structure
 from diagnosis.internals.ways import decisions, levels, means, way
 from diagnosis.models import Bundle, Feature, encode
 from diagnosis.models.scoring import LightgbmModel, SklearnModel
@@ -245,6 +246,19 @@ def test_structure_is_what_lightgbm_says_of_itself(real):
     assert found.features["splits"].reindex(model.bundle.names).tolist() == told_by.feature_importance("split").tolist()
     depth = told_by.trees_to_dataframe().groupby("tree_index")["node_depth"].max() - 1
     assert found.trees["depth"].tolist() == depth.tolist()
+
+
+def test_importance_by_task_is_that_of_its_rows(real):
+    model, features = real
+    columns = {name: pa.array(features[name].tolist()) for name in ("age", "genre", "plays")}
+    training = pa.table({**columns, "task": ["home"] * 40 + ["search"] * 19 + [None]})
+    found = importance_by(model, training)
+    values = contributions(model, features, features.index).values.abs()
+    assert found.columns.tolist() == ["home", "search"]
+    assert found["home"].to_dict() == pytest.approx(values.head(40).mean().to_dict())
+    assert found["search"].to_dict() == pytest.approx(values.iloc[40:59].mean().to_dict())
+    with pytest.raises(CannotSayError, match="do not tell their device"):
+        importance_by(model, training, "device")
 
 
 def test_means_and_levels_of_a_model_without_splits():
