@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from app.theme import BLUE, GREY, PURPLE, SKY, VERMILION
@@ -40,6 +41,7 @@ def over_time(
     brush : str
         Which window can be dragged; it is drawn as the selection. Empty for none.
     """
+    usual = usual[np.isfinite(usual["low"]) & np.isfinite(usual["high"])]  # too few members to say what is usual
     span = [min(rows["at"].min(), windows["since"].min()), max(rows["until"].max(), windows["until"].max())]
     whole = alt.Scale(type="utc", domain=[_ms(t) for t in span], nice=False)
     scale = alt.Scale(type="utc")  # the layers share one scale; its domain stands once

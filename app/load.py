@@ -21,7 +21,7 @@ from diagnosis.localize.different import Different
 from diagnosis.localize.different import different as different_of
 from diagnosis.localize.series import Series
 from diagnosis.localize.series import series as series_of
-from diagnosis.localize.windows import Window
+from diagnosis.localize.windows import Window, check_windows
 from diagnosis.log import Request, parse_filter
 from diagnosis.models import assemble
 from diagnosis.reproduce import NO_EDITS, Edits, Replay, Workbench
@@ -340,6 +340,23 @@ def examples(held: Bench, ids: tuple[str, ...], span: Window) -> pd.DataFrame:
 def _examples(key: str, ids: tuple[str, ...], span: Window, _workbench: Workbench) -> pd.DataFrame:
     found = [_workbench.snapshot.find(Query(request_id=i, since=span.since, until=span.until, limit=1)) for i in ids]
     return pd.concat(found) if found else pd.DataFrame()
+
+
+def answerable(held: Bench, question: Question, log: tuple[datetime, datetime]) -> None:
+    """Whether a question can be asked of this log at all; next to nothing is read.
+
+    Parameters
+    ----------
+    log : (datetime, datetime)
+        First and last ``served_at``.
+
+    Raises
+    ------
+    NotFoundError, MetricError, ValueError, FilterError, WindowError
+    """
+    metric_of(held.workbench, question.metric)
+    held.workbench.snapshot.count(Query(where=question.filter, since=log[0], until=log[0]))
+    check_windows(question.baseline, question.incident, log)
 
 
 def localization(held: Bench, question: Question, session: str) -> Run:

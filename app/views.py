@@ -268,15 +268,25 @@ def failure(error: Exception) -> None:
 
 
 @contextmanager
-def guarded() -> Iterator[None]:
-    """Whatever goes wrong inside is shown in its place; the rest of the page goes on."""
+def guarded(told: set[str] | None = None) -> Iterator[None]:
+    """Whatever goes wrong inside is shown in its place; the rest of the page goes on.
+
+    Parameters
+    ----------
+    told : set of str, optional
+        What has been said to be wrong already, by other parts of the screen: it is not said again.
+    """
     try:
         yield
     except (DiagnosisError, ValueError) as error:
-        if isinstance(error, DiagnosisError) or _ours(error):
-            problem(error)
-        else:
+        if not (isinstance(error, DiagnosisError) or _ours(error)):
             failure(error)
+        elif told is not None and str(error) in told:
+            quiet("Cannot be shown either, for the same reason.")
+        else:
+            problem(error)
+            if told is not None:
+                told.add(str(error))
     except Exception as error:
         failure(error)
 

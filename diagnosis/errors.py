@@ -133,10 +133,14 @@ class NotFoundError(DiagnosisError):
         Ids that look like it, best first.
     """
 
-    def __init__(self, kind: str, wanted: str, available: Iterable[str] = (), hint: str = "") -> None:
-        self.kind, self.wanted, self.near = kind, wanted, near_words(wanted, available)
+    def __init__(self, kind: str, wanted: str, available: Iterable[str] = (), hint: str = "", *, few: bool = False) -> None:
+        """Name what looks like `wanted`; where nothing does and `available` are `few`, all of them."""
+        there = [str(word) for word in available]
+        self.kind, self.wanted, self.near = kind, wanted, near_words(wanted, there)
         if not hint and self.near:
             hint = f"did you mean {', '.join(self.near)}?"
+        elif not hint and few and there:
+            hint = f"there is {', '.join(dict.fromkeys(there))}."
         super().__init__(f"There is no {kind} {wanted!r}.", hint)
 
 

@@ -10,20 +10,21 @@ A request is kept on its own with a known probability, so the log is a Poisson s
     What is the value of the process that made this traffic? For comparing windows; also uncertain when every request is kept, and
     requests of one member count together.
 
-Ratios are linearised (Särndal, Swensson, Wretman: Model Assisted Survey Sampling, 1992, section 5.6). Shares get Wilson's interval
-with the effective number of observations, quantiles Woodruff's (1952).
+Ratios are linearised (Särndal, Swensson, Wretman: Model Assisted Survey Sampling, 1992, section 5.6), quantiles inverted from the share
+below them (Woodruff 1952). Intervals allow for skewed values and unequal weights, see `diagnosis.intervals`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diagnosis.errors import CannotSayError
+from diagnosis.intervals import Codes, alike, cluster_sums, coded, distances, quantile_of_t, reach, spread, wilson
 
 Target = Literal["traffic", "process"]
 Floats = NDArray[np.float64]
@@ -54,28 +55,68 @@ class Estimate:
     unit: str = ""
 
 
-def count(keep: ArrayLike, *, level: float = 0.95) -> Estimate:
+def count(keep: ArrayLike, *, clusters: ArrayLike | None = None, level: float = 0.95) -> Estimate:
     """How many requests the full traffic had.
 
     Parameters
     ----------
     keep : array of float in (0, 1], shape (n,)
         Keep probability of each logged request.
+    clusters : array, shape (n,), optional
+        Requests that were kept or dropped by one draw, as those of a member are where members are sampled.
     """
     p = _probabilities(keep)
-    se = float(np.sqrt(((1 - p) / p**2).sum()))
-    value = float((1 / p).sum())
-    half = _quantile_of_t(level, _effective(1 / p)) * se
-    return Estimate(value, max(float(len(p)), value - half), value + half, se, len(p), _effective(1 / p), "requests")
+    found = total(np.ones(len(p)), p, clusters=clusters, level=level, unit="requests")
+    return replace(found, low=max(float(len(p)), found.low))
 
 
-def total(values: ArrayLike, keep: ArrayLike, *, level: float = 0.95, unit: str = "") -> Estimate:
-    """Sum of `values` over the full traffic; shape (n,) each."""
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """How many requests the full traffic had in each of many groups; shape (groups,) each.
+
+    Attributes
+    ----------
+    value, low, high, se : array of float
+        Requests, with the interval of ``traffic``; see the module.
+    n_effective : array of float
+        How many equally weighted requests would say as much (Kish 1965).
+    """
+
+    value: Floats
+    low: Floats
+    high: Floats
+    se: Floats
+    n_effective: Floats
+
+
+def counts(n: ArrayLike, weights: ArrayLike, squares: ArrayLike, *, level: float = 0.95) -> Counts:
+    """`count` of many groups, from sums that a query gives; the interval is the symmetric one, which few requests of unequal weight strain.
+
+    Parameters
+    ----------
+    n, weights, squares : array of float, shape (groups,)
+        Logged requests of each group, the sum of ``1 / keep_probability``, and the sum of its squares.
+    """
+    from scipy.special import stdtrit
+
+    held, w, ww = (np.asarray(a, dtype=np.float64) for a in (n, weights, squares))
+    effective = np.divide(w**2, ww, out=np.zeros(len(w)), where=ww > 0)
+    se = np.sqrt(np.maximum(ww - w, 0.0))
+    half = stdtrit(np.maximum(effective - 1.0, 1.0), 0.5 + level / 2) * se
+    return Counts(w, np.maximum(held, w - half), w + half, se, effective)
+
+
+def total(values: ArrayLike, keep: ArrayLike, *, clusters: ArrayLike | None = None, level: float = 0.95, unit: str = "") -> Estimate:
+    """Sum of `values` over the full traffic; shape (n,) each, `clusters` as in `count`.
+
+    Where every logged value is 0 the interval has no width: nothing in the log says how large another could be.
+    """
     p, y = _probabilities(keep), _values(values)
-    se = float(np.sqrt(((1 - p) / p**2 * y**2).sum()))
-    value, effective = float((y / p).sum()), _effective(1 / p)
-    half = _quantile_of_t(level, effective) * se
-    return Estimate(value, value - half, value + half, se, len(p), effective, unit)
+    if not len(p):
+        return Estimate(0.0, 0.0, 0.0, 0.0, 0, 0.0, unit)
+    (below, above), se = _ends(y, np.ones(len(p)), p, "traffic", coded(clusters), level)
+    value = float((y / p).sum())
+    return Estimate(value, value - below, value + above, se, len(p), alike(1 / p), unit)
 
 
 def mean(
@@ -113,7 +154,7 @@ def ratio(
     of : {"traffic", "process"}
         Which question the interval answers; see the module.
     clusters : array, shape (n,), optional
-        Member of each request, for ``process``; requests of one member count together.
+        For ``process``, the member of each request: requests of one member count together. For ``traffic``, as in `count`.
     share : bool
         Whether the value lies in [0, 1] by its nature: then so does the interval.
 
@@ -123,33 +164,31 @@ def ratio(
         If there are no requests, or all denominators are 0.
     """
     p, y, x = _probabilities(keep), _values(numerator), _values(denominator)
-    w = 1 / p
-    size = float((w * x).sum())
+    size = float((x / p).sum())
     if not len(p) or size <= 0:
         raise CannotSayError("There is nothing to divide by: no request, or none with a denominator.")
-    value = float((w * y).sum()) / size
-    u = w * (y - value * x) / size
-    if of == "traffic":
-        variance = float(((1 - p) * u**2).sum())
-        observed = int((x > 0).sum())
-    else:
-        sums = u if clusters is None else _sums(u, clusters)
-        observed = len(sums)
-        variance = float((sums**2).sum()) * observed / max(observed - 1, 1)
-    held = x > 0
-    effective = _effective((w * x)[held])
-    unsampled = 1.0 if of == "process" else float(((1 - p) * (w * x) ** 2).sum() / ((w * x) ** 2).sum())
-    se = float(np.sqrt(variance))
+    value, who = float((y / p).sum()) / size, coded(clusters)
+    (below, above), se = _ends((y - value * x) / size, x, p, of, who, level)
+    low, high = value - below, value + above
     if share and -1e-12 <= value <= 1 + 1e-12:
-        low, high = _wilson(value, variance, effective, observed, level, unsampled)
-    else:
-        half = _quantile_of_t(level, min(effective, float(observed))) * se
-        low, high = (value - half, value + half) if observed > 1 or of == "traffic" else (-np.inf, np.inf)
-    return Estimate(value, float(low), float(high), se, len(p), effective, unit)
+        low, high = (max(low, 0.0), min(high, 1.0)) if 1e-15 < value < 1 - 1e-15 else _without_event(value, x / p, p, of, who, level)
+    return Estimate(value, low, high, se, len(p), alike(x / p), unit)
 
 
-def quantile(values: ArrayLike, keep: ArrayLike, q: float, *, of: Target = "traffic", level: float = 0.95, unit: str = "") -> Estimate:
-    """Quantile of `values` over the full traffic, with Woodruff's interval.
+def quantile(
+    values: ArrayLike,
+    keep: ArrayLike,
+    q: float,
+    *,
+    of: Target = "traffic",
+    clusters: ArrayLike | None = None,
+    level: float = 0.95,
+    unit: str = "",
+) -> Estimate:
+    """Quantile of `values` over the full traffic: the smallest value that the share `q` does not exceed.
+
+    The interval holds the values below which the share may be `q` for all that the sample says. Where it does not rule out that the
+    quantile lies beyond all that was logged, that end is infinite. `of` and `clusters` are those of `ratio`.
 
     Raises
     ------
@@ -162,18 +201,58 @@ def quantile(values: ArrayLike, keep: ArrayLike, q: float, *, of: Target = "traf
     if not len(y):
         raise CannotSayError("There is no value to take a quantile of.")
     order = np.argsort(y, kind="stable")
-    y, p = np.asarray(y[order]), np.asarray(p[order])
-    w = 1 / p
-    below = np.cumsum(w) / w.sum()
-    value = float(y[min(int(np.searchsorted(below, q - 1e-12)), len(y) - 1)])
-    inside = ratio((y <= value).astype(np.float64), np.ones(len(y)), p, of=of, share=True, level=level)
-    spread = max(inside.se, 0.0)
-    half = _quantile_of_t(level, inside.n_effective) * spread
-    low = y[min(int(np.searchsorted(below, max(q - half, 0.0))), len(y) - 1)]
-    high = y[min(int(np.searchsorted(below, min(q + half, 1.0))), len(y) - 1)]
-    return Estimate(
-        value, float(min(low, value)), float(max(high, value)), float((high - low) / 2 / 1.96), len(y), inside.n_effective, unit
-    )
+    y, weight = np.asarray(y[order]), np.asarray(1 / p[order])
+    share = np.cumsum(weight) / weight.sum()
+
+    def at(wanted: float) -> float:
+        return float(y[min(int(np.searchsorted(share, wanted - 1e-12)), len(y) - 1)])
+
+    value = at(q)
+    who = coded(None if clusters is None else np.asarray(clusters)[order])
+    (below, above), se = _of_share(q, _counted(y, weight, value, q), p[order], of, who, level)
+    low = at(q - below) if q > below else float("-inf")
+    high = at(q + above) if q + above <= 1 else float("inf")
+    error = (at(min(q + se, 1.0)) - at(max(q - se, 0.0))) / 2
+    return Estimate(value, min(low, value), max(high, value), error, len(y), alike(weight), unit)
+
+
+def _counted(y: Floats, weight: Floats, value: float, q: float) -> Floats:
+    """How far each value lies below the quantile: 1, 0, or for the quantile itself the part that makes the share `q`."""
+    same, less = y == value, y < value
+    part = (q * weight.sum() - weight[less].sum()) / weight[same].sum()
+    return np.where(same, part, less.astype(np.float64))
+
+
+def _of_share(q: float, counted: Floats, p: Floats, of: Target, clusters: Codes | None, level: float) -> tuple[tuple[float, float], float]:
+    """How far the share of a sample may lie from `q` where that is the truth, to both sides; and its standard error."""
+    held, left_out = alike(cluster_sums(1 / p, clusters)), _left_out(p, of)
+    if of == "process" and held <= 1 + 1e-9:
+        return (float("inf"), float("inf")), float("inf")
+    found = spread((counted - q) / (1 / p).sum(), 1 / p, np.ones(len(p)), left_out, clusters, joint=of == "traffic")
+    return reach(found, quantile_of_t(level, held)), float(np.sqrt(found.variance))
+
+
+def _ends(error: Floats, size: Floats, p: Floats, of: Target, clusters: Codes | None, level: float) -> tuple[tuple[float, float], float]:
+    """How far the truth may lie from a weighted sum of errors, to both sides; and its standard error."""
+    held, left_out = alike(cluster_sums(size / p, clusters)), _left_out(p, of)
+    if of == "process" and held <= 1 + 1e-9:  # one member says nothing of others
+        return (float("inf"), float("inf")), float("inf")
+    found = spread(error, 1 / p, size, left_out, clusters, joint=of == "traffic")
+    return distances(found, quantile_of_t(level, min(alike(size / p), held))), float(np.sqrt(found.variance))
+
+
+def _without_event(value: float, sized: Floats, p: Floats, of: Target, clusters: Codes | None, level: float) -> tuple[float, float]:
+    """The interval of a share where no logged request has the event, or all have: as of so many equal ones as the weights come to."""
+    held = cluster_sums(sized, clusters)
+    unsampled = float((_left_out(p, of) * sized**2).sum() / (sized**2).sum())
+    if unsampled <= 0:
+        return value, value
+    return wilson(value, alike(sized) / unsampled, quantile_of_t(level, min(alike(sized), alike(held))))
+
+
+def _left_out(p: Floats, of: Target) -> Floats:
+    """The part of each request's square that is chance: all of it where other requests could have come."""
+    return 1 - p if of == "traffic" else np.ones(len(p))
 
 
 def distinct(ids: ArrayLike, keep: ArrayLike) -> int:
@@ -191,12 +270,59 @@ def distinct(ids: ArrayLike, keep: ArrayLike) -> int:
     return len(np.unique(np.asarray(ids)))
 
 
-def difference(after: Estimate, before: Estimate, *, level: float = 0.95) -> Estimate:
-    """How much a value changed between two windows that share no request."""
+def difference(after: Estimate, before: Estimate) -> Estimate:
+    """How much a value changed between two windows that share no request.
+
+    Its ends come from those of both intervals (Zou, Donner 2008), which need not lie evenly, and its level is theirs.
+    """
     value, se = after.value - before.value, float(np.hypot(after.se, before.se))
-    half = _quantile_of_t(level, min(after.n_effective, before.n_effective)) * se
-    n, effective = after.n + before.n, min(after.n_effective, before.n_effective)
-    return Estimate(value, value - half, value + half, se, n, effective, after.unit)
+    low = value - float(np.hypot(after.value - after.low, before.high - before.value))
+    high = value + float(np.hypot(after.high - after.value, before.value - before.low))
+    return Estimate(value, low, high, se, after.n + before.n, min(after.n_effective, before.n_effective), after.unit)
+
+
+def ratio_difference(
+    numerator: ArrayLike,
+    denominator: ArrayLike,
+    keep: ArrayLike,
+    later: ArrayLike,
+    clusters: ArrayLike,
+    *,
+    level: float = 0.95,
+    unit: str = "",
+) -> Estimate:
+    """How much a ratio changed between two windows in which the same members ask: what they share cancels (Taylor linearisation).
+
+    Parameters
+    ----------
+    numerator, denominator, keep : array of float, shape (n,)
+        As in `ratio`, of the requests of both windows.
+    later : array of bool, shape (n,)
+        Requests of the second window.
+    clusters : array, shape (n,)
+        Member of each request.
+
+    Raises
+    ------
+    CannotSayError
+        If one of the windows has nothing to divide by.
+    """
+    p, y, x, second = _probabilities(keep), _values(numerator), _values(denominator), np.asarray(later, dtype=np.bool_)
+    w, value, u = 1 / p, 0.0, np.zeros(len(p))
+    for side, sign in ((second, 1.0), (~second, -1.0)):
+        size = float((w * x)[side].sum())
+        if size <= 0:
+            raise CannotSayError("There is nothing to divide by: no request, or none with a denominator.")
+        mine = float((w * y)[side].sum()) / size
+        value += sign * mine
+        u[side] = sign * (w * (y - mine * x))[side] / size
+    sums = cluster_sums(u, coded(clusters))
+    effective = min(alike((w * x)[side]) for side in (second, ~second))
+    if len(sums) < 2:  # one member says nothing of others
+        return Estimate(value, float("-inf"), float("inf"), float("inf"), len(p), effective, unit)
+    se = float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)))
+    half = quantile_of_t(level, min(effective, float(len(sums)))) * se
+    return Estimate(value, value - half, value + half, se, len(p), effective, unit)
 
 
 @dataclass(frozen=True)
@@ -324,7 +450,8 @@ def grouped_share(part: ArrayLike, whole: ArrayLike, effective: float, *, level:
         raise CannotSayError("There is nothing to divide by: no group has any weight.")
     value = min(max(float(y.sum()) / size, 0.0), 1.0)
     variance = float(((y - value * x) ** 2).sum()) / size**2 * groups / max(groups - 1, 1)
-    low, high = _wilson(value, variance, effective, groups, level, 1.0)
+    n = value * (1 - value) / variance if variance > 0 and value * (1 - value) > 1e-15 else effective
+    low, high = wilson(value, n, quantile_of_t(level, min(effective, float(groups))))
     return Estimate(value, low, high, float(np.sqrt(variance)), groups, effective)
 
 
@@ -353,7 +480,7 @@ def jackknife(
     value = float(function(counts[0].sum(axis=0), counts[1].sum(axis=0)))
     replicates = function(left_out[0], left_out[1])
     se = float(np.sqrt((groups - 1) / groups * ((replicates - replicates.mean()) ** 2).sum()))
-    half = _quantile_of_t(level, groups) * se
+    half = quantile_of_t(level, groups) * se
     return Estimate(value, value - half, value + half, se, groups, float(groups), unit)
 
 
@@ -405,8 +532,8 @@ def bootstrap(columns: ArrayLike, keep: ArrayLike, *, clusters: ArrayLike | None
     """
     p, table = _probabilities(keep), np.asarray(columns, dtype=np.float64)
     weighted = table / p[:, None]
-    if clusters is not None:
-        codes = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    codes = coded(clusters)
+    if codes is not None:
         grouped = np.zeros((int(codes.max(initial=-1)) + 1, table.shape[1]))
         np.add.at(grouped, codes, weighted)
         weighted = grouped
@@ -416,34 +543,6 @@ def bootstrap(columns: ArrayLike, keep: ArrayLike, *, clusters: ArrayLike | None
         stop = min(start + 64, draws)
         out[start:stop] = rng.poisson(1.0, (stop - start, len(weighted))) @ weighted
     return out
-
-
-def _wilson(value: float, variance: float, effective: float, observed: int, level: float, unsampled: float) -> tuple[float, float]:
-    """Wilson's interval with the number of observations that gives this variance; never narrower than the sample allows."""
-    spread = value * (1 - value)
-    if unsampled <= 0:
-        return value, value
-    n = spread / variance if variance > 0 and spread > 1e-15 else effective / unsampled
-    z = _quantile_of_t(level, min(effective, float(observed)))
-    centre = (value + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(spread / n + z**2 / (4 * n**2))
-    return max(0.0, min(centre - half, value)), min(1.0, max(centre + half, value))
-
-
-def _effective(weights: Floats) -> float:
-    square = float((weights**2).sum())
-    return float(weights.sum()) ** 2 / square if square > 0 else 0.0
-
-
-def _quantile_of_t(level: float, n: float) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(max(n - 1.0, 1.0), 0.5 + level / 2))
-
-
-def _sums(values: Floats, clusters: ArrayLike) -> Floats:
-    codes = np.unique(np.asarray(clusters), return_inverse=True)[1]
-    return np.asarray(np.bincount(codes, weights=values), dtype=np.float64)
 
 
 def _probabilities(keep: ArrayLike) -> Floats:

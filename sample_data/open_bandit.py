@@ -27,8 +27,9 @@ _USER, _ITEM = [f"user_feature_{i}" for i in range(4)], [f"item_feature_{i}" for
 _TERMS = (
     "Real: impressions, shown items, positions, clicks, true propensities, hashed user and item features, affinities (Open Bandit Dataset, ZOZO).",
     "Apache-2.0; cite Saito, Aihara, Matsutani, Narita: Open Bandit Dataset and Pipeline, arXiv:2008.07146.",
-    "Modelled: every request whose task ends in -shadow. Its inputs are those of a real impression, its scores and places those of a "
-    "model trained on the uniform-random log; nobody saw those pages, so they have no outcomes.",
+    "Modelled: every request whose task ends in -shadow. Its inputs are those of a real impression, its scores and ranks those of a "
+    "model trained on the uniform-random log; nobody saw those pages, so they have neither positions nor outcomes, and each stands for an "
+    "impression that is logged already: look at one task at a time.",
     "Not known: which impressions stood on one page, who the users are, and how the published sample was drawn; each row counts once.",
 )
 
@@ -207,8 +208,7 @@ def _shadow(workspace: Workspace, log: pd.DataFrame, campaign: str, items: pd.Da
     rank = np.empty((n, width), dtype=np.int64)
     np.put_along_axis(rank, order, np.broadcast_to(np.arange(1, width + 1), (n, width)), axis=1)
     columns["score"], columns["rank"] = score.ravel(), rank.ravel()
-    columns["position"] = pa.array(rank.ravel(), mask=rank.ravel() > 3)
-    columns["dropped_by"] = pa.array(["slots"] * rank.size, mask=rank.ravel() <= 3)
+    columns["position"] = pa.nulls(n * width, pa.int64())  # nobody saw these pages
     workspace.rulesets_dir.mkdir(exist_ok=True)
     (workspace.rulesets_dir / "top-three.toml").write_text('version = "top-three"\n', encoding="utf-8")
     requests = _requests(log, "shadow", campaign, width)

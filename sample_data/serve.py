@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,12 +110,13 @@ class Served:
 def put(here: _T, rows: NDArray[np.int64], there: _T) -> _T:
     """`here` with the rows of `there` in place of some of its own; through dataclasses and dicts down to arrays."""
     if isinstance(here, np.ndarray) and isinstance(there, np.ndarray):
-        made: Any = here.copy()
+        made = here.copy()
         made[rows] = there
-        return made  # type: ignore[no-any-return]
+        return cast(_T, made)
     if isinstance(here, dict) and isinstance(there, dict):
-        return {name: put(values, rows, there[name]) for name, values in here.items()}  # type: ignore[return-value]
-    return replace(here, **{f.name: put(getattr(here, f.name), rows, getattr(there, f.name)) for f in fields(here)})  # type: ignore
+        return cast(_T, {name: put(values, rows, there[name]) for name, values in here.items()})
+    whole: Any = here
+    return cast(_T, replace(whole, **{f.name: put(getattr(here, f.name), rows, getattr(there, f.name)) for f in fields(whole)}))
 
 
 def make_plan(traffic: Traffic, candidates: Candidates) -> Plan:

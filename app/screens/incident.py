@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import streamlit as st
@@ -11,6 +12,7 @@ import streamlit as st
 from app import charts_windows, freeze, load, state, views
 from app.screens import incident_answer, incident_different
 from app.state import View
+from diagnosis.errors import DiagnosisError, WindowError
 from diagnosis.localize import Window, parse_window
 from diagnosis.localize.asking import Question, apart, ask, offered, rounded
 from diagnosis.log import parse_filter
@@ -29,21 +31,38 @@ def show() -> None:
         views.empty("No request is logged here yet.", "`diagnosis import` reads a log.")
         return
     question = ask(log, view.metric, view.baseline, view.incident, view.where)
-    incident_answer.head(view, held, question)
+    wrong = _wrong(held, question, log)
+    incident_answer.head(view if wrong is None else _but(view), held, question)
     _form(view, question, held)
-    answer = None
-    with views.guarded():
-        answer = incident_answer.show(view, held, question)
-    with views.guarded():
+    if wrong is not None:
+        load.give_up(state.session())
+        views.problem(wrong)
+        if isinstance(wrong, WindowError):  # dragging mends it
+            with views.guarded():
+                _over_time(view, question, held)
+        return
+    answer, told = None, set[str]()
+    with views.guarded(told):
+        answer = incident_answer.show(view, held, question, told)
+    with views.guarded(told):
         _over_time(view, question, held)
     if answer is not None:
-        with views.guarded():
+        with views.guarded(told):
             incident_answer.causes(view, held, answer)
-    with views.guarded():
+    with views.guarded(told):
         incident_different.show(held, question)
 
 
 # --- the question -----------------------------------------------------------------------------------------------------------------
+
+
+def _wrong(held: load.Bench, question: Question, log: tuple[datetime, datetime]) -> Exception | None:
+    """Why there can be no answer: told once, for all parts of the screen."""
+    try:
+        load.answerable(held, question, log)
+    except (DiagnosisError, ValueError) as error:
+        return error
+    return None
 
 
 def _form(view: View, question: Question, held: load.Bench) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import streamlit as st
 
 from app import charts_windows, freeze, load, state, views
@@ -27,8 +29,8 @@ def head(view: View, held: load.Bench, question: Question) -> None:
                 sharing.bar(view, held, _subject(view, held, question, run.answer))
 
 
-def show(view: View, held: load.Bench, question: Question) -> Localization | None:
-    """The way to an answer, or its verdict; gives the answer once it is there."""
+def show(view: View, held: load.Bench, question: Question, told: set[str]) -> Localization | None:
+    """The way to an answer, or its verdict; gives the answer once it is there. What is wrong is added to `told`."""
     if not view.asked:
         load.give_up(state.session())
         pinned = view.but(metric=question.metric, baseline=question.baseline, incident=question.incident, asked=True)
@@ -39,7 +41,7 @@ def show(view: View, held: load.Bench, question: Question) -> Localization | Non
     if not run.done:
         _working(view, held, question)
     elif run.error is not None:
-        _failed(view, run.error)
+        _failed(run.error, told)
     elif run.answer is not None:
         _verdict(run.answer)
     return run.answer
@@ -67,11 +69,11 @@ def _provisional(run: Run) -> None:
         _cause_head(place, cause)
 
 
-def _failed(view: View, error: Exception) -> None:
+def _failed(error: Exception, told: set[str]) -> None:
     if isinstance(error, Cancelled):
         views.note("unknown", "The search was stopped.")
     else:
-        with views.guarded():
+        with views.guarded(told):
             raise error
     if st.button("Try again", icon=":material/refresh:"):
         load.give_up(state.session())
@@ -83,7 +85,8 @@ def _failed(view: View, error: Exception) -> None:
 
 def _verdict(answer: Localization) -> None:
     tone = TONES.get(answer.verdict, "unknown")
-    views.banner(tone, [(tone, answer.reason), ("info", _moved(answer))])
+    lines = [(tone, answer.reason), ("info", _moved(answer))]
+    views.banner(tone, [*lines, ("info", answer.where_it_moved)] if answer.where_it_moved else lines)
     views.facts(
         [
             ("unexplained share", _percent(answer.unexplained)),
@@ -110,6 +113,8 @@ def causes(view: View, held: load.Bench, answer: Localization) -> None:
 
 def _moved(answer: Localization) -> str:
     def said(m: Measured) -> str:
+        if not math.isfinite(m.high - m.low):
+            return f"{views.number(m.value, answer.unit)} (of too few members for an interval)"
         if answer.unit == "share":
             return f"{m.value:.2%} ({m.low:.2%} to {m.high:.2%})"
         return f"{views.number(m.value, answer.unit)} ({views.number(m.low)} to {views.number(m.high)})"

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import charts, load, views
 from app.state import View
-from diagnosis.reproduce.replay import STAGES
+from diagnosis.reproduce.replay import NOT_REPLAYABLE, STAGES, Replay
 
 _NAMES = ["item", "title", "logged_position", "replayed_position", "logged", "replayed", "difference", "logged_rank", "replayed_rank"]
 
@@ -16,7 +16,7 @@ _NAMES = ["item", "title", "logged_position", "replayed_position", "logged", "re
 def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
     """Logged beside replayed."""
     replay = found.replay
-    views.steps(_stages(replay.first_stage))
+    views.steps(stages(replay))
     for reason in replay.reasons:
         views.note("unknown" if replay.verdict == "not_replayable" else "bad", reason[:1].upper() + reason[1:] + ".")
     for problem in replay.problems:
@@ -44,11 +44,14 @@ def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
     views.table(rows[[*_NAMES, *more]], "Candidates with logged and replayed score, rank and position", "replay", rows=14, columns=COLUMNS)
 
 
-def _stages(first: str | None) -> list[tuple[str, str, str]]:
-    """Stages up to the first at which log and replay part; those after it follow from it."""
-    if first is None:
-        return [(stage, "passed", "as logged") for stage in STAGES]
-    place = STAGES.index(first)
+def stages(replay: Replay) -> list[tuple[str, str, str]]:
+    """Stages up to the first at which log and replay part; those after it follow from it. What was not replayed is not known to agree."""
+    if replay.first_stage is None:
+        paged = replay.ruleset and replay.rows["logged_position"].notna().any()
+        known = len(STAGES) if paged else STAGES.index("rules")
+        known = 0 if replay.verdict == NOT_REPLAYABLE else known
+        return [(stage, *(("passed", "as logged") if i < known else ("not_known", "not replayed"))) for i, stage in enumerate(STAGES)]
+    place = STAGES.index(replay.first_stage)
     outcome = ["passed"] * place + ["stopped"] + ["not_reached"] * (len(STAGES) - place - 1)
     text = ["as logged"] * place + ["log and replay part here"] + ["follows from it"] * (len(STAGES) - place - 1)
     return list(zip(STAGES, outcome, text, strict=True))

@@ -44,6 +44,8 @@ def incident_page(
         text = f"{answer.unexplained:.0%} of the movement stays unexplained." if answer.unexplained == answer.unexplained else ""
         both = "".join(f" {a} and {b} matter together: {share:+.0%} that neither explains alone." for a, b, share in answer.interactions)
         sections.append(Section("What stays unexplained", text + both))
+    if answer.where_it_moved:
+        sections.append(Section("Where it moved", answer.where_it_moved))
     if answer.ruled_out:
         rows = [(r.component, r.target or "–", r.reason) for r in answer.ruled_out]
         sections.append(Section("What was ruled out", table=pd.DataFrame(rows, columns=["component", "target", "why"])))

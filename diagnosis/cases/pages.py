@@ -174,7 +174,10 @@ def _named(failed: pd.DataFrame) -> pd.DataFrame:
     return shown.rename(columns={"of": "of how many", "root": "goes back to"})
 
 
-def _time(at: datetime) -> str:
+def _time(at: datetime | None) -> str:
+    """A time; one that a foreign log lacks is said to be missing."""
+    if at is None:
+        return "not logged"
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 

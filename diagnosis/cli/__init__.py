@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from diagnosis.cli import ask, bench, casework, localizing, models, running, writing
+from diagnosis.cli import ask, bench, casework, collecting, localizing, models, running, sampling, writing
 from diagnosis.errors import DiagnosisError
 
 COMMANDS = "diagnosis.commands"
@@ -38,6 +38,10 @@ def build(arguments: list[str]) -> typer.Typer:
     app.command("diagnose")(localizing.diagnose)
     app.command("localize")(localizing.localize)
     app.command("import")(writing.import_)
+    app.command("collect")(collecting.collect)
+    app.command("forget")(collecting.forget)
+    app.command("coverage")(sampling.coverage)
+    app.add_typer(sampling.app, name="sampling")
     app.add_typer(models.app, name="models")
     app.add_typer(writing.contract, name="contract")
     app.add_typer(bench.app, name="bench")

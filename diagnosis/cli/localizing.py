@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from diagnosis.cli.ask import RequestId
 from diagnosis.cli.output import Folder, Json, document, plain, table
 
 if TYPE_CHECKING:
-    from diagnosis.localize import Localization
+    from diagnosis.localize import Localization, Measured
 
 WindowText = Annotated[str, typer.Option(metavar="SINCE..UNTIL", help="Half-open window, UTC, for example 2026-11-01..2026-11-08T12:00Z.")]
 
@@ -30,7 +31,8 @@ def localize(
     JSON: metric, where, baseline and incident {since, until, value, low, high, requests}, verdict (cause_found|unexplained|no_change|
     not_enough_data), reason, causes: [{component, target, slice, since, explains, low, high, proof (replay|replay+model|statistical),
     confidence, owner, change, evidence: [{kind, text}], effect, necessity, sufficiency, requests, examples}], interactions: [{between,
-    share}], unexplained, replayable_share, ruled_out: [{component, target, reason}], elapsed_s. Exit status 3 with not_enough_data.
+    share}], unexplained, replayable_share, ruled_out: [{component, target, reason}], slices: [{slice, recovery, traffic, z}] (where the
+    metric itself moved), elapsed_s. Exit status 3 with not_enough_data.
     """
     from diagnosis.localize import NOT_ENOUGH_DATA, metric_of, parse_window
     from diagnosis.localize import localize as ask
@@ -90,11 +92,19 @@ def _progress(text: str, share: float, answer: Localization | None) -> None:
         print(f"\r\033[K{share:4.0%} {text}{plain(first)}", end="" if share < 1 else "\n", file=sys.stderr, flush=True)
 
 
+def _interval(measured: Measured) -> str:
+    if not math.isfinite(measured.high - measured.low):
+        return "too few members to say"
+    return f"{measured.low:.4g} to {measured.high:.4g}"
+
+
 def _show(answer: Localization) -> None:
     windows = (("baseline", answer.baseline), ("incident", answer.incident))
-    rows = [(name, m.window, m.value, f"{m.low:.4g} to {m.high:.4g}", m.requests) for name, m in windows]
+    rows = [(name, m.window, m.value, _interval(m), m.requests) for name, m in windows]
     table(rows, ("window", "", answer.metric, "95% interval", "requests"))
     print(f"\n{answer.verdict}: {plain(answer.reason)}")
+    if answer.where_it_moved:
+        print(plain(answer.where_it_moved))
     if answer.causes:
         print()
         table(

@@ -12,8 +12,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from diagnosis.inputs.counting import STATES
-
 Floats = NDArray[np.float64]
 QUANTILES, FEW, WORDS = 32, 48, 100
 _CELLS = 2048
@@ -182,6 +180,3 @@ def _steps(lookup: _Lookup, typical: Floats) -> float:
     else:
         cells = np.clip((_keys(typical) >> shift) - int(origin), 0, len(first) - 1)
     return float(np.log2(final[cells] - first[cells] + 1.0).mean())
-
-
-OFFSET = len(STATES)  # of the first bin of values in a histogram

@@ -131,15 +131,17 @@ def _contracted(request: Request, contract: Contract) -> list[dict[str, Any]]:
         outcome = "failed" if applies or contract.sentinel is not None else "not_applicable"
         return [values.row("logged", outcome, observed="not logged", expected=f"a column {contract.source}")]
     column = table.column(contract.column)
-    if pa.types.is_null(column.type):
-        column = column.cast(pa.string() if contract.values else pa.float64())
     rows = [values.row("logged", "ok", observed=contract.source)]
-    numeric = _is_number(column.type)
     wants_number = math.isfinite(contract.min) or math.isfinite(contract.max) or bool(contract.recompute)
     wants_text = bool(contract.values)
-    if (wants_number and not numeric) or (wants_text and numeric and not pa.types.is_integer(column.type)):
+    if column.null_count == len(column):  # what it is declared as says nothing: engines call a column without values what they like
+        column = pa.chunked_array([pa.nulls(len(column), pa.string() if wants_text else pa.float64())])
+        rows.append(values.row("type", "not_applicable", observed="null in every row", expected="a number" if wants_number else ""))
+    elif (wants_number and not _is_number(column.type)) or (wants_text and not _is_text_like(column.type)):
         return [*rows, values.row("type", "failed", observed=str(column.type), expected="a number" if wants_number else "text")]
-    rows.append(values.row("type", "ok", observed=str(column.type)))
+    else:
+        rows.append(values.row("type", "ok", observed=str(column.type)))
+    numeric = _is_number(column.type)
     rows.append(_missing(values, contract, column, applies))
     if numeric:
         rows += _numbers(values, contract, _doubles(column), request)
@@ -205,8 +207,11 @@ def _age(values: _Values, contract: Contract, table: pa.Table, request: Request)
     stamp = f"{contract.column}__at"
     if stamp not in table.column_names or not pa.types.is_timestamp(table.column(stamp).type) or not contract.applies_to(request.task):
         return values.row("age", "not_applicable")
+    served = request.row["served_at"]
+    if served is None:
+        return values.row("age", "not_applicable", observed="the request has no time")
     at = table.column(stamp).cast(pa.timestamp("us", "UTC")).to_numpy().astype("datetime64[us]")
-    age = (np.datetime64(request.row["served_at"].replace(tzinfo=None), "us") - at) / np.timedelta64(1, "s")
+    age = (np.datetime64(served.replace(tzinfo=None), "us") - at) / np.timedelta64(1, "s")
     with np.errstate(invalid="ignore"):
         future = age < -_AHEAD_S
         bad = ~((age <= contract.max_age_s) & ~future)
@@ -427,6 +432,11 @@ def _worst(bad: NDArray[np.bool_], how: NDArray[np.float64] | None) -> int:
 
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind))
+
+
+def _is_text_like(kind: pa.DataType) -> bool:
+    """Text, or whole numbers that may be codes of categories."""
+    return not _is_number(kind) or bool(pa.types.is_integer(kind))
 
 
 def _doubles(column: pa.ChunkedArray) -> NDArray[np.float64]:

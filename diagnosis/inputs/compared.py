@@ -12,9 +12,9 @@ from diagnosis import estimate
 from diagnosis.errors import CannotSayError
 from diagnosis.estimate import Homogeneity
 from diagnosis.inputs import distances
-from diagnosis.inputs.bins import OFFSET, NumberBins
+from diagnosis.inputs.bins import NumberBins
 from diagnosis.inputs.contracts import Contract
-from diagnosis.inputs.counting import STATES
+from diagnosis.inputs.counting import OFFSET, STATES
 from diagnosis.inputs.histograms import Bins, Counts
 from diagnosis.inputs.subjects import Subject
 

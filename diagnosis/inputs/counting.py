@@ -14,6 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 STATES = ("null", "nan", "inf", "-inf", "sentinel")  # the first bins of every histogram
+OFFSET = len(STATES)  # of the first bin of values in a histogram
+_INFINITE, _SENTINEL = STATES.index("inf"), STATES.index("sentinel")
 FEWEST = 5  # candidates of a request, to say that a feature is the same for all of them
 
 Floats = NDArray[np.float64]
@@ -96,10 +98,10 @@ def _numbers(
             value = values[i]
             alike = alike and value == first
             if value == sentinel:
-                row[4] += w
+                row[_SENTINEL] += w
                 continue
             if value - value != 0.0:
-                row[1 if value != value else 2 if value > 0 else 3] += w
+                row[1 if value != value else _INFINITE if value > 0 else _INFINITE + 1] += w
                 continue
             if shift == 0:
                 cell = int(min(max((value - origin) * scale, 0.0), float(last)))
@@ -114,8 +116,8 @@ def _numbers(
                     bottom = middle + 1
                 else:
                     top = middle
-            row[5 + bottom] += w
-        if end - begin >= 5:
+            row[OFFSET + bottom] += w
+        if end - begin >= FEWEST:
             same[group[request], 0] += w
             if alike:
                 same[group[request], 1] += w
@@ -151,7 +153,7 @@ def _codes(
             null = checked and not (valid[(i + offset) >> 3] >> ((i + offset) & 7)) & 1
             if not applied:
                 aside[group[request], 0] += w
-                if null or lut[values[i]] != 4:
+                if null or lut[values[i]] != _SENTINEL:
                     aside[group[request], 1] += w
                 continue
             if null:
@@ -162,7 +164,7 @@ def _codes(
             alike = alike and code == first
             row[lut[code]] += w
             seen[code] += w
-        if applied and end - begin >= 5:
+        if applied and end - begin >= FEWEST:
             same[group[request], 0] += w
             if alike:
                 same[group[request], 1] += w

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from diagnosis.inputs.bins import OFFSET, NumberBins, WordBins, number_bins, word_bins
-from diagnosis.inputs.counting import kernels, validity
+from diagnosis.inputs.bins import NumberBins, WordBins, number_bins, word_bins
+from diagnosis.inputs.counting import OFFSET, kernels, validity
 from diagnosis.inputs.subjects import Subject
 from diagnosis.store import Part, Scan
 

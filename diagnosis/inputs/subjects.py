@@ -94,8 +94,14 @@ def subjects_of(snapshot: Snapshot, contracts: Iterable[Contract], features: Seq
         if kind:
             found.append(Subject(name, table, column, kind, by_source.get(source, Contract(name, source))))
         else:
-            aside.append(Aside(name, source, written, f"{written} columns are not compared" if written else "is not logged"))
+            aside.append(Aside(name, source, written, _why_not(written)))
     return found, aside
+
+
+def _why_not(written: str) -> str:
+    if written == "null":
+        return "is null everywhere"
+    return f"{written} columns are not compared" if written else "is not logged"
 
 
 def _is_feature(source: str) -> bool:

@@ -10,15 +10,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from diagnosis.localize.columns import columns_of
 from diagnosis.localize.judge import Judge
-from diagnosis.localize.sample import Floats, Ints, Mask, Sample, dictionary
+from diagnosis.localize.sample import Floats, Ints, Mask, Sample, dictionary, some
 from diagnosis.localize.stage import Stage
-from diagnosis.localize.suspects import Evidence, Repair, Suspect
+from diagnosis.localize.suspects import Evidence, Suspect
 from diagnosis.localize.where import daily_spread, jump, onset, slice_of
 from diagnosis.log.records import Batch
+from diagnosis.metrics import PerRequest
 
 _LOUD = 8.0
-_DROP, _FLOOD = 0.5, 1.6  # relative change that is worth a look
+_DROP, _FLOOD = 0.25, 1.6  # relative change that is worth a look
 _DAILY = 4.0  # daily standard deviations of the baseline that a change must exceed
 _WEEK_S = 7 * 86400.0
 
@@ -31,6 +33,22 @@ class Kind:
     attribute: str
     value: Any
     rows: Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Loan:
+    """What requests have too much of, and what the baseline's requests can lend them instead.
+
+    Attributes
+    ----------
+    lent : array of bool, shape (candidates,)
+        Candidates that may be borrowed.
+    gone : array of bool, shape (candidates,), optional
+        Candidates that are not there once the suspect is put back; as many are borrowed. Without it all that the donor has are.
+    """
+
+    lent: Mask
+    gone: Mask | None = None
 
 
 def retriever_masks(sample: Sample) -> dict[str, Mask]:
@@ -62,7 +80,7 @@ def _owners(column: pa.ListArray) -> Ints:
 
 def item_attributes(sample: Sample) -> dict[str, tuple[Ints, tuple[Any, ...]]]:
     """Item attributes with few values, coded per candidate; -1 = none."""
-    codes, ids = dictionary(sample.batch.candidates.column("item_id"))
+    codes, ids = sample.words("item_id", "candidates")
     place = sample.items.index.get_indexer(pd.Index(ids, dtype=object)) if len(sample.items) else np.full(len(ids), -1)
     found: dict[str, tuple[Ints, tuple[Any, ...]]] = {}
     for name in sample.items.columns:
@@ -79,21 +97,25 @@ def item_attributes(sample: Sample) -> dict[str, tuple[Ints, tuple[Any, ...]]]:
     return found
 
 
-def _kinds(sample: Sample) -> Iterator[Kind]:
-    attributes = item_attributes(sample)
+def _kinds(sample: Sample) -> Iterator[tuple[Kind, Floats]]:
+    """Every kind, and how many candidates of it each request has."""
+    attributes, n = item_attributes(sample), len(sample)
     for retriever, rows in retriever_masks(sample).items():
-        yield Kind(retriever, "", None, rows)
+        places = np.flatnonzero(rows)
+        owner = sample.owner[places]
+        yield Kind(retriever, "", None, rows), np.bincount(owner, minlength=n).astype(np.float64)
         for name, (codes, levels) in attributes.items():
+            mine, size = codes[places], len(levels) + 1  # the last: no value
+            table = np.bincount(owner * size + np.where(mine < 0, size - 1, mine), minlength=n * size).reshape(n, size)
             for i, level in enumerate(levels):
-                yield Kind(retriever, name, level, rows & (codes == i))
+                yield Kind(retriever, name, level, rows & (codes == i)), table[:, i].astype(np.float64)
 
 
-def dropped(sample: Sample) -> list[tuple[Suspect, Kind]]:
+def dropped(sample: Sample) -> list[tuple[Suspect, Loan]]:
     """Retrievers that propose less of something than they did."""
     found: list[tuple[float, float, Kind]] = []
     before = ~sample.incident
-    for kind in _kinds(sample):
-        count = np.bincount(sample.owner, weights=kind.rows, minlength=len(sample))
+    for kind, count in _kinds(sample):
         usual = float(count[before].mean()) if before.any() else 0.0
         if usual < 0.05:
             continue
@@ -105,11 +127,11 @@ def dropped(sample: Sample) -> list[tuple[Suspect, Kind]]:
         old = best.get(kind.retriever)
         if old is None or (size * np.sqrt(z), z) > (old[1] * np.sqrt(old[0]), old[0]):
             best[kind.retriever] = (z, size, kind)
-    return [(_drop(sample, z, kind), kind) for z, _, kind in best.values()]
+    return [(_drop(sample, z, kind), Loan(kind.rows)) for z, _, kind in best.values()]
 
 
 def _drop(sample: Sample, z: float, kind: Kind) -> Suspect:
-    count = np.bincount(sample.owner, weights=kind.rows, minlength=len(sample))
+    count = np.bincount(sample.owner, weights=kind.rows, minlength=len(sample)).astype(np.float64)
     none = count == 0
     rate = float(none[~sample.incident].mean())
     rows = np.flatnonzero(sample.incident)
@@ -121,13 +143,13 @@ def _drop(sample: Sample, z: float, kind: Kind) -> Suspect:
         hit &= none
     what = f"candidates with {kind.attribute} {kind.value}" if kind.attribute else "candidates"
     mine = sample.inside(where)
-    was, now = count[~sample.incident & mine].mean(), count[sample.incident & mine].mean()
+    was, now = (sample.mean(count, mine & side) for side in (~sample.incident, sample.incident))
     text = f"retriever {kind.retriever} proposed {was:.2f} {what} per request before, {now:.2f} after"
     shown = {kind.attribute: [kind.value], **where} if kind.attribute else where
     return Suspect("candidates", kind.retriever, shown, hit, since, z, None, (Evidence("composition", text),), proof="replay+model")
 
 
-def flood(sample: Sample) -> list[Suspect]:
+def flood(sample: Sample) -> list[tuple[Suspect, Loan]]:
     """Items in their first week that became a larger part of the candidates."""
     young = young_items(sample)
     if young is None:
@@ -146,14 +168,12 @@ def flood(sample: Sample) -> list[Suspect]:
     hit = sample.incident & inside & (sample.time >= since - 1e-6)
     now = float(share[hit].mean()) if hit.any() else 0.0
     rng = np.random.default_rng(0)
-    codes, ids = dictionary(sample.batch.candidates.column("item_id"))
+    codes, ids = sample.words("item_id", "candidates")
     stays = rng.random(len(ids)) < min(1.0, usual / max(now, 1e-9))  # whole items go, as if they had not been launched
-    text = f"items in their first week are {usual:.1%} of candidates before, {now:.1%} after"
-    return [
-        Suspect(
-            "candidates", "launches", where, hit, since, stands.z, Repair(absent=young & ~stays[codes]), (Evidence("composition", text),)
-        )
-    ]
+    text = f"items in their first week are {sample.mean(share, before):.1%} of candidates before, {sample.mean(share, hit):.1%} after"
+    evidence = (Evidence("composition", text),)
+    suspect = Suspect("candidates", "launches", where, hit, since, stands.z, None, evidence, proof="replay+model")
+    return [(suspect, Loan(~young, young & ~stays[codes]))]
 
 
 def young_items(sample: Sample) -> Mask | None:
@@ -162,90 +182,94 @@ def young_items(sample: Sample) -> Mask | None:
         return None
     times = pd.DatetimeIndex(pd.to_datetime(sample.items["launched_at"], utc=True)).tz_convert(None).to_numpy().astype("datetime64[us]")
     launched = pd.Series(np.where(np.isnat(times), np.nan, times.astype(np.int64) / 1e6), index=sample.items.index)
-    codes, ids = dictionary(sample.batch.candidates.column("item_id"))
+    codes, ids = sample.words("item_id", "candidates")
     at = launched.reindex(pd.Index(ids, dtype=object)).to_numpy(dtype=np.float64)[codes]
     age = sample.time[sample.owner] - at
     with np.errstate(invalid="ignore"):
         return np.asarray((age >= 0) & (age < _WEEK_S), dtype=np.bool_)
 
 
-def with_donors(sample: Sample, hit: Ints, kind: Kind, seed: int = 0) -> tuple[Sample, Mask]:
-    """The requests in `hit` with the candidates that the retriever would have proposed, borrowed from the baseline.
-
-    A request of the same member and task lends its candidates of that kind, else any of the same task.
+def drop_effect(
+    stage: Stage, judge: Judge, suspect: Suspect, loan: Loan, sources: list[str], most: int = 1500
+) -> tuple[PerRequest, PerRequest, Floats, Ints]:
+    """The metric per request as served, and with the candidates that it should have had.
 
     Returns
     -------
-    Sample, array of bool
-        The requests with the borrowed candidates, and which candidates are borrowed.
+    served, put back : PerRequest
+    noise : array of float64, shape (requests,)
+        As in `Judge.pair`.
+    rows : array of int64
+        Places of the requests in the whole sample.
+    """
+    hit = some(np.flatnonzero(suspect.hit), most)
+    sample, fresh, gone = with_donors(stage.sample, hit, loan)
+    table = columns_of(sample, sources)
+    part = Stage.of(sample, table, stage.models, stage.rulesets)
+    world = part.served()
+    able = world.replayed & (world.model >= 0)
+    served = part.play(replace(world, absent=fresh, rescored=able))
+    back = part.play(replace(world, absent=gone, rescored=able))
+    return *judge.pair(part, served, back, table), hit
+
+
+def with_donors(sample: Sample, hit: Ints, loan: Loan, seed: int = 0) -> tuple[Sample, Mask, Mask]:
+    """The requests in `hit` with borrowed candidates: those of a request of the baseline by the same member for the same task, else of any
+    for the same task.
+
+    Returns
+    -------
+    Sample, array of bool, array of bool
+        The requests with the borrowed candidates; which candidates are borrowed; and which are gone.
     """
     rng = np.random.default_rng(seed)
-    count = np.bincount(sample.owner, weights=kind.rows, minlength=len(sample))
-    donors = np.flatnonzero(~sample.incident & (count > 0))
-    every = ~sample.incident
-    tasks = sample.words("task")[0]
-    by_task = {t: np.flatnonzero(every & (tasks == t)) for t in np.unique(tasks[hit])}
-    by_member: dict[tuple[int, int], list[int]] = {}
-    for d in donors:
-        by_member.setdefault((int(sample.members[d]), int(tasks[d])), []).append(int(d))
-    offsets = sample.batch.offsets
-    part = sample.take(hit)
+    part, offsets = sample.take(hit), sample.batch.offsets
+    items = sample.words("item_id", "candidates")[0]
     take, owners = [], []
-    items = sample.batch.candidates.column("item_id").combine_chunks().dictionary_encode().indices.to_numpy()
-    for place, request in enumerate(hit):
-        own = by_member.get((int(sample.members[request]), int(tasks[request])))
-        pool = own if own else by_task[tasks[request]]
-        if not len(pool):
+    for place, (request, donor) in enumerate(zip(hit, _donors(sample, hit, loan.lent, rng), strict=True)):
+        if donor < 0:
             continue
-        donor = int(pool[rng.integers(len(pool))])
+        own = slice(offsets[request], offsets[request + 1])
         rows = np.arange(offsets[donor], offsets[donor + 1])
-        rows = rows[kind.rows[rows]]
-        rows = rows[~np.isin(items[rows], items[offsets[request] : offsets[request + 1]])]
+        rows = rows[loan.lent[rows] & ~np.isin(items[rows], items[own])]
+        if loan.gone is not None:
+            rows = rng.permutation(rows)[: int(loan.gone[own].sum())]
         take.append(rows)
         owners.append(np.full(len(rows), place))
     lent = np.concatenate(take) if take else np.zeros(0, dtype=np.int64)
     owner = np.concatenate(owners) if owners else np.zeros(0, dtype=np.int64)
-    borrowed = sample.batch.candidates.take(pa.array(lent))
     ids = part.batch.requests.column("request_id").take(pa.array(owner))
-    borrowed = borrowed.set_column(
-        borrowed.schema.get_field_index("request_id"), "request_id", ids.cast(borrowed.schema.field("request_id").type)
-    )
+    table = pa.concat_tables([part.batch.candidates, _unplaced(sample.batch.candidates.take(pa.array(lent)), ids)])
+    order = np.argsort(np.concatenate([part.owner, owner]), kind="stable")
+    fresh = np.repeat([False, True], [len(part.owner), len(owner)])[order]
+    chosen = np.zeros(len(sample), dtype=np.bool_)
+    chosen[hit] = True
+    missing = np.zeros(len(part.owner), dtype=np.bool_) if loan.gone is None else loan.gone[chosen[sample.owner]]
+    gone = np.concatenate([missing, np.zeros(len(owner), dtype=np.bool_)])[order]
+    batch = Batch(part.batch.requests, table.take(pa.array(order)), part.batch.outcomes)
+    return replace(part, batch=batch), fresh, gone
+
+
+def _donors(sample: Sample, hit: Ints, lent: Mask, rng: np.random.Generator) -> Iterator[int]:
+    """A request of the baseline for each of those hit; -1 where there is none."""
+    base, tasks = ~sample.incident, sample.words("task")[0]
+    able = np.bincount(sample.owner[lent], minlength=len(sample)) > 0
+    by_task = {t: np.flatnonzero(base & (tasks == t)) for t in np.unique(tasks[hit])}
+    by_member: dict[tuple[int, int], list[int]] = {}
+    for d in np.flatnonzero(base & able):
+        by_member.setdefault((int(sample.members[d]), int(tasks[d])), []).append(int(d))
+    for request in hit:
+        own = by_member.get((int(sample.members[request]), int(tasks[request])))
+        pool = own if own else by_task[tasks[request]]
+        yield int(pool[rng.integers(len(pool))]) if len(pool) else -1
+
+
+def _unplaced(borrowed: pa.Table, ids: pa.ChunkedArray) -> pa.Table:
+    """Candidates under other requests' ids, without score and place."""
+    place = borrowed.schema.get_field_index("request_id")
+    borrowed = borrowed.set_column(place, "request_id", ids.cast(borrowed.schema.field("request_id").type))
     for name in ("score", "rank", "position", "dropped_by"):
         place = borrowed.schema.get_field_index(name)
         if place >= 0:
             borrowed = borrowed.set_column(place, name, pa.nulls(borrowed.num_rows, borrowed.schema.field(name).type))
-    table = pa.concat_tables([part.batch.candidates, borrowed])
-    order = np.argsort(np.concatenate([part.owner, owner]), kind="stable")
-    fresh = np.repeat([False, True], [len(part.owner), len(owner)])[order]
-    batch = Batch(part.batch.requests, table.take(pa.array(order)), part.batch.outcomes)
-    return replace(part, batch=batch), fresh
-
-
-def drop_effect(
-    stage: Stage, judge: Judge, suspect: Suspect, kind: Kind, sources: list[str], most: int = 1500
-) -> tuple[Floats, Floats, Ints]:
-    """The metric per request without and with the candidates that were not retrieved.
-
-    Returns
-    -------
-    numerators, denominators : array of float64, shape (2, requests)
-        Served, and put back.
-    rows : array of int64
-        Places of the requests in the whole sample.
-    """
-    from diagnosis.localize.columns import columns_of
-    from diagnosis.localize.stage import changed
-
-    hit = np.flatnonzero(suspect.hit)
-    if len(hit) > most:
-        hit = np.sort(np.random.default_rng(0).choice(hit, most, replace=False))
-    sample, fresh = with_donors(stage.sample, hit, kind)
-    table = columns_of(sample, sources)
-    part = Stage.of(sample, table, stage.models, stage.rulesets)
-    world = part.served()
-    every = np.ones(len(sample), dtype=np.bool_)
-    able = world.replayed & (world.model >= 0)
-    served = changed(world, absent=fresh, rescored=able)
-    back = changed(world, rescored=every & able)
-    parts = [judge.expected(part, part.play(w), table) for w in (served, back)]
-    return np.stack([p.numerator for p in parts]), np.stack([p.denominator for p in parts]), hit
+    return borrowed

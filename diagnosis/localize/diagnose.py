@@ -13,11 +13,12 @@ from diagnosis import estimate
 from diagnosis.errors import CannotSayError, DiagnosisError
 from diagnosis.estimate import Estimate
 from diagnosis.inputs import check
-from diagnosis.localize.composition import Kind
+from diagnosis.localize.case import Case, prepare
+from diagnosis.localize.composition import Loan
 from diagnosis.localize.effects import world_of
-from diagnosis.localize.question import Case, find_suspects, prepare
+from diagnosis.localize.finding import find_suspects
 from diagnosis.localize.result import CAUSE_FOUND, NO_CHANGE, NOT_ENOUGH_DATA, UNEXPLAINED, moment
-from diagnosis.localize.sample import dictionary, join, read
+from diagnosis.localize.sample import join, read
 from diagnosis.localize.suspects import Evidence, Suspect, put_back
 from diagnosis.localize.windows import Window, iso
 from diagnosis.metrics import metric
@@ -176,11 +177,11 @@ def diagnose(workbench: Workbench, request_id: str, *, most: int = 4000) -> Diag
     return Diagnosis(request_id, verdict, reason, replayed.verdict, inputs, findings, windows[0], len(sample) - 1)
 
 
-def _windows(workbench: Workbench, at: datetime) -> tuple[Window, Window] | None:
+def _windows(workbench: Workbench, at: datetime | None) -> tuple[Window, Window] | None:
     """The first quarter of the two weeks before the request, and everything since then to the end of the log; None where the log does not
     reach back. What is wrong may have begun at any moment between."""
     log = workbench.snapshot.window()
-    if log is None or at <= log[0]:
+    if log is None or not isinstance(at, datetime) or at <= log[0]:
         return None
     begin = max(log[0], at - _BACK)
     start = begin + (at - begin) / 4
@@ -192,7 +193,7 @@ def _bare(request_id: str, sentence: str, replay: str, inputs: str) -> Diagnosis
     return Diagnosis(request_id, NOT_ENOUGH_DATA, reason, replay, inputs, (), None, 0)
 
 
-def _findings(case: Case, suspects: Sequence[Suspect], drops: Sequence[tuple[Suspect, Kind]], place: int) -> tuple[Finding, ...]:
+def _findings(case: Case, suspects: Sequence[Suspect], drops: Sequence[tuple[Suspect, Loan]], place: int) -> tuple[Finding, ...]:
     mine = [s for s in (*suspects, *(s for s, _ in drops)) if s.hit[place]]
     found = [_finding(case, s, _moved(case, s, place)) for s in mine]
     found = [f for f in found if f.moved or f.component in ("serving", "candidates")]
@@ -227,7 +228,7 @@ def _blast(case: Case, suspect: Suspect) -> Blast:
     sample, hit = case.sample, suspect.hit
     rows = np.flatnonzero(hit)
     shown = hit[sample.owner] & (sample.numbers("position") > 0)
-    items = dictionary(sample.batch.candidates.column("item_id"))[0][shown]
+    items = sample.words("item_id", "candidates")[0][shown]
     last, end = float(sample.time[rows].max()), float(sample.time[sample.incident].max())
     where = "; ".join(f"{k} = {', '.join(map(str, v))}" for k, v in suspect.where.items())
     what = suspect.evidence[0].text.partition(" (")[0] if suspect.evidence else suspect.name

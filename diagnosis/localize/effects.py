@@ -9,15 +9,17 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from diagnosis import estimate
+from diagnosis.errors import CannotSayError
 from diagnosis.localize.columns import Columns
-from diagnosis.localize.composition import Kind, drop_effect
+from diagnosis.localize.composition import Loan, drop_effect
 from diagnosis.localize.judge import Judge
-from diagnosis.localize.sample import Floats, Ints, Sample
+from diagnosis.localize.sample import Floats, Ints, Sample, some
 from diagnosis.localize.stage import Stage, World
 from diagnosis.localize.suspects import Suspect, put_back
 from diagnosis.metrics import PerRequest
 
-MOST = 2500  # hit requests that are played for one suspect
+MOST = 2000  # hit requests that are played for one suspect
 _MOST_JOINT = 1500
 _EXACT = 4  # suspects of a cluster up to which every coalition is played
 _PERMUTATIONS = 12
@@ -104,7 +106,7 @@ def evaluate(
     judge: Judge,
     world: World,
     suspects: Sequence[Suspect],
-    drops: Sequence[tuple[Suspect, Kind]],
+    drops: Sequence[tuple[Suspect, Loan]],
     sources: list[str],
     promised: PerRequest | None = None,
 ) -> Effects:
@@ -122,13 +124,9 @@ def evaluate(
     if promised is not None:
         found = [_corrected(stage, judge, e, scale, promised) for e in found]
     found += [given(s) for s in suspects if s.repair is None]
-    found += [_dropped(stage, judge, s, kind, scale, sources) for s, kind in drops]
+    lent = [_dropped(stage, judge, s, loan, scale, sources) for s, loan in drops]
+    found += [_corrected(stage, judge, e, scale, promised) for e in lent] if promised is not None else lent
     return shared(stage, judge, world, found, scale, clean)
-
-
-def some(hit: Ints, most: int, seed: int = 0) -> Ints:
-    """At most so many of them, in order."""
-    return hit if len(hit) <= most else np.sort(np.random.default_rng(seed).choice(hit, most, replace=False))
 
 
 def world_of(part: Stage, whole: World) -> World:
@@ -154,9 +152,7 @@ def _alone(stage: Stage, judge: Judge, world: World, suspect: Suspect, scale: Sc
     mine = clean.take(part.kept)
     before = world_of(part, world)
     served, back = part.play(before), part.play(put_back(part, before, suspect))
-    values = [judge.expected(part, played, mine) for played in (served, back)]
-    noise = judge.noise(part, served, back, mine)
-    return _effect(stage, suspect, scale, hit, rows, values[0], values[1], noise)
+    return _effect(stage, suspect, scale, hit, rows, *judge.pair(part, served, back, mine))
 
 
 def _by_breaking(stage: Stage, judge: Judge, world: World, suspect: Suspect, scale: Scale) -> Effect:
@@ -169,10 +165,7 @@ def _by_breaking(stage: Stage, judge: Judge, world: World, suspect: Suspect, sca
     good = world_of(part, world)
     bad = replace(good, columns=part.columns.having(replace(c, values=c.values[part.kept]) for c in repair.broken), rescored=good.replayed)
     well, ill = part.play(replace(good, rescored=good.replayed)), part.play(bad)
-    values = [judge.expected(part, played, part.columns) for played in (ill, well)]
-    return _effect(
-        stage, suspect, scale, np.flatnonzero(suspect.hit), rows, values[0], values[1], judge.noise(part, ill, well, part.columns)
-    )
+    return _effect(stage, suspect, scale, np.flatnonzero(suspect.hit), rows, *judge.pair(part, ill, well, part.columns))
 
 
 def _corrected(stage: Stage, judge: Judge, effect: Effect, scale: Scale, promised: PerRequest) -> Effect:
@@ -181,10 +174,12 @@ def _corrected(stage: Stage, judge: Judge, effect: Effect, scale: Scale, promise
     Only where enough other pages of the incident tell how far off the model of outcomes is in general, where the pages differ at all, and
     as far as the difference is more than chance.
     """
-    sample, hit = stage.sample, effect.suspect.hit
+    sample, hit, repair = stage.sample, effect.suspect.hit, effect.suspect.repair
     others = sample.incident & ~hit
-    broken = effect.suspect.repair is not None and bool(effect.suspect.repair.broken)
-    if broken or abs(effect.harm) < _CLEAR or others.sum() < max(200, 0.3 * sample.incident.sum()):
+    few = others.sum() < max(200, 0.3 * sample.incident.sum())
+    if few and repair is None:  # candidates that everybody has: the model of outcomes knows them least
+        others, few = ~sample.incident, False
+    if few or abs(effect.harm) < _CLEAR or (repair is not None and repair.broken):
         return effect
     logged, weight = judge.logged(sample), sample.weight
     bias = float((weight * logged.numerator)[others].sum() / max((weight * promised.numerator)[others].sum(), 1e-12))
@@ -202,10 +197,8 @@ def _corrected(stage: Stage, judge: Judge, effect: Effect, scale: Scale, promise
     )
 
 
-def _dropped(stage: Stage, judge: Judge, suspect: Suspect, kind: Kind, scale: Scale, sources: list[str]) -> Effect:
-    numerators, denominators, rows = drop_effect(stage, judge, suspect, kind, sources)
-    served, back = (PerRequest(numerators[i], denominators[i]) for i in (0, 1))
-    noise = np.abs(served.numerator - back.numerator)
+def _dropped(stage: Stage, judge: Judge, suspect: Suspect, loan: Loan, scale: Scale, sources: list[str]) -> Effect:
+    served, back, noise, rows = drop_effect(stage, judge, suspect, loan, sources)
     return _effect(stage, suspect, scale, np.flatnonzero(suspect.hit), rows, served, back, noise)
 
 
@@ -227,17 +220,17 @@ def _effect(
     centred = np.where(asked, sums - sums.sum() / asked.sum(), 0.0)
     se = factor * float(np.sqrt((centred**2).sum())) if asked.sum() > 1 else abs(value)
     luck = math.sqrt(factor * float((weight[rows] ** 2 * noise).sum())) / scale.size if scale.size else math.inf
-    return Effect(suspect, value, se, luck, value, value, _mean(weight[rows], served), _mean(weight[rows], back), rows)
+    return Effect(suspect, value, se, luck, value, value, _mean(stage, rows, served), _mean(stage, rows, back), rows)
 
 
-def _mean(weight: Floats, parts: PerRequest) -> tuple[float, float, float]:
-    """The metric over some requests, with its 95% interval over requests."""
-    size = float((weight * parts.denominator).sum())
-    if size <= 0:
+def _mean(stage: Stage, rows: Ints, parts: PerRequest) -> tuple[float, float, float]:
+    """The metric over some requests, with its 95% interval; NaN where it is undefined."""
+    sample = stage.sample
+    try:
+        found = estimate.ratio(parts.numerator, parts.denominator, sample.keep[rows], of="process", clusters=sample.members[rows])
+    except CannotSayError:
         return (math.nan, math.nan, math.nan)
-    value = float((weight * parts.numerator).sum()) / size
-    se = float(np.sqrt(((weight * (parts.numerator - value * parts.denominator)) ** 2).sum())) / size
-    return value, value - 1.96 * se, value + 1.96 * se
+    return found.value, found.low, found.high
 
 
 def shared(stage: Stage, judge: Judge, world: World, effects: Sequence[Effect], scale: Scale, clean: Columns) -> Effects:

@@ -12,10 +12,10 @@ from diagnosis.inputs.contracts import Contract
 from diagnosis.localize.breaking import broken as break_column
 from diagnosis.localize.columns import Column, Columns
 from diagnosis.localize.restore import Restored, restore
-from diagnosis.localize.sample import Ints, Mask, Sample
+from diagnosis.localize.sample import Mask, Sample
 from diagnosis.localize.suspects import Evidence, Repair, Suspect
 from diagnosis.localize.symptoms import HARD, Items, Symptom, ages, per_request, symptoms, unlikely
-from diagnosis.localize.where import daily_spread, jump, onset, slice_of
+from diagnosis.localize.where import MEMBERS, Jump, apart, daily_spread, jump, onset, shown_by, slice_of
 
 _LOUD = 7.0  # standard errors; the scan looks at a few hundred slices, and requests of a day hang together
 _SIZE = 0.02
@@ -23,7 +23,8 @@ _DAILY = 3.0  # daily standard deviations of the baseline that a symptom must ex
 _PLACES = 3
 _SOFT = 0.2  # excess share of candidates, within the slice, below which disagreement with other features is drift
 _FEWEST = 100  # requests of the baseline's slice in which a feature can be broken
-_SCREENED = 1500  # requests of each window on which features are screened against each other
+_SCREENED, _SUSPICIOUS = 500, 4.0  # requests of each window on which features are set against each other first, and what is worth more
+_GLANCED, _HINT = 4000, 3.0  # requests of each window on which symptoms are looked for first, and the standard errors that are a hint
 _SAME = 0.7  # Jaccard index of hit requests above which features are taken to fail together
 
 
@@ -52,9 +53,9 @@ def _places(symptom: Symptom, sample: Sample) -> list[Broken]:
     share, made = per_request(symptom.rows, sample), []
     for _ in range(_PLACES):
         stands = jump(share, sample)
-        if stands.z < _LOUD or stands.size < _SIZE:
+        if stands.z < _SUSPICIOUS or stands.size < 0.5 * _SIZE:
             break
-        broken = _place(symptom, share, sample, stands.z)
+        broken = _place(symptom, share, sample, stands)
         if broken is None:
             break
         inside = sample.inside(dict(broken.where))
@@ -87,7 +88,7 @@ def _loudest(several: Sequence[Broken]) -> Broken:
     return max(told, key=lambda b: (-HARD.index(b.symptom.kind) if b.symptom.kind in HARD else -99, b.z))
 
 
-def _place(symptom: Symptom, share: np.ndarray, sample: Sample, z: float) -> Broken | None:
+def _place(symptom: Symptom, share: np.ndarray, sample: Sample, stands: Jump) -> Broken | None:
     before = ~sample.incident
     usual = float(np.quantile(share[before], 0.99)) if before.any() else 0.0
     seen = share > max(usual, 0.0) + (0.0 if usual == 0 else 1e-9)
@@ -97,11 +98,15 @@ def _place(symptom: Symptom, share: np.ndarray, sample: Sample, z: float) -> Bro
     rate = float(seen[before].mean())
     where = slice_of(seen, sample, rows, rate)
     inside = sample.inside(dict(where))
-    if not (seen & inside & sample.incident).any():
+    near = apart(share, sample, inside)
+    z = max(stands.z, near.z)
+    if z < _LOUD or max(stands.size, near.size) < _SIZE or not (seen & inside & sample.incident).any():
         return None
     since = onset(seen, sample, np.flatnonzero(inside))
     hit = sample.incident & inside & (sample.time >= since - 1e-6) & seen
     after = sample.incident & inside & (sample.time >= since - 1e-6)
+    if shown_by(share, sample, np.flatnonzero(after)) < MEMBERS:
+        return None
     if seen[after].mean() > 0.8:
         hit = after  # nearly all of the slice: those that do not show it are hit as well
     flagged = share[hit].mean()
@@ -127,16 +132,23 @@ def feature_suspects(
         Features that are suspects already.
     """
     items = Items.of(sample, columns)
+    loud = list(columns.by_source) if deep or len(sample) <= 2 * _GLANCED else _glance(sample, columns, contracts)
     if deep:
         found = _disagreeing(sample, columns, [s for s in columns.by_source if s in used and s.partition(".")[2] not in known])
     else:
-        found = broken_features(sample, (of_known(s, items, sample) for s in symptoms(sample, columns, contracts, items)))
-    made = []
-    for group in _together(found):
-        suspect = _suspect(sample, columns, contracts, group, items, found)
-        if suspect is not None:
-            made.append(suspect)
-    return made
+        found = broken_features(sample, (of_known(s, items, sample) for s in symptoms(sample, columns, contracts, items, loud)))
+    return [_suspect(sample, columns, contracts, group, items, found) for group in _together(found)]
+
+
+def _glance(sample: Sample, columns: Columns, contracts: Mapping[str, Contract]) -> list[str]:
+    """Features that show anything at all on some of the requests: the others need no closer look."""
+    part, cut = _part(sample, columns, _GLANCED, seed=4)
+    seen: set[str] = set()
+    for symptom in symptoms(part, cut, contracts, Items.of(part, cut)):
+        stands = jump(per_request(symptom.rows, part), part)
+        if stands.z > _HINT and stands.size > 0.5 * _SIZE:
+            seen.add(symptom.source)
+    return [s for s in columns.by_source if s in seen]
 
 
 def of_known(symptom: Symptom, items: Items, sample: Sample) -> Symptom:
@@ -149,20 +161,27 @@ def of_known(symptom: Symptom, items: Items, sample: Sample) -> Symptom:
 
 def _disagreeing(sample: Sample, columns: Columns, sources: list[str]) -> list[Broken]:
     """Features that the others do not promise: screened on some requests, then placed on all."""
-    rng = np.random.default_rng(1)
-    rows = np.sort(np.concatenate([some(np.flatnonzero(side), _SCREENED, rng) for side in (~sample.incident, sample.incident)]))
+    part, cut = _part(sample, columns, _SCREENED, seed=1)
+    seen = Items.of(part)
+    loud = {}
+    for symptom in (of_known(s, seen, part) for s in unlikely(part, cut, sources)):
+        stands = jump(per_request(symptom.rows, part), part)
+        if stands.z > _SUSPICIOUS and stands.size > 0.5 * _SIZE:
+            loud[symptom.source] = stands.z
+    close = sorted(loud, key=lambda source: -loud[source])[:2]
+    whole, every = _part(sample, columns, _GLANCED, seed=4), Items.of(sample)
+    sure = {
+        b.symptom.source for b in broken_features(whole[0], (of_known(s, Items.of(whole[0]), whole[0]) for s in unlikely(*whole, close)))
+    }
+    return broken_features(sample, (of_known(s, every, sample) for s in unlikely(sample, columns, sorted(sure))))
+
+
+def _part(sample: Sample, columns: Columns, most: int, seed: int) -> tuple[Sample, Columns]:
+    """At most so many requests of each window, and their features."""
+    rows = sample.some_of_each(most, seed)
     kept = np.zeros(len(sample), dtype=np.bool_)
     kept[rows] = True
-    part, cut = sample.take(rows), columns.take(kept[sample.owner])
-    seen = Items.of(part)
-    loud = sorted(broken_features(part, (of_known(s, seen, part) for s in unlikely(part, cut, sources))), key=lambda b: -b.z)[:3]
-    every = Items.of(sample)
-    return broken_features(sample, (of_known(s, every, sample) for s in unlikely(sample, columns, [b.symptom.source for b in loud])))
-
-
-def some(rows: Ints, most: int, rng: np.random.Generator) -> Ints:
-    """At most so many of them."""
-    return rows if len(rows) <= most else rng.choice(rows, most, replace=False)
+    return sample.take(rows), columns.take(kept[sample.owner])
 
 
 def _together(found: Sequence[Broken]) -> list[list[Broken]]:
@@ -186,7 +205,7 @@ def _suspect(
     group: Sequence[Broken],
     items: Items,
     everything: Sequence[Broken],
-) -> Suspect | None:
+) -> Suspect:
     sources = [b.symptom.source for b in group]
     roots = _roots(group, contracts)
     upstreams = {contracts[s].upstream for s in roots if s in contracts and contracts[s].upstream}
@@ -194,7 +213,7 @@ def _suspect(
     target, upstream = main.symptom.source.partition(".")[2], ""
     if len(roots) > 1 and len(upstreams) == 1 and all(s in contracts for s in roots):
         upstream = next(iter(upstreams))
-        applied = [c for c in contracts.values() if c.upstream == upstream and not set(c.parents) - set() and c.source in columns]
+        applied = [c for c in contracts.values() if c.upstream == upstream and not c.parents and c.source in columns]
         if len(roots) >= 0.5 * max(len([c for c in applied if not _derived(c)]), 1):
             target = upstream
     if main.symptom.kind == "missing" and main.symptom.source in contracts:
@@ -285,5 +304,5 @@ def _kind(broken: Broken, contracts: Mapping[str, Contract]) -> str:
 def _share(broken: Broken, sample: Sample) -> str:
     share = per_request(broken.symptom.rows, sample)
     inside = sample.inside(dict(broken.where))
-    before, after = share[~sample.incident & inside], share[sample.incident & inside]
-    return f"{before.mean() if len(before) else 0:.1%} of candidates before, {after.mean() if len(after) else 0:.1%} after"
+    before, after = (sample.mean(share, inside & side) for side in (~sample.incident, sample.incident))
+    return f"{before:.1%} of candidates before, {after:.1%} after"

@@ -13,17 +13,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from diagnosis.localize.columns import Columns, score
 from diagnosis.localize.sample import Floats, Mask, Sample
 from diagnosis.localize.stage import Played, Stage
+from diagnosis.log.records import Batch
 from diagnosis.metrics import Metric, PerRequest, per_request, positives
 from diagnosis.models import Model
 
 OUTCOMES = frozenset({"ctr", "ndcg", "mrr", "ndcg_clicked", "mrr_clicked", "calibration"})
 SERVICE = frozenset({"fallback_rate", "error_rate"})
 _HAPPENED = re.compile(r"\bpositive\b", re.IGNORECASE)
+# Built-in metrics that have no use for ranks.
+_UNRANKED = frozenset(
+    {"ctr", "ndcg", "ndcg_clicked", "mrr", "mrr_clicked", "score_mean", "calibration", "exposure", "diversity", "launch_exposure"}
+)
 _LINEAR = frozenset({"ctr", "calibration"})
 _DRAWS = 8
 _MOST_ROWS = 120_000
@@ -219,16 +225,33 @@ class Judge:
         chance : array of float64, shape (candidates,), optional
             Of a positive event, where it is known already.
         """
-        batch = with_pages(stage.sample, played)
-        if self.outcomes is None:
-            return per_request(self.metric, batch, items=stage.sample.items, success=np.zeros(len(played.position), dtype=np.bool_))
         if chance is None:
-            chance = self.outcomes.chance(clean, played.position.astype(np.float64), played.position > 0)
+            chance = self.chance(played, clean)
+        return self.worth(with_pages(stage.sample, played, ranked=self.metric.base not in _UNRANKED), stage.sample.items, chance)
+
+    def chance(self, played: Played, clean: Columns) -> Floats:
+        """Chance of a positive event of every candidate on a world's pages; 0 for those that are not shown, and without a model."""
+        if self.outcomes is None:
+            return np.zeros(len(played.position))
+        return self.outcomes.chance(clean, played.position.astype(np.float64), played.position > 0)
+
+    def worth(self, batch: Batch, items: pd.DataFrame, chance: Floats) -> PerRequest:
+        """The metric of a batch's pages when positive events have these chances."""
+        if self.outcomes is None:
+            return per_request(self.metric, batch, items=items, success=np.zeros(len(chance), dtype=np.bool_))
         if self.metric.base in _LINEAR:
-            return per_request(self.metric, batch, items=stage.sample.items, success=chance)
+            return per_request(self.metric, batch, items=items, success=chance)
         rng = np.random.default_rng(0)
-        parts = [per_request(self.metric, batch, items=stage.sample.items, success=rng.random(len(chance)) < chance) for _ in range(_DRAWS)]
+        parts = [per_request(self.metric, batch, items=items, success=rng.random(len(chance)) < chance) for _ in range(_DRAWS)]
         return PerRequest(np.mean([p.numerator for p in parts], axis=0), np.mean([p.denominator for p in parts], axis=0))
+
+    def pair(self, stage: Stage, first: Played, second: Played, clean: Columns) -> tuple[PerRequest, PerRequest, Floats]:
+        """The metric of two worlds' pages, and the variance of each request's difference when outcomes are drawn once, by the same luck; 0
+        without outcomes."""
+        chances = [self.chance(played, clean) for played in (first, second)]
+        parts = [self.expected(stage, played, clean, chance) for played, chance in zip((first, second), chances, strict=True)]
+        noise = np.bincount(stage.sample.owner, weights=np.abs(chances[0] - chances[1]), minlength=len(stage.sample))
+        return parts[0], parts[1], np.asarray(noise)
 
     def promised(self, sample: Sample, clean: Columns, position: Floats, known: Floats | None = None) -> Floats:
         """Chance of every shown candidate, none by a model that saw it; 0 for what was not shown. `known` as in `Outcomes.fit`."""
@@ -244,27 +267,20 @@ class Judge:
             out[rows] = model.chance(clean, position, rows, known)[rows]
         return out
 
-    def noise(self, stage: Stage, first: Played, second: Played, clean: Columns) -> Floats:
-        """Variance of each request's paired difference when outcomes are drawn once, by the same luck, on two pages; 0 without outcomes."""
-        if self.outcomes is None:
-            return np.zeros(len(stage.sample))
-        chances = [self.outcomes.chance(clean, p.position.astype(np.float64), p.position > 0) for p in (first, second)]
-        return np.asarray(np.bincount(stage.sample.owner, weights=np.abs(chances[0] - chances[1]), minlength=len(stage.sample)))
-
 
 def middle_of(sample: Sample) -> float:
     """The moment that halves the baseline's requests."""
     return float(np.median(sample.time[~sample.incident]))
 
 
-def with_pages(sample: Sample, played: Played) -> Any:
-    """The batch of a sample with other scores, ranks and positions."""
-    from diagnosis.log.records import Batch
-
+def with_pages(sample: Sample, played: Played, *, ranked: bool = True) -> Batch:
+    """The batch of a sample with other scores, positions and, where wanted, ranks."""
     table = sample.batch.candidates
     shown = played.position > 0
     table = _set(table, "score", pa.array(played.score, from_pandas=True))
     table = _set(table, "position", pa.array(played.position, mask=~shown))
+    if not ranked:
+        return Batch(sample.batch.requests, table, sample.batch.outcomes)
     order = np.lexsort((-played.score, sample.owner))
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order)) - sample.batch.offsets[:-1][sample.owner[order]] + 1

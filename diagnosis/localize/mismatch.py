@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diagnosis.localize.columns import Column, Columns, score
+from diagnosis.localize.columns import Column
 from diagnosis.localize.sample import Floats, Ints, Mask
 from diagnosis.localize.stage import Stage, World
 from diagnosis.localize.suspects import Evidence, Repair, Suspect
 from diagnosis.localize.versions import scores_of, seen_more, share_in
 
 _TRIED = 40  # mismatching requests on which explanations are tried
-_LOOKED = 3000  # requests of each window that are replayed to see whether they reproduce
+_LOOKED = 2000  # requests of each window that are replayed to see whether they reproduce
 _SAME = 1e-9
 
 
@@ -33,26 +33,22 @@ class Explained:
     text: str
 
 
-def mismatch_suspects(stage: Stage, world: World) -> tuple[list[Suspect], float]:
-    """Suspects, and the share of the requests (weighted) that were replayed and gave their logged scores.
+def mismatch_suspects(stage: Stage, world: World) -> list[Suspect]:
+    """At most one suspect: whatever made scores that the logged model does not give.
 
     Some requests of each window are replayed; where they do not give their scores, all of that slice.
     """
     sample = stage.sample
-    rng = np.random.default_rng(2)
-    rows = np.sort(np.concatenate([some(np.flatnonzero(side), _LOOKED, rng) for side in (~sample.incident, sample.incident)]))
+    rows = sample.some_of_each(_LOOKED, seed=2)
     part = stage.take(rows)
-    model = world.model[rows]
-    scored, wrong = _wrong(part, model)
-    weight = sample.weight[rows]
-    same = float(weight[scored & ~wrong].sum() / max(weight.sum(), 1e-12))
+    wrong = _wrong(part, world.model[rows])
     found = seen_more(wrong, part.sample)
     if found is None:
-        return [], same
+        return []
     inside = np.flatnonzero(sample.incident & sample.inside(found.where) & (sample.time >= found.since - 1e-6) & (world.model >= 0))
     whole = stage.take(inside)
     hit = np.zeros(len(sample), dtype=np.bool_)
-    hit[inside[_wrong(whole, world.model[inside])[1]]] = True
+    hit[inside[_wrong(whole, world.model[inside])]] = True
     text = f"logged scores are not what the logged model gives for the logged inputs: {share_in(wrong, part.sample, found.where)}"
     evidence = [Evidence("mismatch", text)]
     best = explain(stage, world, hit)
@@ -60,25 +56,21 @@ def mismatch_suspects(stage: Stage, world: World) -> tuple[list[Suspect], float]
         evidence.append(Evidence("mismatch", best.text))
     repair = Repair(model=world.model, rescore=hit & world.replayed)
     target = best.target if best is not None else "scoring"
-    return [Suspect("serving", target, found.where, hit, found.since, found.z, repair, tuple(evidence), excess=found.excess)], same
+    return [Suspect("serving", target, found.where, hit, found.since, found.z, repair, tuple(evidence), excess=found.excess)]
 
 
-def _wrong(part: Stage, model: Ints) -> tuple[Mask, Mask]:
-    """Which requests have scores of a model that is here, and which of those it does not give back."""
-    logged, n, owner = part.logged_score, len(part.sample), part.sample.owner
-    held = np.isfinite(logged) & (model >= 0)[owner]
-    off = held & ~_same(scores_of(part, model), logged)
-    return np.bincount(owner, weights=held, minlength=n) > 0, np.bincount(owner, weights=off, minlength=n) > 0
-
-
-def some(rows: Ints, most: int, rng: np.random.Generator) -> Ints:
-    """At most so many of them."""
-    return rows if len(rows) <= most else rng.choice(rows, most, replace=False)
+def _wrong(part: Stage, model: Ints) -> Mask:
+    """Requests with scores of a model that is here, and that does not give them back."""
+    logged, owner = part.logged_score, part.sample.owner
+    off = np.isfinite(logged) & (model >= 0)[owner] & ~_same(scores_of(part, model), logged)
+    return np.asarray(np.bincount(owner, weights=off, minlength=len(part.sample)) > 0)
 
 
 def explain(stage: Stage, world: World, hit: Mask) -> Explained | None:
     """The explanation that gives the logged scores back most often; None if none gives a tenth of them."""
     rows = np.flatnonzero(hit)
+    if not len(rows):
+        return None
     rows = np.unique(rows[np.linspace(0, len(rows) - 1, min(_TRIED, len(rows))).astype(int)])
     part = stage.take(rows)
     logged = part.logged_score
@@ -90,7 +82,7 @@ def explain(stage: Stage, world: World, hit: Mask) -> Explained | None:
 
 def _tried(part: Stage, model: Ints, truth: Floats, usable: Mask) -> Iterator[Explained]:
     for place, (name, version) in enumerate(part.models):
-        given = _given(part, part.columns, np.full(len(model), place))
+        given = scores_of(part, np.full(len(model), place))
         share = _share(given, truth, usable)
         if (model != place).any():
             yield Explained(version, share, f"{name} {version} gives the logged scores for {share:.0%} of the candidates that were tried")
@@ -107,7 +99,7 @@ def _tried(part: Stage, model: Ints, truth: Floats, usable: Mask) -> Iterator[Ex
             if column.categorical and value == 0.0:
                 continue
             changed = part.columns.having([column.put(np.ones(len(truth), dtype=np.bool_), np.full(len(truth), value))])
-            share = _share(_given(part, changed, model), truth, usable)
+            share = _share(scores_of(part, model, changed), truth, usable)
             yield Explained(name, share, f"with {name} = {text} the model gives the logged scores for {share:.0%} of the candidates tried")
 
 
@@ -118,18 +110,9 @@ def _recoded(part: Stage, model: Ints, column: Column, truth: Floats, usable: Ma
     levels = tuple(dict.fromkeys([*(column.levels or ()), *categories]))
     for new, category in enumerate(categories):
         everywhere = Column(column.source, np.full(len(truth), float(levels.index(category))), levels)
-        same = _same(_given(part, part.columns.having([everywhere]), model), truth) & usable & (codes >= 0)
+        same = _same(scores_of(part, model, part.columns.having([everywhere])), truth) & usable & (codes >= 0)
         matched[new] = np.bincount(codes[same], minlength=matched.shape[1])
     return float(matched.max(axis=0).sum() / max(usable.sum(), 1))
-
-
-def _given(part: Stage, columns: Columns, model: Ints) -> Floats:
-    out = np.full(len(part.sample.owner), np.nan)
-    for place, scorer in enumerate(part.models.values()):
-        rows = (model == place)[part.sample.owner]
-        if rows.any():
-            out[rows] = score(scorer, columns, part.sample.batch.groups, rows)[rows]
-    return out
 
 
 def _same(given: Floats, truth: Floats) -> Mask:

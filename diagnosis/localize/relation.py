@@ -142,7 +142,7 @@ def _choose(found: list[Difference]) -> Difference | None:
     if best.kind != "position" and slope.gain >= max(_SLOPE, 0.15 * best.gain):
         return slope
     tastes = max((d for d in same if d.kind == "item"), key=lambda d: d.gain, default=best)
-    return tastes if best.kind == "common" and tastes.gain >= max(_TASTES, 0.5 * best.gain) else best
+    return tastes if best.kind == "common" and tastes.gain >= max(_TASTES, 0.25 * best.gain) else best
 
 
 def _counts(shown: Shown, codes: Ints, n: int, groups: Ints, k: int) -> Counts:

@@ -119,7 +119,8 @@ def _mapped(sample: Sample, column: Column, rows: Mask, before: Mask, promised: 
         if theirs.sum() < 100:
             continue
         order = np.argsort(np.argsort(column.values[mine], kind="stable"), kind="stable")
-        out[mine] = np.quantile(column.values[theirs], (order + 0.5) / len(order))
+        known = np.sort(column.values[theirs])
+        out[mine] = np.interp((order + 0.5) / len(order), np.linspace(0.0, 1.0, len(known)), known)
     return out
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from diagnosis.localize.slices import Slice
 from diagnosis.localize.suspects import Evidence
 from diagnosis.localize.windows import Window, iso
 
@@ -70,7 +71,8 @@ class Cause:
     Attributes
     ----------
     explains, low, high : float
-        Share of the movement that comes back when it is put back, with its 95% interval.
+        Share of the movement that comes back when it is put back, with its 95% interval: what resampled requests, the luck of outcomes and,
+        where a model of outcomes judges, that model's usual error make of it.
     effect : float
         What it did to the metric over the whole incident window, in the metric's unit.
     proof : str
@@ -110,8 +112,7 @@ class Cause:
     @property
     def sentence(self) -> str:
         """The cause in one sentence."""
-        where = "; ".join(f"{k} {', '.join(map(str, v))}" for k, v in self.where.items())
-        place = f" for {where}" if where else ""
+        place = f" for {places(self.where)}" if self.where else ""
         how = (
             "proved by replay"
             if self.proof == "replay"
@@ -166,6 +167,8 @@ class Localization:
     interactions : tuple of (str, str, float)
         Pairs of causes that matter only together, with the share of the movement that neither explains alone.
     unexplained, replayable_share : float
+    slices : tuple of Slice
+        Where the metric itself moved, whatever the cause: the fewest slices that explain it.
     final : bool
         False for a first ranking from a small sample.
     """
@@ -183,9 +186,16 @@ class Localization:
     unexplained: float = float("nan")
     replayable_share: float = float("nan")
     ruled_out: tuple[RuledOut, ...] = ()
+    slices: tuple[Slice, ...] = ()
     elapsed_s: float = 0.0
     sampled: int = 0
     final: bool = True
+
+    @property
+    def where_it_moved(self) -> str:
+        """The slices of the movement in one sentence; empty where none is clear."""
+        named = [f"{places(s.where) or 'everywhere'} ({s.recovery:.0%} of it)" for s in self.slices if np.isfinite(s.recovery)]
+        return f"{self.metric} itself moved in: {'; '.join(named)}." if named else ""
 
     def as_json(self) -> dict[str, Any]:
         """The document of ``diagnosis localize --json``."""
@@ -201,8 +211,22 @@ class Localization:
             "unexplained": _plain(self.unexplained),
             "replayable_share": _plain(self.replayable_share),
             "ruled_out": [{"component": r.component, "target": r.target or None, "reason": r.reason} for r in self.ruled_out],
+            "slices": [
+                {
+                    "slice": {k: list(v) for k, v in s.where.items()},
+                    "recovery": _plain(s.recovery),
+                    "traffic": _plain(s.traffic),
+                    "z": _plain(s.z),
+                }
+                for s in self.slices
+            ],
             "elapsed_s": round(self.elapsed_s, 3),
         }
+
+
+def places(where: Mapping[str, Any]) -> str:
+    """A slice in words; empty for everything."""
+    return "; ".join(f"{k} {', '.join(map(str, v))}" for k, v in where.items())
 
 
 def moment(seconds: float) -> datetime:

@@ -25,6 +25,7 @@ Mask = NDArray[np.bool_]
 
 MOST = 10  # attributes that slices are made of
 MOST_LEVELS = 60  # values of an attribute that are told apart
+_ARMS = 5  # keys of a map that are attributes
 _OTHER = "(other)"
 _NO_ATTRIBUTES = frozenset(
     [
@@ -137,9 +138,9 @@ class Sample:
         return tuple(sorted(found, key=lambda a: (a.folded, len(a.levels), a.name))[:MOST])
 
     def _arms(self, name: str, column: pa.ChunkedArray) -> list[Attribute]:
-        rows = [dict(v or {}) for v in column.to_pylist()]
-        keys = sorted({key for row in rows for key in row})
-        made = (_attribute(f"{name}.{key}", pa.chunked_array([pa.array([row.get(key) for row in rows], pa.string())])) for key in keys[:5])
+        whole = column.combine_chunks()
+        keys = sorted(k for k in whole.keys.unique().to_pylist() if k is not None)[:_ARMS]
+        made = (_attribute(f"{name}.{key}", pa.chunked_array([pc.map_lookup(whole, key, "last")])) for key in keys)
         return [attribute for attribute in made if attribute is not None]
 
     def attribute(self, name: str) -> Attribute | None:
@@ -168,10 +169,22 @@ class Sample:
 
     def words(self, column: str, table: str = "requests") -> tuple[Ints, tuple[Any, ...]]:
         """A text column as codes and values; -1 for null and where there is no such column."""
-        source = self.batch.candidates if table == "candidates" else self.batch.requests
-        if column not in source.column_names:
-            return np.full(source.num_rows, -1, dtype=np.int64), ()
-        return dictionary(source.column(column))
+        key = f"words {table}.{column}"
+        if key not in self.kept:
+            source = self.batch.candidates if table == "candidates" else self.batch.requests
+            known = column in source.column_names
+            self.kept[key] = dictionary(source.column(column)) if known else (np.full(source.num_rows, -1, dtype=np.int64), ())
+        found: tuple[Ints, tuple[Any, ...]] = self.kept[key]
+        return found
+
+    def mean(self, values: Floats | Mask, rows: Mask) -> float:
+        """Weighted mean over some requests: of the full traffic; 0 of none."""
+        total = float(self.weight[rows].sum())
+        return float((self.weight * values)[rows].sum()) / total if total else 0.0
+
+    def some_of_each(self, most: int, seed: int = 0) -> Ints:
+        """Places of at most so many requests of each window, in order."""
+        return np.concatenate([some(np.flatnonzero(side), most, seed) for side in (~self.incident, self.incident)])
 
     def take(self, rows: Ints) -> Sample:
         """Some of its requests, in the order given (which must rise)."""
@@ -222,6 +235,11 @@ def join(sample: Sample, one: Batch) -> Sample:
     keep = one.requests.column("keep_probability").to_numpy().astype(np.float64)
     batch = _joined([sample.batch, one])
     return replace(sample, batch=batch, incident=np.append(sample.incident, True), keep=np.append(sample.keep, keep), kept={})
+
+
+def some(rows: Ints, most: int, seed: int = 0) -> Ints:
+    """At most so many of them, in order."""
+    return rows if len(rows) <= most else np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
 def _joined(parts: Sequence[Batch]) -> Batch:

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from diagnosis import estimate
-from diagnosis.errors import CannotSayError
+from diagnosis.errors import CannotSayError, MissingColumnError
 from diagnosis.estimate import Estimate
 from diagnosis.localize.sample import Floats, Ints, Mask, dictionary
 from diagnosis.localize.windows import Window
@@ -121,11 +122,15 @@ def series(
     time = np.asarray(batch.requests.column("served_at").to_numpy().astype("datetime64[us]").astype(np.int64) / 1e6)
     settings = workbench.workspace.settings
     if metric.kind == "quantile":
-        values = _latency(batch.requests)
+        values, members = _latency(batch.requests), _members(batch)
 
         def estimated(rows: Mask) -> Estimate | None:
             held = rows & np.isfinite(values)
-            return estimate.quantile(values[held], keep[held], 0.95, of="process", unit=metric.unit) if held.any() else None
+            return (
+                estimate.quantile(values[held], keep[held], 0.95, of="process", clusters=members[held], unit=metric.unit)
+                if held.any()
+                else None
+            )
     else:
         items, members = snapshot.items(window.until), _members(batch)
         parts = per_request(metric, batch, items=items, positive=settings.positive_events, attribution_s=settings.attribution_time_s)
@@ -186,10 +191,7 @@ def _members(batch: Batch) -> Ints:
     return np.where(codes < 0, codes.max(initial=-1) + 1 + np.arange(len(codes)), codes)
 
 
-def _latency(requests: object) -> Floats:
-    from diagnosis.errors import MissingColumnError
-
-    names = requests.column_names  # type: ignore[attr-defined]  # a pyarrow table
-    if "latency_ms" not in names:
-        raise MissingColumnError("requests", "latency_ms", names)
-    return np.asarray(requests.column("latency_ms").to_numpy(), dtype=np.float64)  # type: ignore[attr-defined]
+def _latency(requests: pa.Table) -> Floats:
+    if "latency_ms" not in requests.column_names:
+        raise MissingColumnError("requests", "latency_ms", requests.column_names)
+    return np.asarray(requests.column("latency_ms").to_numpy(), dtype=np.float64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -34,10 +34,10 @@ class World:
         Requests whose scores are computed; the others keep those of the log.
     replayed : array of bool, shape (requests,)
         Requests whose page is made of scores; the others keep the page of the log.
-    sorted_right : array of bool, shape (requests,)
-        False where the log's own order stands against its scores, and this world keeps it so.
     absent : array of bool, shape (candidates,)
         Candidates that are not there in it.
+    upside_down : array of bool, shape (requests,)
+        Requests that it sorts from the worst score to the best, as the log did.
     """
 
     columns: Columns
@@ -218,8 +218,3 @@ def recode(codes: Ints, levels: tuple[object, ...], wanted: list[str]) -> Ints:
     """Codes into `wanted`; -1 for what is not among them."""
     table = np.array([wanted.index(str(level)) if level in wanted else -1 for level in levels] + [-1], dtype=np.int64)
     return table[codes]
-
-
-def changed(world: World, **parts: object) -> World:
-    """The same world with some parts replaced."""
-    return replace(world, **parts)  # type: ignore[arg-type]

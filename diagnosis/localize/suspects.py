@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from diagnosis.localize.columns import Column
 from diagnosis.localize.sample import Ints, Mask
-from diagnosis.localize.stage import Stage, World, changed
+from diagnosis.localize.stage import Stage, World
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,6 @@ class Repair:
         Codes as in the stage.
     rescore, replay, straighten : array of bool, optional
         Requests to be scored anew, ruled anew, sorted the right way round.
-    absent : array of bool, optional
-        Which candidates are not there once it is put back.
     broken : tuple of Column
         Features broken in the baseline the way they are in the incident, where they cannot be put back well.
     breakable : array of bool, optional
@@ -54,7 +52,6 @@ class Repair:
     rescore: Mask | None = None
     replay: Mask | None = None
     straighten: Mask | None = None
-    absent: Mask | None = None
     broken: tuple[Column, ...] = ()
     breakable: Mask | None = None
 
@@ -94,7 +91,6 @@ class Suspect:
     upstream: str = ""
     owner: str = ""
     proof: str = ""
-    confound: tuple[str, ...] = field(default=())
     excess: float = 1.0
     stale_upstreams: int = 0
 
@@ -127,6 +123,4 @@ def put_back(stage: Stage, world: World, suspect: Suspect) -> World:
         parts["replayed"] = world.replayed | (repair.replay[take] & hit)
     if repair.straighten is not None:
         parts["upside_down"] = world.upside_down & ~(repair.straighten[take] & hit)
-    if repair.absent is not None:
-        parts["absent"] = np.where(mine, repair.absent[kept], world.absent)
-    return changed(world, **parts)
+    return replace(world, **parts)

@@ -13,7 +13,7 @@ from diagnosis.inputs.contracts import Contract
 from diagnosis.inputs.expressions import ExpressionError, evaluate, parse
 from diagnosis.localize.columns import Column, Columns
 from diagnosis.localize.guess import Guess
-from diagnosis.localize.sample import Floats, Ints, Mask, Sample, dictionary
+from diagnosis.localize.sample import Floats, Ints, Mask, Sample
 
 _TOLD = 0.9  # share of the variance above which no other key is tried
 HARD = ("missing", "unseen", "range", "sentinel", "stuck", "stale", "recomputed")  # a single value is enough to tell
@@ -39,15 +39,18 @@ class Symptom:
     text: str
 
 
-def symptoms(sample: Sample, columns: Columns, contracts: Mapping[str, Contract], items: Items) -> Iterator[Symptom]:
-    """Every symptom of every column; most say nothing.
+def symptoms(
+    sample: Sample, columns: Columns, contracts: Mapping[str, Contract], items: Items, sources: Sequence[str] | None = None
+) -> Iterator[Symptom]:
+    """Every symptom of every column (or of those in `sources`); most say nothing.
 
     Parameters
     ----------
     contracts : mapping of source to Contract
     """
     before = ~sample.incident[sample.owner]
-    for source, column in columns.by_source.items():
+    for source in columns.by_source if sources is None else sources:
+        column = columns[source]
         contract = contracts.get(source)
         yield from _missing(column, before)
         yield from _unseen(column, before) if column.categorical else _range(sample, column, before, contract)
@@ -220,7 +223,7 @@ class Items:
     @classmethod
     def of(cls, sample: Sample, columns: Columns | None = None) -> Items:
         """Of a sample; with `columns`, categories of candidates as well, for values that belong to a member and a kind of item."""
-        item = dictionary(sample.batch.candidates.column("item_id"))[0]
+        item = sample.words("item_id", "candidates")[0]
         kinds = []
         for column in columns.by_source.values() if columns is not None else ():
             if column.categorical and column.source.startswith("candidates.") and 2 <= len(column.levels or ()) <= 40:

@@ -11,7 +11,7 @@ from diagnosis.localize.sample import Attribute, Floats, Sample
 from diagnosis.localize.suspects import Evidence, Suspect
 from diagnosis.localize.where import onset
 
-_LOUD = 6.0
+_LOUD = 4.5  # members as clusters; some sixty levels are looked at
 _CLEAR = 3.0
 _PRIOR = 50.0  # requests by which a level's mean is drawn to the overall one
 

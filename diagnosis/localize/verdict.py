@@ -29,23 +29,27 @@ from diagnosis.localize.result import (
 )
 from diagnosis.localize.sample import Sample
 from diagnosis.localize.stage import Stage
+from diagnosis.localize.suspects import Suspect
 from diagnosis.log.filters import Filter
 from diagnosis.store import Snapshot
 
 HARM = 1.2  # an effect below this many standard errors of the same outcomes' luck is called harmless
+_LENT = 1.5  # what an effect of borrowed candidates must have
 _STATISTICAL = 3.0  # what an effect that replay cannot reach must have
 MOVED = 3.5  # standard errors of the difference of the windows that count as a movement
 _FEWEST = 30
 _REST = 3.0  # standard errors by which outcomes must differ from what pages promised
 _PART = 0.15  # of the largest effect, below which nothing is called a cause
 _EARLY = 0.15  # part of the baseline's length by which a cause may begin before the incident when the movement itself is within chance
+_MODELLED = 0.35  # by how much, relatively, effects judged by a model of outcomes miss the true ones of simulated incidents
 _COMPONENTS = ("feature", "model", "training_data", "candidates", "rules", "serving", "traffic", "demand", "logging")
 
 
 def conclude(
     stage: Stage,
     judge: Judge,
-    measured: tuple[Measured, Measured, Estimate, Estimate],
+    measured: tuple[Measured, Measured],
+    moved: Estimate,
     effects: Effects,
     snapshot: Snapshot,
     where: Filter,
@@ -59,15 +63,14 @@ def conclude(
     rest : tuple of float, optional
         Outcomes over what pages promised, relative to the baseline, and the standard errors by which that is not 1.
     """
-    baseline, incident, before, after = measured
+    baseline, incident = measured
     sample = stage.sample
-    moved = estimate.difference(after, before)
     expected = trend(sample, judge)
     left = moved.value - expected
     z = left / moved.se if moved.se > 0 else 0.0
     earliest = sample.time[sample.incident].min() - _EARLY * float(np.ptp(sample.time[~sample.incident]))
     harmful = sorted(
-        (e for e in effects.effects if abs(e.harm) >= (HARM if e.suspect.repair else _STATISTICAL) and e.value != 0),
+        (e for e in effects.effects if abs(e.harm) >= _least(e.suspect) and e.value != 0),
         key=lambda e: -abs(e.value),
     )
     kept = [e for e in harmful if abs(z) >= MOVED or e.suspect.since >= earliest]
@@ -92,13 +95,15 @@ def conclude(
         reason = (
             f"{judge.metric.name} moved by {left:+.4g} ({z:+.1f} standard errors){_beyond(expected)}, and nothing in the log explains it."
         )
-    elif _too_wide(before, moved):
+    elif _too_wide(baseline, moved):
         verdict = NOT_ENOUGH_DATA
-        reason = f"A change of less than {estimate.detectable(moved.se / math.sqrt(2)):.3g} could not be seen in this many requests."
+        least = estimate.detectable(moved.se / math.sqrt(2))
+        told = f"A change of less than {least:.3g}" if math.isfinite(least) else "A change of any size"
+        reason = f"{told} could not be told from chance in these requests."
     else:
         verdict = NO_CHANGE
         reason = (
-            f"{judge.metric.name} moved by {left:+.4g}{_beyond(expected)}, which is within what chance does ({z:+.1f} standard errors)."
+            f"{judge.metric.name} moved by {left:+.4g}{_beyond(expected)}: {z:+.1f} standard errors, and less than {MOVED} count as chance."
         )
     return Localization(
         judge.metric.name,
@@ -116,6 +121,10 @@ def conclude(
         ruled_out(effects, kept, movement),
         sampled=len(sample),
     )
+
+
+def _least(suspect: Suspect) -> float:
+    return HARM if suspect.repair is not None else _LENT if suspect.proof == "replay+model" else _STATISTICAL
 
 
 def trend(sample: Sample, judge: Judge) -> float:
@@ -151,7 +160,7 @@ def _beyond(expected: float) -> str:
     return f" beyond the baseline's own trend ({expected:+.3g})" if expected else ""
 
 
-def _too_wide(before: Estimate, moved: Estimate) -> bool:
+def _too_wide(before: Measured, moved: Estimate) -> bool:
     """Whether even a change by half could not be told from chance."""
     return estimate.detectable(moved.se / math.sqrt(2)) > 0.5 * abs(before.value)
 
@@ -161,7 +170,8 @@ def _cause(
 ) -> Cause:
     suspect, sample = effect.suspect, stage.sample
     share = effect.value / movement
-    error = math.hypot(effect.se, 0.3 * effect.noise) / abs(movement)
+    modelled = _MODELLED * effect.value if effect.noise > 0 else 0.0
+    error = math.hypot(effect.se, effect.noise, modelled) / abs(movement)
     wide = share * moved.se / max(abs(moved.value), moved.se) if abs(moved.value - sum(e.value for e in kept)) > 2 * moved.se else 0.0
     half = 1.96 * math.hypot(error, wide)
     change = nearest_change(snapshot, suspect.since, sample)
@@ -224,5 +234,5 @@ def ruled_out(effects: Effects, kept: Sequence[Effect], movement: float) -> tupl
         seen = effect.suspect.evidence[0].text if effect.suspect.evidence else "it differs"
         found.append(RuledOut(effect.suspect.component, f"{seen}; putting it back brings back {share}", effect.suspect.target))
     named = {e.suspect.component for e in effects.effects}
-    found += [RuledOut(c, "nothing differs from the baseline") for c in _COMPONENTS if c not in named]
+    found += [RuledOut(c, "nothing stands out against the baseline") for c in _COMPONENTS if c not in named]
     return tuple(found)

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from diagnosis.localize.columns import Columns, score
 from diagnosis.localize.sample import Floats, Ints, Mask, Sample
 from diagnosis.localize.stage import OK, Stage, World
 from diagnosis.localize.suspects import Evidence, Repair, Suspect
-from diagnosis.localize.where import jump, onset, slice_of
+from diagnosis.localize.where import MEMBERS, apart, jump, onset, shown_by, slice_of
 from diagnosis.rules import Rule, Ruleset
 
-_LOUD = 6.0
+_LOUD = 6.0  # standard errors in the place where it is seen
+_HINT = 4.0  # and in the best place that one attribute names
 _SIZE = 0.005
 _NEW = 0.1  # share of the hits that the baseline must not have had
 
@@ -33,19 +35,22 @@ class Seen:
 def seen_more(share: Mask, sample: Sample) -> Seen | None:
     """Where something became more frequent; None if nowhere."""
     stands = jump(share.astype(np.float64), sample)
-    if stands.z < _LOUD or stands.size < _SIZE:
+    if stands.z < _HINT or stands.size < _SIZE:
         return None
     rows = np.flatnonzero(sample.incident)
     before = ~sample.incident
     where = slice_of(share, sample, rows, float(share[before].mean()) if before.any() else 0.0)
     inside = sample.inside(where)
+    z = max(stands.z, apart(share, sample, inside).z)
+    if z < _LOUD:
+        return None
     since = onset(share, sample, np.flatnonzero(inside))
     hit = share & sample.incident & inside & (sample.time >= since - 1e-6)
-    if not hit.any():
+    if not hit.any() or shown_by(share, sample, np.flatnonzero(hit)) < MEMBERS:
         return None
     usual = float(share[~sample.incident & inside].mean()) if (~sample.incident & inside).any() else 0.0
     excess = 1.0 - usual / float(share[sample.incident & inside].mean())
-    return Seen(stands.z, where, since, hit, excess) if excess > _NEW else None
+    return Seen(z, where, since, hit, excess) if excess > _NEW else None
 
 
 def usual_code(codes: Ints, sample: Sample, size: int) -> Ints:
@@ -61,8 +66,8 @@ def usual_code(codes: Ints, sample: Sample, size: int) -> Ints:
 def share_in(mask: Mask, sample: Sample, where: Mapping[str, list[Any]]) -> str:
     """Share of requests before and after, in words."""
     inside = sample.inside(dict(where))
-    before, after = mask[~sample.incident & inside], mask[sample.incident & inside]
-    return f"{before.mean() if len(before) else 0:.1%} of requests before, {after.mean() if len(after) else 0:.1%} after"
+    before, after = (sample.mean(mask, inside & side) for side in (~sample.incident, sample.incident))
+    return f"{before:.1%} of requests before, {after:.1%} after"
 
 
 def model_suspects(stage: Stage, world: World) -> list[Suspect]:
@@ -174,13 +179,12 @@ def order_suspects(stage: Stage, world: World) -> list[Suspect]:
     return [Suspect("rules", "sort", where, hit, found.since, found.z, repair, (Evidence("order", text),), excess=found.excess)]
 
 
-def scores_of(stage: Stage, code: Ints) -> Floats:
-    """Scores that the models of those codes give to every candidate of the log; NaN where there is no model."""
-    from diagnosis.localize.columns import score
-
+def scores_of(stage: Stage, code: Ints, columns: Columns | None = None) -> Floats:
+    """Scores that the models of those codes give to every candidate, of what was logged or of other columns; NaN where there is none."""
+    given = stage.columns if columns is None else columns
     out = np.full(len(stage.sample.owner), np.nan)
     for place, model in enumerate(stage.models.values()):
         rows = (code == place)[stage.sample.owner]
         if rows.any():
-            out[rows] = score(model, stage.columns, stage.sample.batch.groups, rows)[rows]
+            out[rows] = score(model, given, stage.sample.batch.groups, rows)[rows]
     return out

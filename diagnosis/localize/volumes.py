@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -15,19 +17,19 @@ _OFF = 0.05  # relative
 _HOUR = 3600
 
 
-def sampling_suspects(sample: Sample, judge: Judge, snapshot: Snapshot) -> list[Suspect]:
-    """Strata for which the weights of the log do not give what `volumes` counted."""
+def audited(sample: Sample, judge: Judge, snapshot: Snapshot) -> tuple[list[Suspect], Sample]:
+    """Strata for which the weights of the log do not give what `volumes` counted; and the sample with the weights that would."""
     if "volumes" not in snapshot.tables() or "stratum" not in sample.batch.requests.column_names:
-        return []
+        return [], sample
     volumes = snapshot.table("volumes")
     if not {"hour", "stratum", "seen"} <= set(volumes.columns):
-        return []
+        return [], sample
     hours = (
         pd.DatetimeIndex(pd.to_datetime(volumes["hour"], utc=True)).tz_convert(None).to_numpy().astype("datetime64[s]").astype(np.int64)
     ) // _HOUR
     codes, names = sample.words("stratum")
     hour = (sample.time // _HOUR).astype(np.int64)
-    found = []
+    found, keep = [], sample.keep.copy()
     for code, name in enumerate(names):
         mine = codes == code
         listed = (volumes["stratum"].astype(str) == str(name)).to_numpy()
@@ -37,8 +39,9 @@ def sampling_suspects(sample: Sample, judge: Judge, snapshot: Snapshot) -> list[
             continue
         z = (np.log(after[0]) - np.log(before[0])) / np.hypot(before[1], after[1])
         if abs(z) > _LOUD and abs(after[0] / before[0] - 1) > _OFF:
+            keep[mine & sample.incident] *= after[0] / before[0]
             found.append(_suspect(sample, judge, str(name), mine, hour, hours[listed], before[0], after[0], float(abs(z))))
-    return found
+    return found, replace(sample, keep=keep) if found else sample
 
 
 def _ratio(sample: Sample, rows: np.ndarray, hour: np.ndarray, hours: np.ndarray, seen: Floats) -> tuple[float, float] | None:

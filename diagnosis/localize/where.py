@@ -12,6 +12,8 @@ from diagnosis.localize.sample import Attribute, Floats, Ints, Mask, Sample
 
 _OUTSIDE = 0.2  # a slice may leave this share of the rate inside to those outside it
 _DEPTH = 3
+_KNOWN = 20  # requests from which a place's mean is known
+MEMBERS = 8.0  # effectively so many must show something before it is more than the doings of a few
 
 
 @dataclass(frozen=True)
@@ -31,44 +33,66 @@ class Jump:
 
 
 def jump(share: Floats, sample: Sample) -> Jump:
-    """The largest excess of `share` over what the baseline shows for the same task, over everything and every single attribute value.
+    """The largest excess of `share` over what the baseline shows in the same place and for the same task, over everything and every single
+    attribute value. Logged requests count once each here, whatever they stand for: whether something is odd is asked of what was seen.
 
     Parameters
     ----------
     share : array of float64, shape (requests,)
         Share of a request's candidates with the symptom.
     """
-    excess, spare = expected_excess(share, sample)
-    rows = np.flatnonzero(sample.incident)
+    excess, now = expected_excess(share, sample), sample.incident
     best = Jump(0.0, 0.0)
-    groups: list[tuple[Ints, int]] = [(np.zeros(len(rows), dtype=np.int64), 1)]
-    groups += [(a.codes[rows], len(a.levels)) for a in sample.attributes]
-    values = excess[rows]
+    groups: list[tuple[Ints, int]] = [(np.zeros(len(sample), dtype=np.int64), 1)]
+    groups += [(a.codes, len(a.levels)) for a in sample.attributes]
     for codes, size in groups:
-        n = np.bincount(codes, minlength=size)
-        total = np.bincount(codes, weights=values, minlength=size)
-        square = np.bincount(codes, weights=values**2, minlength=size)
-        held = n >= 20
-        mean = np.where(held, total / np.maximum(n, 1), 0.0)
-        spread = np.sqrt(np.maximum(square / np.maximum(n, 1) - mean**2, 1e-6) / np.maximum(n, 1) + spare**2)
-        z = np.where(held, mean / spread, 0.0)
+        n, mean, variance = _moments(codes[now], excess[now], size)
+        before_n, before, spare = _moments(codes[~now], excess[~now], size)
+        known = before_n >= _KNOWN
+        gap = mean - np.where(known, before, 0.0)
+        z = np.where(n >= _KNOWN, gap / np.sqrt(variance + np.where(known, spare, 0.0)), 0.0)
         place = int(np.argmax(z))
         if z[place] > best.z:
-            best = Jump(float(z[place]), float(mean[place]))
+            best = Jump(float(z[place]), float(gap[place]))
     return best
 
 
-def expected_excess(share: Floats, sample: Sample) -> tuple[Floats, float]:
-    """Share over the baseline's mean of the same task, and the standard error of that mean."""
+def apart(share: Floats | Mask, sample: Sample, inside: Mask) -> Jump:
+    """How much more often something is seen in one place of the incident than in the same place of the baseline."""
+    everything = np.zeros(int(inside.sum()), dtype=np.int64)
+    now, values = sample.incident[inside], np.asarray(share, dtype=np.float64)[inside]
+    n, mean, variance = (float(v[0]) for v in _moments(everything[now], values[now], 1))
+    before_n, before, spare = (float(v[0]) for v in _moments(everything[~now], values[~now], 1))
+    if n < _KNOWN or before_n < _KNOWN:
+        return Jump(0.0, 0.0)
+    return Jump((mean - before) / float(np.sqrt(variance + spare)), mean - before)
+
+
+def _moments(codes: Ints, values: Floats, size: int) -> tuple[Floats, Floats, Floats]:
+    """How many requests each level has, their mean, and the variance of that mean."""
+    n = np.bincount(codes, minlength=size)
+    held = np.maximum(n, 1)
+    mean = np.bincount(codes, weights=values, minlength=size) / held
+    square = np.bincount(codes, weights=values**2, minlength=size) / held
+    return n.astype(np.float64), mean, np.asarray(np.maximum(square - mean**2, 1e-6) / held)
+
+
+def shown_by(share: Floats | Mask, sample: Sample, rows: Ints) -> float:
+    """How many members show something over some requests, effectively: (Σx)²/Σx² of what each shows (Kish 1965)."""
+    sums = np.bincount(sample.members[rows], weights=np.abs(share[rows]))
+    square = float((sums**2).sum())
+    return float(sums.sum()) ** 2 / square if square else 0.0
+
+
+def expected_excess(share: Floats, sample: Sample) -> Floats:
+    """Share over the baseline's mean of the same task."""
     codes, names = sample.words("task")
     codes = np.where(codes < 0, len(names), codes)
     before = ~sample.incident
     n = np.bincount(codes[before], minlength=len(names) + 1)
     mean = np.bincount(codes[before], weights=share[before], minlength=len(names) + 1) / np.maximum(n, 1)
     overall = float(share[before].mean()) if before.any() else 0.0
-    mean = np.where(n >= 20, mean, overall)
-    spare = float(share[before].std() / np.sqrt(max(before.sum(), 1))) if before.any() else 0.0
-    return share - mean[codes], spare
+    return np.asarray(share - np.where(n >= _KNOWN, mean, overall)[codes])
 
 
 def daily_spread(values: Floats, sample: Sample) -> float:

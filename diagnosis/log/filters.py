@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -105,11 +105,11 @@ def parse_filter(text: str | None) -> Filter:
         match = _CLAUSE.match(part)
         if match is None:
             raise FilterError(f"Cannot read the filter {part.strip()!r}.", "write attribute=value,value;attribute>=number")
-        operator = match["operator"]
+        operator = cast(Operator, match["operator"])  # the pattern allows no other
         values = tuple(unquote(v.strip()) or None for v in match["values"].split(","))
         if operator not in ("=", "!=") and (len(values) != 1 or values[0] is None):
             raise FilterError(f"{part.strip()!r}: {operator} takes one value.", "write attribute>=number")
-        clauses.append(Clause(match["attribute"].strip(), operator, values))  # type: ignore[arg-type]  # the pattern allows these only
+        clauses.append(Clause(match["attribute"].strip(), operator, values))
     return Filter(tuple(clauses))
 
 

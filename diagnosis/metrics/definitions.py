@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 
 from diagnosis.errors import NotFoundError
 
+POSITIVE = ("click", "play", "purchase")  # events that count as success, where the workspace does not say
+ATTRIBUTION_S = 86400.0
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -35,6 +38,10 @@ class Metric:
         Of a metric of the workspace's own: ``request``, ``candidate`` or ``shown``; see `diagnosis.metrics.own`.
     numerator, denominator : str
         Its expressions; without a denominator, the numerator is averaged over the rows of each request.
+    positive, events : tuple of str
+        Events that count as success, and those among them whose values it may add up.
+    attribution_s : float
+        How long after a request an event counts for it, in seconds.
     file : str
         Where it is defined.
     """
@@ -52,6 +59,9 @@ class Metric:
     level: str = ""
     numerator: str = ""
     denominator: str = ""
+    positive: tuple[str, ...] = POSITIVE
+    events: tuple[str, ...] = POSITIVE
+    attribution_s: float = ATTRIBUTION_S
     file: str = ""
 
 
@@ -102,7 +112,7 @@ def metric(name: str, own: Mapping[str, Metric] | None = None) -> Metric:
     match = re.fullmatch(r"(?P<base>[a-z_0-9]+?)(?:@(?P<k>\d+))?(?::(?P<attribute>[^=]+)(?:=(?P<value>.*))?)?", name.strip())
     base = match["base"] if match else name
     if match is None or base not in BUILT_IN:
-        raise NotFoundError("metric", name, [*(m.name for m in BUILT_IN.values()), *(own or ())])
+        raise NotFoundError("metric", name, [*(m.name for m in BUILT_IN.values()), *(own or ())], few=True)
     found = replace(BUILT_IN[base], name=name.strip())
     if base in ("ndcg", "ndcg_clicked"):
         if not match["k"] or int(match["k"]) < 1:

@@ -15,10 +15,9 @@ from diagnosis.errors import CannotSayError, MissingColumnError
 from diagnosis.estimate import Estimate, Target
 from diagnosis.log.records import Batch
 from diagnosis.metrics import own
-from diagnosis.metrics.definitions import OWN, Metric
+from diagnosis.metrics.definitions import ATTRIBUTION_S, OWN, POSITIVE, Metric
 from diagnosis.metrics.rows import Floats, Rows, rows_of
 
-POSITIVE = ("click", "play", "purchase")
 _WEEK_S = 7 * 86400.0
 
 
@@ -36,7 +35,7 @@ def per_request(
     *,
     items: pd.DataFrame | None = None,
     positive: Sequence[str] = POSITIVE,
-    attribution_s: float = 86400.0,
+    attribution_s: float = ATTRIBUTION_S,
     success: NDArray[np.bool_] | Floats | None = None,
 ) -> PerRequest:
     """The metric of every request.
@@ -74,7 +73,7 @@ def measure(
     *,
     items: pd.DataFrame | None = None,
     positive: Sequence[str] = POSITIVE,
-    attribution_s: float = 86400.0,
+    attribution_s: float = ATTRIBUTION_S,
     of: Target = "traffic",
 ) -> Estimate:
     """The metric over a batch, weighted, with its interval.
@@ -93,7 +92,8 @@ def measure(
     if metric.kind == "quantile":
         values = _request_numbers(batch, "latency_ms")
         held = ~np.isnan(values)
-        return estimate.quantile(values[held], keep[held], 0.95, of=of, unit=metric.unit)
+        who = _members(batch)[held] if of == "process" else None
+        return estimate.quantile(values[held], keep[held], 0.95, of=of, clusters=who, unit=metric.unit)
     parts = per_request(metric, batch, items=items, positive=positive, attribution_s=attribution_s)
     members = _members(batch) if of == "process" else None
     share = metric.unit == "share"

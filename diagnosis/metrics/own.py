@@ -7,25 +7,34 @@ out of a sum, as in SQL; a condition counts 1 where it is true and 0 where it is
 
 A name is a column of the level's table; at the candidate levels, ``shown`` and ``positive`` (had a positive event in time), else a column
 of `candidates`, of `requests`, an attribute of the item. ``requests.name``, ``candidates.name`` and ``items.name`` say which.
+
+``positive.value`` is what a candidate's positive events in time were worth: the sum of their logged ``value``, 0 without one. Where events
+are worth different things (a click 1, a play its minutes), ``events`` names those whose values add up. On a page that was never shown,
+what an event would have been worth was never logged: where a model of outcomes lets one happen, it is worth what those of its item are on
+average. So a cause that changes what events are worth, and not whether they happen, cannot be found by replay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
-from diagnosis.errors import MetricError
+from diagnosis.errors import MetricError, MissingColumnError
 from diagnosis.log.expressions import Expression, ExpressionError, Values, conditions, numbers, parse, texts
-from diagnosis.metrics.definitions import BUILT_IN, OWN, Metric
-from diagnosis.metrics.rows import Floats, Rows
+from diagnosis.metrics.definitions import ATTRIBUTION_S, BUILT_IN, OWN, POSITIVE, Metric
+from diagnosis.metrics.rows import Floats, Rows, positives, worth
 
 LEVELS = ("request", "candidate", "shown")
+WORTH = "positive.value"
 
 
-def own_metric(name: str, file: str, entry: Mapping[str, Any]) -> Metric:
+def own_metric(
+    name: str, file: str, entry: Mapping[str, Any], *, positive: Sequence[str] = POSITIVE, attribution_s: float = ATTRIBUTION_S
+) -> Metric:
     """A metric of the workspace's own, its expressions read; columns are looked up when it is measured.
 
     Parameters
@@ -33,7 +42,9 @@ def own_metric(name: str, file: str, entry: Mapping[str, Any]) -> Metric:
     file : str
         Where it stands, for errors.
     entry : mapping
-        Keys ``value``, or ``numerator`` and ``denominator``; ``level``, ``unit``, ``direction``, ``description``.
+        Keys ``value``, or ``numerator`` and ``denominator``; ``level``, ``unit``, ``direction``, ``description``, ``events``.
+    positive, attribution_s
+        Events that count as success in this workspace, and for how long after a request, in seconds.
 
     Raises
     ------
@@ -49,6 +60,10 @@ def own_metric(name: str, file: str, entry: Mapping[str, Any]) -> Metric:
         )
     if entry.get("level", "request") not in LEVELS:
         raise MetricError(file, name, f"there is no level {entry['level']!r}", f"write one of {', '.join(LEVELS)}.")
+    events = tuple(entry.get("events") or positive)
+    odd = [event for event in events if event not in positive]
+    if odd:
+        raise MetricError(file, name, f"{odd[0]!r} is no positive event", f"choose among {', '.join(positive)}, or set positive_events.")
     found = Metric(
         name,
         OWN,
@@ -58,6 +73,9 @@ def own_metric(name: str, file: str, entry: Mapping[str, Any]) -> Metric:
         level=str(entry.get("level") or "request"),
         numerator=value or over,
         denominator=under,
+        positive=tuple(positive),
+        events=events,
+        attribution_s=attribution_s,
         file=file,
     )
     for key, text in _expressions(found):
@@ -66,9 +84,10 @@ def own_metric(name: str, file: str, entry: Mapping[str, Any]) -> Metric:
 
 
 def missing_columns(metric: Metric, columns: Mapping[Any, Iterable[str]]) -> tuple[str, ...]:
-    """Names in a metric that no table has; `columns` are those of each table (`requests`, `candidates`, `items`)."""
+    """Names in a metric that no table has; `columns` are those of each table (`requests`, `candidates`, `items`, `outcomes`)."""
     tables = [t for t in _tables(metric) if t in columns]
     known = {name.casefold() for t in tables for c in columns[t] for name in (c, f"{t}.{c}")} | _flags(metric)
+    known -= set() if "value" in columns.get("outcomes", ("value",)) else {WORTH}
     named = dict.fromkeys(c for key, text in _expressions(metric) for c in _parsed(metric, key, text).columns)
     return tuple(name for name in named if name.casefold() not in known)
 
@@ -136,11 +155,13 @@ def _tables(metric: Metric) -> tuple[str, ...]:
 
 
 def _flags(metric: Metric) -> set[str]:
-    return set() if metric.level == "request" else {"shown", "positive"}
+    return set() if metric.level == "request" else {"shown", "positive", WORTH}
 
 
 def _column(place: tuple[str, str], metric: Metric, rows: Rows) -> Values:
     table, name = place
+    if name == WORTH and not table:
+        return numbers(_worth(metric, rows))
     if not table:
         return conditions(rows.shown if name == "shown" else rows.positive)
     if table == "items":
@@ -150,6 +171,26 @@ def _column(place: tuple[str, str], metric: Metric, rows: Rows) -> Values:
     column = (rows.batch.candidates if table == "candidates" else rows.batch.requests).column(name)
     repeated = table == "requests" and metric.level != "request"
     return _values(column.take(pa.array(rows.owner)) if repeated else column, f"{table}.{name}")
+
+
+def _worth(metric: Metric, rows: Rows) -> Floats:
+    """What the positive events of each candidate were worth; of those that were never logged, what they are worth on average.
+
+    The average of an item's events is drawn to that of all by one event.
+    """
+    try:
+        logged = worth(rows.batch, metric.events, metric.attribution_s)
+    except MissingColumnError as error:
+        raise ExpressionError(f"there is no {WORTH}: {error.message}", 1, "log what events are worth in the column value.") from None
+    had, chance = positives(rows.batch, metric.positive, metric.attribution_s), np.asarray(rows.positive, dtype=np.float64)
+    if not (chance * ~had).any():
+        return chance * logged
+    weight = rows.batch.weights[rows.owner] * had
+    overall = float((weight * logged).sum() / weight.sum()) if had.any() else 0.0
+    items = pd.factorize(np.asarray(rows.batch.candidates.column("item_id").to_pylist(), dtype=object))[0]
+    one = float(weight[had].mean()) if had.any() else 1.0
+    usual = (np.bincount(items, weight * logged) + one * overall) / (np.bincount(items, weight) + one)
+    return chance * np.where(had, logged, usual[items])
 
 
 def _values(column: pa.ChunkedArray | pa.Array, name: str) -> Values:

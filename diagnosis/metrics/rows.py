@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from diagnosis.errors import MissingColumnError
 from diagnosis.log.records import Batch
 
 Floats = NDArray[np.float64]
@@ -67,10 +68,40 @@ def rows_of(
 
 def positives(batch: Batch, positive: Sequence[str], attribution_s: float) -> NDArray[np.bool_]:
     """Which candidates had a positive event within the attribution time."""
-    n = batch.candidates.num_rows
+    outcomes, place = _in_time(batch, positive, attribution_s)
+    have, wanted = _keys(batch, outcomes, place)
+    return np.asarray(pd.Index(have).isin(wanted), dtype=np.bool_)
+
+
+def worth(batch: Batch, positive: Sequence[str], attribution_s: float) -> Floats:
+    """Sum of the values of each candidate's positive events within the attribution time; shape (candidates,).
+
+    A value that is null or not finite adds nothing. Of an item that stands twice in a broken request, the first row has it.
+
+    Raises
+    ------
+    MissingColumnError
+        If outcomes have no column ``value``.
+    """
+    if "value" not in batch.outcomes.column_names:
+        raise MissingColumnError("outcomes", "value", batch.outcomes.column_names)
+    outcomes, place = _in_time(batch, positive, attribution_s)
+    found = np.zeros(batch.candidates.num_rows)
+    if len(place):
+        value = np.asarray(outcomes.column("value").to_numpy(), dtype=np.float64)
+        have, keys = _keys(batch, outcomes, place)
+        sums = pd.Series(np.where(np.isfinite(value), value, 0.0)).groupby(keys).sum()
+        rows = np.flatnonzero(np.isin(have, sums.index.to_numpy()))
+        held = pd.Index(have[rows])
+        found[rows] = np.where(held.duplicated(), 0.0, sums.reindex(held).to_numpy())
+    return found
+
+
+def _in_time(batch: Batch, positive: Sequence[str], attribution_s: float) -> tuple[pa.Table, NDArray[np.int64]]:
+    """Positive events that count, and the place of the request of each in the batch."""
     outcomes = batch.outcomes
-    if not outcomes.num_rows or not n:
-        return np.zeros(n, dtype=np.bool_)
+    if not outcomes.num_rows or not batch.candidates.num_rows:
+        return outcomes.slice(0, 0), np.empty(0, dtype=np.int64)
     outcomes = outcomes.filter(pc.is_in(outcomes.column("event"), value_set=pa.array(list(positive), pa.string())))
     place = pc.index_in(outcomes.column("request_id"), value_set=pa.array(batch.request_ids, pa.string())).to_numpy()
     if "happened_at" in outcomes.column_names and "served_at" in batch.requests.column_names:
@@ -78,6 +109,13 @@ def positives(batch: Batch, positive: Sequence[str], attribution_s: float) -> ND
         happened = outcomes.column("happened_at").to_numpy().astype("datetime64[us]")
         late = (happened - served[place]) > np.timedelta64(round(attribution_s * 1e6), "us")
         outcomes, place = outcomes.filter(pa.array(~late)), place[~late]
-    wanted = pd.MultiIndex.from_arrays([place, outcomes.column("item_id").to_pylist()])
-    have = pd.MultiIndex.from_arrays([batch.owner, batch.candidates.column("item_id").to_pylist()])
-    return np.asarray(have.isin(wanted), dtype=np.bool_)
+    return outcomes, np.asarray(place, dtype=np.int64)
+
+
+def _keys(batch: Batch, outcomes: pa.Table, place: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """One number for every pair of request and item, of the candidates and of the events; equal where the pairs are."""
+    items = batch.candidates.column("item_id").combine_chunks().dictionary_encode()
+    size = len(items.dictionary) + 2  # one code for candidates without an item, one for items that are no candidate
+    known = pc.index_in(outcomes.column("item_id").cast(pa.string()), value_set=items.dictionary.cast(pa.string()))
+    have = batch.owner * size + items.indices.fill_null(size - 2).to_numpy(zero_copy_only=False)
+    return have, place * size + known.fill_null(size - 1).to_numpy()

@@ -160,7 +160,7 @@ def _values(feature: Feature, column: pa.ChunkedArray, bundle: Bundle) -> NDArra
         if not (pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
             raise _wrong_type(feature, kind, bundle)
         text = column if pa.types.is_string(kind) else column.cast(pa.string())
-        return np.asarray(text.to_numpy(zero_copy_only=False), dtype=object)  # type: ignore[no-any-return, unused-ignore]
+        return np.asarray(text.to_numpy(zero_copy_only=False), dtype=object)
     if pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
     elif not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):

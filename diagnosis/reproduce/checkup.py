@@ -82,7 +82,9 @@ def _rules(workbench: Workbench) -> list[Finding]:
 
 
 def _metrics(workbench: Workbench) -> list[Finding]:
-    columns = {t: workbench.snapshot.columns(t) for t in ("requests", "candidates", "items") if t in workbench.snapshot.tables()}
+    columns = {
+        t: workbench.snapshot.columns(t) for t in ("requests", "candidates", "items", "outcomes") if t in workbench.snapshot.tables()
+    }
     found = []
     for name, error in workbench.broken_metrics.items():
         found.append(Finding(f"metric {name}", "fail", error.message, error.hint))

@@ -79,9 +79,7 @@ def circumstances(workbench: Workbench, request: Request) -> Circumstances:
     row = request.row
     environment = environments(workbench).get(str(row.get("environment")), {})
     latency = row.get("latency_ms")
-    at: datetime = row["served_at"]
-    changes = workbench.snapshot.changes(at - timedelta(days=DAYS), at + timedelta(microseconds=1)).iloc[::-1].reset_index(drop=True)
-    changes.insert(0, "hours_before", [(at - changed) / timedelta(hours=1) for changed in changes["changed_at"]])
+    changes = _changes_before(workbench, row["served_at"])
     knobs = [(name, _text(value)) for name, value in environment.items()]
     return Circumstances(
         attributes=attributes_of(request),
@@ -90,6 +88,15 @@ def circumstances(workbench: Workbench, request: Request) -> Circumstances:
         limit_ms=_limit(environment.get("sla_ms"), request.task),
         changes=changes.astype({"hours_before": "float64"}),
     )
+
+
+def _changes_before(workbench: Workbench, at: datetime | None) -> pd.DataFrame:
+    """What was changed before a moment, the latest first; nothing where the log lacks the moment."""
+    if at is None:
+        return workbench.snapshot.changes().iloc[:0].assign(hours_before=[])
+    changes = workbench.snapshot.changes(at - timedelta(days=DAYS), at + timedelta(microseconds=1)).iloc[::-1].reset_index(drop=True)
+    changes.insert(0, "hours_before", [(at - changed) / timedelta(hours=1) for changed in changes["changed_at"]])
+    return changes
 
 
 def attributes_of(request: Request) -> pd.DataFrame:

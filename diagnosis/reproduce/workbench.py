@@ -109,9 +109,12 @@ class Workbench:
     @cached_property
     def _own_metrics(self) -> dict[str, Metric | MetricError]:
         found: dict[str, Metric | MetricError] = {}
-        for name, entry in self.workspace.settings.metrics.items():
+        settings = self.workspace.settings
+        for name, entry in settings.metrics.items():
             try:
-                found[name] = own_metric(name, FILE, entry.model_dump())
+                found[name] = own_metric(
+                    name, FILE, entry.model_dump(), positive=settings.positive_events, attribution_s=settings.attribution_time_s
+                )
             except MetricError as error:
                 found[name] = error
         return found
@@ -141,7 +144,8 @@ class Workbench:
         for bundle in self.bundles:
             if bundle.version == version and name in (None, bundle.name):
                 return bundle
-        raise NotFoundError("model version", version, [b.version for b in self.bundles if name in (None, b.name)])
+        versions = [b.version for b in self.bundles if name in (None, b.name)]
+        raise NotFoundError("model version", version, versions or [f"{b.version} of {b.name}" for b in self.bundles], few=True)
 
     def model(self, name: str | None, version: str) -> Model:
         """The model of that version, admitted.
@@ -166,7 +170,7 @@ class Workbench:
             return self.rulesets[version]
         if version in self.broken_rulesets:
             raise RulesError(self.broken_rulesets[version], "correct the file.")
-        raise NotFoundError("ruleset", version, self.rulesets)
+        raise NotFoundError("ruleset", version, self.rulesets, few=True)
 
     def admit(self, name: str | None = None, version: str | None = None, actor: str | None = None) -> list[Admission]:
         """Admit the bundles of that name and version, all when not given.
@@ -180,7 +184,7 @@ class Workbench:
         """
         chosen = [b for b in self.bundles if name in (None, b.name) and version in (None, b.version)]
         if not chosen:
-            raise NotFoundError("model", f"{name or ''} {version or ''}".strip() or "(any)", [b.name for b in self.bundles])
+            raise NotFoundError("model", f"{name or ''} {version or ''}".strip() or "(any)", [b.name for b in self.bundles], few=True)
         made = []
         for bundle in chosen:
             admission = admit(bundle)
@@ -272,6 +276,8 @@ class Workbench:
     def _served_then(self, row: Any) -> Bundle | None:
         """The model that served the request of the same task (and environment) next to this one."""
         at, environment = row["served_at"], row.get("environment")
+        if at is None:
+            return None
         where = Filter((Clause("environment", "=", (environment,)),)) if environment else Filter()
         before = Query(where=where, task=row["task"], status="ok", since=at - _NEARBY, until=at, limit=1)
         after = replace(before, since=at, until=at + _NEARBY, newest_first=False)

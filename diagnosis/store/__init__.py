@@ -1,5 +1,6 @@
 """The only place that reads logs and knows SQL."""
 
+from diagnosis.store.collecting import Collected
 from diagnosis.store.compaction import Compaction
 from diagnosis.store.leaves import Leaves
 from diagnosis.store.scan import Part, Scan
@@ -9,6 +10,7 @@ from diagnosis.store.state import State
 from diagnosis.store.workspace import Workspace
 
 __all__ = [
+    "Collected",
     "Compaction",
     "Count",
     "Leaves",

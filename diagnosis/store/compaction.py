@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from diagnosis.errors import MissingTableError
+from diagnosis.errors import MissingTableError, TableError
 from diagnosis.store import sql, writing
 from diagnosis.store.tables import Pinned, hive_date, pin
 
 if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
     from diagnosis.store.workspace import Workspace
 
 
@@ -41,13 +45,13 @@ class Compaction:
     left: tuple[tuple[date | None, str], ...]
 
 
-def compact(workspace: Workspace, table: str, path: Path) -> Compaction:
-    """Rewrite each date that has several files as one file, sorted by request; see `Workspace.compact`."""
+def compact(workspace: Workspace, table: str, path: Path, only: Collection[date | None] | None = None) -> Compaction:
+    """Rewrite each date that has several files (of `only`, when given) as one file, sorted by request; see `Workspace.compact`."""
     began = _pinned(workspace, table)
     rewritten, left = [], []
     days = [*began.dates, *(hive_date(file) for file, _ in began.set_aside)]
-    for day in sorted({d for d in days if days.count(d) > 1}, key=str):
-        reason = writing.retried(table, lambda day=day: _rewrite(workspace, table, path, day))  # type: ignore[misc]  # bound now
+    for day in sorted({d for d in days if days.count(d) > 1 and (only is None or d in only)}, key=str):
+        reason = writing.retried(table, partial(_rewrite, workspace, table, path, day))
         if reason is None:
             rewritten.append(day)
         else:
@@ -62,7 +66,22 @@ def _pinned(workspace: Workspace, table: str) -> Pinned:
     return pinned
 
 
-def _rewrite(workspace: Workspace, table: str, path: Path, day: date | None) -> str | None:
+def rewrite(workspace: Workspace, table: str, path: Path, day: date | None, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Rewrite one date as `change` of its rows. Writers go on meanwhile: it is done again if one of them adds to the date.
+
+    Raises
+    ------
+    TableError
+        If writers are too busy, or a file of the date cannot be read: then nothing was changed.
+    """
+    reason = writing.retried(table, lambda: _rewrite(workspace, table, path, day, change))
+    if reason is not None:
+        raise TableError(f"{day} of table {table!r} cannot be rewritten: {reason}.", "restore the damaged files, or remove them.")
+
+
+def _rewrite(
+    workspace: Workspace, table: str, path: Path, day: date | None, change: Callable[[pa.Table], pa.Table] | None = None
+) -> str | None:
     """One partition, from the version there is now; why it was left alone, or None.
 
     The commit names the files that were read. A writer who added to the partition meanwhile makes it fail, and it is done again.
@@ -74,16 +93,20 @@ def _rewrite(workspace: Workspace, table: str, path: Path, day: date | None) -> 
     damaged = [file for file, _ in pinned.set_aside if hive_date(file) == day]
     if damaged:
         return f"{len(damaged)} of its files cannot be read"
-    if len(files) < 2:
+    if not files and change is not None:
+        return None
+    if len(files) < 2 and change is None:
         return "somebody else compacted it meanwhile"
     delta = DeltaTable(str(path), version=int(pinned.version))
     rows, problem = _read(workspace, pinned, files)
     if rows is None or rows.num_rows != _recorded(delta, day):
         return problem or "its files hold other rows than the table's log says"
-    partitioned = any(pinned.dates)
+    partitioned, kept = any(pinned.dates), rows if change is None else change(rows)
+    if change is not None and kept.num_rows == rows.num_rows:
+        return None
     write_deltalake(
         delta,
-        _sorted(rows),
+        _sorted(kept),
         mode="overwrite",
         predicate=(f"date = '{day.isoformat()}'" if day else "date IS NULL") if partitioned else None,
         writer_properties=writing.properties(table, keyed="request_id" in rows.column_names),
@@ -108,9 +131,9 @@ def _read(workspace: Workspace, pinned: Pinned, files: list[str]) -> tuple[pa.Ta
     return rows.select(pinned.schema.names).cast(pinned.schema), ""
 
 
-def _recorded(delta: object, day: date | None) -> int | None:
+def _recorded(delta: DeltaTable, day: date | None) -> int | None:
     """Rows of a partition as the table's log says; None if it does not."""
-    adds = pa.table(delta.get_add_actions(flatten=True))  # type: ignore[attr-defined]
+    adds = pa.table(delta.get_add_actions(flatten=True))
     if "num_records" not in adds.column_names:
         return None
     if "partition.date" in adds.column_names:

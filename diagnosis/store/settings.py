@@ -40,6 +40,7 @@ class MetricSettings(_Strict):
     unit: str = ""
     direction: Literal["up", "down", "none"] = "none"
     description: str = ""
+    events: tuple[str, ...] = ()
 
 
 class TaskSettings(_Strict):

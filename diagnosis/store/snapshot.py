@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from diagnosis.errors import MissingTableError, NotFoundError, TableError
 from diagnosis.log.filters import Filter
 from diagnosis.log.records import Batch, Request, to_frame
-from diagnosis.store import leaves, sql
+from diagnosis.store import leaves, slices, sql
 from diagnosis.store.leaves import Leaves
 from diagnosis.store.scan import Scan, scanned
 from diagnosis.store.tables import LOG_TABLES, SMALL_TABLES, Pinned, damaged
@@ -210,6 +210,18 @@ class Snapshot:
         )
         return list(table.column(0).to_pylist())
 
+    def dates_of(self, request_ids: Sequence[str]) -> dict[str, date]:
+        """The date (UTC, of served_at) of each of the ids that is logged."""
+        bound = sql.Bound()
+        table = self._ask(
+            lambda: (
+                f"SELECT request_id, min(served_at::DATE) AS day FROM {self._from('requests', bound)} "
+                f"WHERE request_id IN {self._list(list(request_ids), bound)} GROUP BY request_id ORDER BY request_id"
+            ),
+            bound,
+        )
+        return dict(zip(table.column("request_id").to_pylist(), table.column("day").to_pylist(), strict=True))
+
     def _fetch(self, ids: list[str], dates: list[date] | None) -> Batch:
         bound = sql.Bound()
         requests = self._ask(
@@ -230,13 +242,18 @@ class Snapshot:
                 parts[name] = schema.empty_table()
                 continue
             parts[name] = self._rows_of(name, ids, days)
-        return Batch(requests, _ordered(parts["candidates"], ids), parts["outcomes"])
+        return Batch(requests, parts["candidates"], parts["outcomes"])
 
     def _rows_of(self, table: str, ids: list[str], days: list[date] | None) -> pa.Table:
-        bound = sql.Bound()
-        return self._ask(
-            lambda: f"SELECT * FROM {self._from(table, bound, dates=days)} WHERE request_id IN {self._list(ids, bound)}", bound
+        """Rows of these requests in the order of `ids`; those of one request in the order of their file, which a query does not keep."""
+        bound, numbered = sql.Bound(), sql.ROW_NUMBER not in self._pin(table).schema.names
+        found = self._ask(
+            lambda: f"SELECT * FROM {self._from(table, bound, dates=days, numbered=numbered)} WHERE request_id IN {self._list(ids, bound)}",
+            bound,
         )
+        if not numbered:
+            return _ordered(found, ids)
+        return _ordered(found.drop_columns([sql.ROW_NUMBER]), ids, found.column(sql.ROW_NUMBER).to_numpy())
 
     def _near(self, request_id: str) -> list[str]:
         """Ids that look like it, of the last few days of the log."""
@@ -392,6 +409,40 @@ class Snapshot:
         bound = sql.Bound()
         return self._ask(lambda: leaves.frequent_query(name, source(bound), schema, bound, most - 1), bound)
 
+    def slices(self, by: Sequence[str], *, depth: int = 2, query: Query | None = None) -> pd.DataFrame:
+        """What is logged of every slice of one and (with `depth` 2) two attributes, and of everything; one scan.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``attribute``, ``value``, ``attribute_2``, ``value_2`` (values as text, None for null; attributes empty where the slice
+            has fewer), ``requests`` (int64, logged), ``weight`` and ``squares`` (float64: sums of 1 / keep_probability and of its square).
+
+        Raises
+        ------
+        FilterError
+            If an attribute is not there.
+        ValueError
+            If there are none, more than twenty, or one has no single value.
+        """
+        schema, bound, query = self._pin("requests").schema, sql.Bound(), query or Query()
+        if not 1 <= len(set(by)) == len(by) <= 20:
+            raise ValueError("name 1 to 20 different attributes")
+        for name in by:
+            if pa.types.is_nested(sql.attribute(name, schema, sql.Bound())[1]):
+                raise ValueError(f"{name!r} has no single value; name one of its keys")
+        table = self._ask(lambda: slices.query(by, depth, self._selected(query, bound), schema, bound), bound)
+        return slices.frame(table, by)
+
+    def few_valued(self, *, most: int = 30, query: Query | None = None) -> dict[str, int]:
+        """Text and yes-no attributes of requests with 2 to `most` values, about, by how many they have."""
+        schema, bound, query = self._pin("requests").schema, sql.Bound(), query or Query()
+        names = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_boolean(f.type)]
+        names = [name for name in names if name not in ("request_id", "member", "source_request_id")]
+        table = self._ask(lambda: leaves.counts_query(names, self._selected(query, bound), schema, bound), bound)
+        found = {name: int(table.column(f"c{i}")[0].as_py()) for i, name in enumerate(names)}
+        return {name: count for name, count in sorted(found.items()) if 2 <= count <= most}
+
     def histogram(self, table: str, column: str, *, bins: int = 30, query: Query | None = None) -> pd.DataFrame:
         """Weighted histogram of a numeric column of `requests` or `candidates`.
 
@@ -432,16 +483,23 @@ class Snapshot:
         low = (found["lo"] + found["bin"] * width).where(number)
         return pd.DataFrame({"low": low, "high": (low + width).where(number), "rows": found["rows"], "weight": found["weight"]})
 
-    def sample(self, n: int, *, query: Query | None = None, seed: int = 0) -> Batch:
-        """At most `n` requests that hold, chosen by a hash of their id: the same call gives the same requests."""
+    def sample(self, n: int, *, query: Query | None = None, seed: int = 0, thinned: bool = False) -> Batch:
+        """At most `n` requests that hold, chosen by a hash of their id: the same call gives the same requests.
+
+        With `thinned`, most of a large log is passed over by a quicker hash first; other versions of the engine may choose other requests.
+        """
         bound, query = sql.Bound(), query or Query()
+        one_of = max(1, self.count(query).kept // (2 * max(n, 1))) if thinned else 1
+        kept = f"WHERE hash(request_id) % {one_of} = 0" if one_of > 1 else ""
         requests = self._ask(
             lambda: (
-                f"SELECT * FROM {self._selected(query, bound)} ORDER BY md5(request_id || {bound.bind(str(seed))}), request_id LIMIT {int(n)}"
+                f"SELECT * FROM {self._selected(query, bound)} {kept} "
+                f"ORDER BY md5(request_id || {bound.bind(str(seed))}), request_id LIMIT {int(n)}"
             ),
             bound,
         )
-        return self._complete(requests.sort_by("request_id"))
+        order = [(name, "ascending") for name in ("date", "request_id") if name in requests.column_names]
+        return self._complete(requests.sort_by(order))  # as the files are
 
     def map_batches(self, function: Callable[[Batch], T], *, query: Query | None = None, batch_size: int = 1000) -> Iterator[T]:
         """`function` of every request that holds, `batch_size` at a time, in the order of their ids within a day."""
@@ -534,12 +592,20 @@ class Snapshot:
         except KeyError:
             raise MissingTableError(table, "see DESIGN 4.1 for what a workspace holds.") from None
 
-    def _from(self, table: str, bound: sql.Bound, *, dates: Sequence[date] | set[date] | None = None, query: Query | None = None) -> str:
+    def _from(
+        self,
+        table: str,
+        bound: sql.Bound,
+        *,
+        dates: Sequence[date] | set[date] | None = None,
+        query: Query | None = None,
+        numbered: bool = False,
+    ) -> str:
         pinned = self._pin(table)
         since = _utc_date(query.since) if query and query.since else None
         until = _utc_date(query.until) if query and query.until else None
         files = [file for file in pinned.on(dates, since, until) if file not in self._bad]
-        return sql.relation(pinned.schema, files, bound, any(pinned.dates), pinned.converted)
+        return sql.relation(pinned.schema, files, bound, any(pinned.dates), pinned.converted, numbered=numbered)
 
     def _selected(self, query: Query, bound: sql.Bound) -> str:
         """Table expression of the requests that `query` names."""
@@ -624,11 +690,15 @@ def _utc_date(time: datetime) -> date:
     return time.astimezone(UTC).date() if time.tzinfo else time.date()
 
 
-def _ordered(table: pa.Table, ids: list[str]) -> pa.Table:
-    """Rows in the order of `ids`; rows of one id stay in logged order."""
-    places = pc.index_in(table.column("request_id"), value_set=pa.array(ids, pa.string()))
-    order = np.argsort(places.to_numpy(), kind="stable") if table.num_rows else np.array([], dtype=np.int64)
-    return table.take(order)
+def _ordered(table: pa.Table, ids: list[str], within: np.ndarray | None = None) -> pa.Table:
+    """Rows in the order of `ids`; rows of one id in the order of `within`, or as they are."""
+    places = pc.index_in(table.column("request_id"), value_set=pa.array(ids, pa.string())).to_numpy()
+    if not table.num_rows:
+        return table
+    step = np.diff(places)
+    if (step >= 0).all() and (within is None or not (np.diff(within)[step == 0] < 0).any()):
+        return table  # taking every column of a million rows anew costs more than reading them
+    return table.take(np.argsort(places, kind="stable") if within is None else np.lexsort((within, places)))
 
 
 def _first_of_each(requests: pa.Table) -> pa.Table:

@@ -30,7 +30,7 @@ class Bound:
             If it is text that no log can hold (half of a surrogate pair).
         """
         for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text):
+            if isinstance(text, str) and not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
                 raise FilterError(f"{text!r} is not text that a log can hold.", "check how the link or the id was copied.")
         if isinstance(value, int) and abs(value) >= 2**127:  # beyond the engine's integers, and every column
             value = math.inf if value > 0 else -math.inf
@@ -69,20 +69,31 @@ def sql_type(kind: pa.DataType) -> str:
     return "VARCHAR"
 
 
+ROW_NUMBER = "file_row_number"
+
+
 def relation(
-    schema: pa.Schema, files: list[str], bound: Bound, partitioned: bool, converted: Mapping[str, pa.DataType] | None = None
+    schema: pa.Schema,
+    files: list[str],
+    bound: Bound,
+    partitioned: bool,
+    converted: Mapping[str, pa.DataType] | None = None,
+    *,
+    numbered: bool = False,
 ) -> str:
     """A table expression over `files` that has exactly the columns and types of `schema`.
 
     Columns that some or all of the files lack are null; narrower types are widened, and those `converted` from the type that is given
-    with them.
+    with them. `numbered` adds `ROW_NUMBER`, the place of a row in its file: joins give rows in any order.
     """
     changed = converted or {}
     empty = ", ".join(f"NULL::{_read_as(changed.get(field.name, field.type))} AS {quote(field.name)}" for field in schema)
+    if numbered:
+        empty += f", NULL::BIGINT AS {ROW_NUMBER}"
     frame = f"SELECT {empty} WHERE false"
     if files:
         hive = ", hive_partitioning=true, hive_types={'date': 'DATE'}" if partitioned else ", hive_partitioning=false"
-        frame += f" UNION ALL BY NAME SELECT * FROM read_parquet({bound.bind(files)}, union_by_name=true{hive})"
+        frame += f" UNION ALL BY NAME SELECT * FROM read_parquet({bound.bind(files)}, union_by_name=true{hive}{', file_row_number=true' if numbered else ''})"
     if not changed:
         return f"({frame})"
     wanted = ", ".join(f"{_converted(quote(name), kind, schema.field(name).type)} AS {quote(name)}" for name, kind in changed.items())

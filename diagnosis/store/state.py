@@ -137,6 +137,12 @@ class State:
         with self._translated(), self.engine.begin() as connection:
             yield connection
 
+    def scrub(self) -> None:
+        """Leave nothing of what was deleted in the files of an SQLite database."""
+        if self.engine.dialect.name == "sqlite":
+            with self._translated(), self.engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Give back every connection; the next use opens new ones."""
         self.engine.dispose()
@@ -246,7 +252,7 @@ def _canonical(record: Mapping[str, Any]) -> str:
 
 def _careful(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

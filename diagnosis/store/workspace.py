@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from diagnosis.store.collecting import Collected
     from diagnosis.store.compaction import Compaction
+    from diagnosis.store.housekeeping import Kept
     from diagnosis.store.snapshot import Snapshot
     from diagnosis.store.state import State
 
@@ -145,6 +149,8 @@ class Workspace:
     ) -> None:
         """Add logged requests: candidates and outcomes first, then `requests`, whose rows make them visible.
 
+        A call that was interrupted can be made again: what it had written already is not written twice.
+
         Raises
         ------
         ValueError
@@ -157,11 +163,13 @@ class Workspace:
 
         rows = writing.prepare(requests, candidates, outcomes)
         self._refuse_known(rows["requests"])
-        for name in ("candidates", "outcomes", "requests"):
-            if rows[name].num_rows or name != "outcomes":
-                writing.write(self._place(name), name, rows[name], partitioned=name in PARTITIONED)
+        call = f"append-{rows_digest(rows['requests'])}"
         if volumes is not None:
-            writing.write(self._place("volumes"), "volumes", writing.normalise("volumes", volumes), partitioned=False)
+            rows["volumes"] = writing.normalise("volumes", volumes)
+        for name in ("candidates", "outcomes", "volumes", "requests"):
+            if name in rows and (rows[name].num_rows or name != "outcomes"):
+                place, table = self.place_to_write(name), rows[name]
+                writing.retried(name, partial(writing.append, place, name, table, partitioned=name in PARTITIONED, transaction=(call, 1)))
 
     def add_outcomes(self, outcomes: pa.Table) -> None:
         """Add outcomes that arrived later; each carries the `date` of its request.
@@ -177,7 +185,7 @@ class Workspace:
             raise MissingColumnError("outcomes", "date", outcomes.column_names)
         if outcomes.column("date").null_count:
             raise ValueError("outcomes.date must not be null")
-        writing.write(self._place("outcomes"), "outcomes", writing.normalise("outcomes", outcomes), partitioned=True)
+        writing.write(self.place_to_write("outcomes"), "outcomes", writing.normalise("outcomes", outcomes), partitioned=True)
 
     def replace(self, table: str, rows: pa.Table) -> None:
         """Write a small table anew (`items`, `changes`, `upstreams`, `jobs`)."""
@@ -185,7 +193,35 @@ class Workspace:
 
         if table not in SMALL_TABLES:
             raise ValueError(f"{table!r} is no small table; there are {', '.join(SMALL_TABLES)}")
-        writing.write(self._place(table), table, writing.normalise(table, rows), partitioned=False, mode="overwrite")
+        writing.write(self.place_to_write(table), table, writing.normalise(table, rows), partitioned=False, mode="overwrite")
+
+    def collect(self, spool: Path | None = None, *, say: Callable[[str], None] = lambda phase: None) -> Collected | None:
+        """Move what serving processes logged into the tables, exactly once; None if another collector is at it.
+
+        Parameters
+        ----------
+        spool : Path, optional
+            Their folder; ``spool`` in the workspace when not given.
+        say : callable
+            Told every phase when it is over (`diagnosis.store.collecting.PHASES`).
+
+        Raises
+        ------
+        TableError
+            If a table cannot be written.
+        """
+        from diagnosis.store import collecting
+
+        return collecting.collect(self, spool or self.path / "spool", say=say)
+
+    def keep_house(self) -> Kept:
+        """Compact the log tables, let expire what `retention` says, and remove files that no query can still be reading.
+
+        A query that runs meanwhile finishes on the version it began with: files stay for an hour after they are replaced.
+        """
+        from diagnosis.store import housekeeping
+
+        return housekeeping.keep_house(self)
 
     def compact(self, table: str) -> Compaction:
         """Rewrite each date of a log table that has several files as one file, sorted by request.
@@ -206,7 +242,7 @@ class Workspace:
 
         if table not in LOG_TABLES:
             raise ValueError(f"{table!r} is no log table; there are {', '.join(LOG_TABLES)}")
-        return compaction.compact(self, table, self._place(table))
+        return compaction.compact(self, table, self.place_to_write(table))
 
     def _refuse_known(self, requests: pa.Table) -> None:
         """Refuse ids that are logged already; two writers of the same id at the same moment are not seen."""
@@ -221,13 +257,28 @@ class Workspace:
         if known:
             raise ValueError(f"{len(known)} of the requests are logged already, for example {known[0]!r}; nothing was written")
 
-    def _place(self, table: str) -> Path:
+    def place_to_write(self, table: str) -> Path:
+        """Folder of a Delta table.
+
+        Raises
+        ------
+        UnsupportedTableError
+            If it is plain Parquet, which is read only.
+        """
         settings, place = place_of(table, self.settings, self.path)
         if settings.format == "parquet":
             raise UnsupportedTableError(
                 f"Table {table!r} is plain Parquet, which is read only.", "write where its owner does, or use Delta."
             )
         return place
+
+
+def rows_digest(requests: pa.Table) -> str:
+    """Tells one set of request ids from another."""
+    digest = hashlib.sha256()
+    for request_id in requests.column("request_id").to_pylist():
+        digest.update(request_id.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()[:32]
 
 
 def _folder(path: Path) -> Path:

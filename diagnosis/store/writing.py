@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from deltalake import WriterProperties
 
 T = TypeVar("T")
+_LOOKED_AT = 2000  # rows that tell whether values repeat
 TURNS = 20  # attempts at a commit while others commit too
 ROW_GROUP = {"requests": 8192, "candidates": 16384}
 
@@ -142,21 +143,53 @@ def retried(name: str, commit: Callable[[], T]) -> T:
     raise TableError(f"Table {name!r} could not be written: {reason}", "other writers are busy with it; try again.")
 
 
-def properties(name: str, *, keyed: bool) -> WriterProperties:
-    """How files are written: Zstandard, small row groups, and a bloom filter where there is a `request_id`."""
+def append(path: Path, name: str, rows: pa.Table, *, partitioned: bool, transaction: tuple[str, int]) -> None:
+    """Commit `rows`, unless that transaction (application, version) is in the table already: then they are there.
+
+    Raises
+    ------
+    ColumnTypeError
+        If a column has another type than the table's.
+    deltalake.exceptions.CommitFailedError
+        If another writer came first; see `retried`.
+    """
+    from deltalake import DeltaTable
+
+    if (path / "_delta_log").is_dir() and (DeltaTable(str(path)).transaction_version(transaction[0]) or 0) >= transaction[1]:
+        return
+    _commit(path, name, rows, partitioned, "append", transaction)
+
+
+def _varied(rows: pa.Table) -> list[str]:
+    """Number columns that hardly repeat a value: a dictionary of them costs time and saves nothing."""
+    head = rows.slice(0, _LOOKED_AT)
+    few = 0.5 * head.num_rows
+    return [f.name for f in rows.schema if pa.types.is_floating(f.type) and pc.count_distinct(head.column(f.name)).as_py() > few]
+
+
+def properties(name: str, *, keyed: bool, varied: Iterable[str] = ()) -> WriterProperties:
+    """How files are written: Zstandard, small row groups, a bloom filter where there is a `request_id`, no dictionary of `varied` columns."""
     from deltalake import BloomFilterProperties, ColumnProperties, WriterProperties
 
+    columns = {column: ColumnProperties(dictionary_enabled=False) for column in varied}
     bloom = BloomFilterProperties(set_bloom_filter_enabled=True, fpp=0.01, ndv=ROW_GROUP.get(name, 8192))
     return WriterProperties(
         compression="ZSTD",
         compression_level=1,
         max_row_group_size=ROW_GROUP.get(name, 65536),
-        column_properties={"request_id": ColumnProperties(bloom_filter_properties=bloom)} if keyed else None,
+        column_properties={**columns, **({"request_id": ColumnProperties(bloom_filter_properties=bloom)} if keyed else {})} or None,
     )
 
 
-def _commit(path: Path, name: str, rows: pa.Table, partitioned: bool, mode: Literal["append", "overwrite"]) -> None:
-    from deltalake import DeltaTable, write_deltalake
+def _commit(
+    path: Path,
+    name: str,
+    rows: pa.Table,
+    partitioned: bool,
+    mode: Literal["append", "overwrite"],
+    transaction: tuple[str, int] | None = None,
+) -> None:
+    from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
     if (path / "_delta_log").is_dir() and mode == "append":
         have = log_schema(pa.schema(DeltaTable(str(path)).schema().to_arrow()))
@@ -164,7 +197,8 @@ def _commit(path: Path, name: str, rows: pa.Table, partitioned: bool, mode: Lite
     path.mkdir(parents=True, exist_ok=True)
     common: dict[str, Any] = {
         "partition_by": ["date"] if partitioned else None,
-        "writer_properties": properties(name, keyed="request_id" in rows.column_names),
+        "writer_properties": properties(name, keyed="request_id" in rows.column_names, varied=_varied(rows)),
+        "commit_properties": CommitProperties(app_transactions=[Transaction(*transaction)]) if transaction else None,
         "configuration": {"delta.dataSkippingNumIndexedCols": "-1"},
     }
     if mode == "append":

@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sample_data.incidents.way import Part, Slice, Way, served, values
+from sample_data.incidents.way import Happen, Part, Slice, Way, served, values
 from sample_data.ranker import CURRENT, NEXT, VERSIONS, Trained
 from sample_data.rulesets import USUAL
-from sample_data.twins import Change, Twin
+from sample_data.twins import Change, Files, Twin
+
+Flavour = tuple[str, str, Happen, Change, Files | None]  # component, target, what happens, its row of the timeline, other files
 
 _NEAR: tuple[Change, ...] = (
     ("config", "parallelism", "8", "12", "more threads"),
@@ -34,21 +36,21 @@ def decoy(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     yield Way(component, target, where, happen, change, told=True, drop=False, files=files)
 
 
-def _unused(name: str, factor: float):  # type: ignore[no-untyped-def]
+def _unused(name: str, factor: float) -> Flavour:
     def scaled(part: Part) -> dict[str, NDArray[np.float64]]:
         return {name: np.round(part.column(name) * factor, 1)}
 
     return "feature", name, values(scaled), ("feature", name, None, None, "other unit"), None
 
 
-def _empty(twin: Twin):  # type: ignore[no-untyped-def]
+def _empty(twin: Twin) -> Flavour:
     def gone(part: Part) -> dict[str, NDArray[np.float64]]:
         return {"item_rating": np.full_like(part.column("item_rating"), np.nan)}
 
     return "feature", "reviews", values(gone), ("config", "reviews", None, None, "source switched off, nothing reads it"), None
 
 
-def _republished(twin: Twin):  # type: ignore[no-untyped-def]
+def _republished(twin: Twin) -> Flavour:
     def edit(twin: Twin, part: Part) -> Part:
         return replace(part, plan=replace(part.plan, version=np.full_like(part.plan.version, VERSIONS.index(NEXT))))
 
@@ -57,7 +59,7 @@ def _republished(twin: Twin):  # type: ignore[no-untyped-def]
     return "model", NEXT, served(edit, files), ("model", "streaming-ranker", CURRENT, NEXT, "published again from the new registry"), files
 
 
-def _renamed_rules(twin: Twin):  # type: ignore[no-untyped-def]
+def _renamed_rules(twin: Twin) -> Flavour:
     def edit(twin: Twin, part: Part) -> Part:
         return replace(part, plan=replace(part.plan, ruleset=np.full_like(part.plan.ruleset, 2)))
 

@@ -18,6 +18,17 @@ CHROMIUM = which("chromium") or which("chromium-browser")
 NEEDED = "the browser tests need Chromium: apt-get install chromium"
 
 
+def _served(built, folder, monkeypatch):
+    """A copy of a workspace, as the one that the app serves."""
+    import streamlit as st
+
+    shutil.copytree(built, folder)
+    monkeypatch.setenv("DIAGNOSIS_SECRET", SECRET)
+    monkeypatch.setenv("DIAGNOSIS_WORKSPACES", str(folder))
+    st.cache_resource.clear()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def _built(tmp_path_factory, trained):
     """The shop, built and admitted once."""
@@ -27,34 +38,21 @@ def _built(tmp_path_factory, trained):
 @pytest.fixture
 def shop(_built, tmp_path, monkeypatch):
     """A shop of the test's own, served to the app."""
-    import streamlit as st
-
-    folder = tmp_path / "shop"
-    shutil.copytree(_built, folder)
-    monkeypatch.setenv("DIAGNOSIS_SECRET", SECRET)
-    monkeypatch.setenv("DIAGNOSIS_WORKSPACES", str(folder))
-    st.cache_resource.clear()
-    return folder
+    return _served(_built, tmp_path / "shop", monkeypatch)
 
 
 @pytest.fixture(scope="session")
 def _built_incident(tmp_path_factory, trained):
     """The shop with an incident, built and admitted once."""
-    os.environ["DIAGNOSIS_SECRET"] = SECRET
-    return incident_shop.build(tmp_path_factory.mktemp("built") / "incident", trained)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIAGNOSIS_SECRET", SECRET)
+        return incident_shop.build(tmp_path_factory.mktemp("built") / "incident", trained)
 
 
 @pytest.fixture
 def troubled(_built_incident, tmp_path, monkeypatch):
     """A shop with an incident, the test's own, served to the app."""
-    import streamlit as st
-
-    folder = tmp_path / "troubled"
-    shutil.copytree(_built_incident, folder)
-    monkeypatch.setenv("DIAGNOSIS_SECRET", SECRET)
-    monkeypatch.setenv("DIAGNOSIS_WORKSPACES", str(folder))
-    st.cache_resource.clear()
-    return folder
+    return _served(_built_incident, tmp_path / "troubled", monkeypatch)
 
 
 @pytest.fixture

@@ -70,3 +70,10 @@ def test_values_keep_their_order_and_those_without_a_number_their_row():
     spec = charts_windows.before_after(rows, "before", "after", title="share of requests", share=True, description="d").to_dict()
     assert fields(spec, "y")[0]["scale"]["domain"] == ["tv", "phone"]
     assert [row["value"] for row in spec["datasets"][spec["layer"][0].get("data", spec.get("data"))["name"]]] == ["tv"]
+
+
+def test_a_usual_range_that_is_not_known_is_not_drawn():
+    nobody = USUAL.assign(low=[-float("inf")], high=[float("inf")])
+    spec = charts_windows.over_time(ROWS, nobody, WINDOWS, CHANGES, title="score", per="hour", share=False).to_dict()
+    (y,) = {tuple(field["scale"]["domain"]) for field in fields(spec, "y") if "scale" in field}
+    assert y == pytest.approx((0.1 - 0.008, 0.2 + 0.008))

@@ -61,7 +61,7 @@ def test_a_found_cause_is_told_with_its_proof_its_owner_and_its_requests(trouble
 
 def test_no_change_is_an_answer(troubled):
     said = words(answered(screen("incident", **{**ASKED, "metric": "fallback_rate"})))
-    assert "fallback_rate moved by +0, which is within what chance does" in said
+    assert "fallback_rate moved by +0: +0.0 standard errors" in said
     assert "Triage" not in said
 
 
@@ -70,6 +70,7 @@ def test_no_change_is_an_answer(troubled):
     [
         ({"incident": "2026-11-05..2026-11-08", "baseline": "2026-11-01..2026-11-06"}, "The windows overlap"),
         ({"incident": "2027-01-01..2027-01-02"}, "lies outside the log"),
+        ({"incident": "2027-01-01..2027-01-02", "asked": ""}, "lies outside the log"),
         ({"where": "devise=tv"}, "There is no attribute 'devise'"),
         ({"where": "device=radio"}, "holds no request of this slice"),
         ({"metric": "ctrl"}, "There is no metric 'ctrl'"),
@@ -80,10 +81,10 @@ def test_no_change_is_an_answer(troubled):
 )
 def test_a_question_that_has_no_answer_says_why_and_keeps_what_was_asked(troubled, query, said):
     test = answered(screen("incident", **{**ASKED, **query}))
-    assert said in words(test)
+    assert words(test).count(said) == 1
     assert "This part failed" not in words(test)
     for key, value in query.items():
-        assert test.query_params[key] == value
+        assert test.query_params.get(key, "") == value
 
 
 @pytest.mark.parametrize(

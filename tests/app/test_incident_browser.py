@@ -62,7 +62,7 @@ def test_from_a_dragged_window_to_a_shared_cause(troubled, serve, browser):
     proof.get_by_text("as they were served and with price put back").wait_for()
     proof.get_by_text("put back", exact=True).first.wait_for()
     page.get_by_text("What was ruled out").click()
-    page.get_by_text("nothing differs from the baseline").first.wait_for()
+    page.get_by_text("nothing stands out against the baseline").first.wait_for()
 
     page.get_by_role("button", name="Share").click()
     page.get_by_role("button", name="Freeze and make the link").click()

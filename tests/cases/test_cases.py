@@ -1,6 +1,7 @@
 """Cases, evidence, shares and their pages."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -148,6 +149,14 @@ def page_of(replayable):
     workbench.admit()
     request = workbench.request("r1")
     return request_page(request, workbench.replay(request), check(workbench, request), evidence_of(workbench, request), workspace="Shop")
+
+
+def test_a_page_says_that_the_time_was_not_logged(replayable):
+    workbench = Workbench.open(replayable)
+    request = workbench.request("r1")
+    request = replace(request, row={**request.row, "served_at": None})
+    page = request_page(request, workbench.replay(request), check(workbench, request), evidence_of(workbench, request), workspace="Shop")
+    assert ("served at", "not logged") in page.facts
 
 
 def test_a_page_hides_members_unless_asked(replayable):

@@ -180,3 +180,16 @@ def test_headers_are_cleaned_and_cut_like_cells(capsys):
 def test_no_character_ends_a_line_but_ours():
     assert plain("a\u2028b\u2029c\x85d\re") == "a b c d e"
     assert lines("a\x1b[2Jb\nc") == "a [2Jb\nc"
+
+
+def test_a_request_without_a_time_is_shared_as_one(capsys, foreign):
+    file = foreign / "foreign" / "requests" / "a.parquet"
+    rows = pq.read_table(file)
+    place = rows.column_names.index("served_at")
+    pq.write_table(rows.set_column(place, "served_at", pa.nulls(rows.num_rows, pa.timestamp("us", "UTC"))), file)
+    code, out, err = run(capsys, "share", "create", foreign, "r1", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["path"].startswith("/s/")
+    for command in READING[2:6]:
+        code, out, err = run(capsys, command[0], foreign, *command[1:])
+        assert (code, err) == (0, "")

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from diagnosis.inputs.bins import OFFSET, number_bins, word_bins
-from diagnosis.inputs.counting import kernels, validity
+from diagnosis.inputs.bins import number_bins, word_bins
+from diagnosis.inputs.counting import OFFSET, kernels, validity
 from diagnosis.inputs.distances import jensen_shannon, merging, psi, quantile, spread, total_variation, wasserstein
 
 TINY, HUGE = np.nextafter(0.0, 1.0), np.finfo(np.float64).max

@@ -308,3 +308,19 @@ def test_nothing_to_check_says_so():
     assert check_request(make_request(x=[1.0]), []).sentence == (
         "Nothing could be checked: there is no feature contract and no training sample."
     )
+
+
+@pytest.mark.parametrize("kind", [pa.null(), pa.string(), pa.float64()])
+def test_a_column_without_values_has_no_type(kind):
+    request = make_request(x=pa.nulls(2, kind))
+    rows = check_request(request, [of(min=0.0, missing="never")]).rows.set_index("check")
+    assert tuple(rows.loc["type", ["outcome", "observed"]]) == ("not_applicable", "null in every row")
+    assert tuple(rows.loc["missing", ["outcome", "failed"]]) == ("failed", 2)
+    allowed = outcomes(request, of(values=("tv",), missing="allowed"))
+    assert set(allowed.values()) == {"ok"}
+
+
+def test_a_request_without_a_time_has_values_of_no_age():
+    request = make_request(x=[1.0], x__at=pa.array([NOON], pa.timestamp("us", "UTC")), request={"served_at": None})
+    rows = check_request(request, [of(max_age_s=1.0)]).rows.set_index("check")
+    assert tuple(rows.loc["age", ["outcome", "observed"]]) == ("not_applicable", "the request has no time")

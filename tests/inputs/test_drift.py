@@ -1,6 +1,7 @@
 """Drift between two windows: planted shifts of every type, and windows between which nothing happened."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -400,6 +401,14 @@ def test_nothing_to_compare_is_an_answer(tmp_path):
 def test_a_contract_whose_column_is_not_logged_is_listed(tmp_path):
     found = compare(log(tmp_path, x=(normal(1), normal(2))), contracts=[Contract("y", "candidates.y")])
     assert [(a.name, a.why) for a in found.aside] == [("y", "is not logged")]
+
+
+def test_a_column_that_never_had_a_value_is_said_to_be_null(tmp_path):
+    snapshot = log(tmp_path, x=(normal(1), normal(2)))
+    pinned = snapshot.pinned["candidates"]
+    bare = replace(pinned, schema=pinned.schema.append(pa.field("none", pa.null())))
+    found = compare(replace(snapshot, pinned={**snapshot.pinned, "candidates": bare}))
+    assert [(a.name, a.why) for a in found.aside] == [("none", "is null everywhere")]
 
 
 def test_foreign_parquet_of_other_types_is_compared(tmp_path):

@@ -84,23 +84,51 @@ def boosters():
     return made
 
 
+@dataclass(frozen=True)
+class Pages:
+    """What the market showed; arrays of shape (requests, WIDTH)."""
+
+    score: np.ndarray
+    rank: np.ndarray
+    place: np.ndarray
+    clicked: np.ndarray
+
+
 def open_market(folder, market, models):
     """Serve the market's pages and write them down."""
+    scored_by = market.spoil.get("scored_by", market.version)
+    pages = served(market, models, scored_by)
+    workspace = Workspace.create(folder, id="market", name="Market")
+    used = {*market.version, *scored_by}  # admitting takes a child process
+    write_files(workspace, {version: model for version, model in models.items() if version in used})
+    ids = np.array([f"q{i:05d}" for i in range(market.n)], dtype=object)
+    at = np.datetime64(START.replace(tzinfo=None), "us") + (market.day * 86400e6).astype("timedelta64[us]")
+    items = np.array([f"i{i}" for i in market.item.ravel()], dtype=object)
+    workspace.append(
+        requests=requests_of(market, ids, at),
+        candidates=candidates_of(market, pages, ids, items),
+        outcomes=outcomes_of(pages, ids, at, items),
+    )
+    bench = Workbench.open(folder)
+    bench.admit()
+    return bench
+
+
+def served(market, models, scored_by):
+    """Pages by score, or by popularity where no model answered; members click by luck, place and worth."""
     matrix = market.matrix() if market.given is None else market.given
     scores = {v: m.predict(matrix, raw_score=True).reshape(market.item.shape) for v, m in models.items()}
-    scored_by = market.spoil.get("scored_by", market.version)
     score = np.where((scored_by == "1")[:, None], scores["1"], scores["2"])
     order = np.argsort(np.where(market.ascending[:, None], score, -score), axis=1, kind="stable")
     rank = np.argsort(order, axis=1) + 1
     popular = np.argsort(np.argsort(-(market.item % 7 + market.luck * 0.1), axis=1), axis=1) + 1
     place = np.where((market.status == "ok")[:, None], rank, popular)
-    shown = place <= SLOTS
-    clicked = shown & (market.luck < market.look[np.minimum(place, WIDTH) - 1] / (1 + np.exp(-market.worth))) & ~market.lost
-    workspace = Workspace.create(folder, id="market", name="Market")
-    used = {*market.version, *scored_by}
+    liked = market.luck < market.look[np.minimum(place, WIDTH) - 1] / (1 + np.exp(-market.worth))
+    return Pages(score, rank, place, (place <= SLOTS) & liked & ~market.lost)
+
+
+def write_files(workspace, models):
     for version, model in models.items():
-        if version not in used:
-            continue  # admitting takes a child process
         bundle = Bundle(
             workspace.models_dir, "seller", version, "lightgbm", "model.txt", objective="binary", link="sigmoid", features=FEATURES
         )
@@ -109,10 +137,11 @@ def open_market(folder, market, models):
     (workspace.rulesets_dir / "plain.toml").write_text('version = "plain"\n')
     workspace.contracts_file.parent.mkdir(exist_ok=True)
     workspace.contracts_file.write_text(CONTRACT)
-    ids = np.array([f"q{i:05d}" for i in range(market.n)], dtype=object)
-    at = np.datetime64(START.replace(tzinfo=None), "us") + (market.day * 86400e6).astype("timedelta64[us]")
+
+
+def requests_of(market, ids, at):
     ok = market.status == "ok"
-    requests = pa.table(
+    return pa.table(
         {
             "request_id": ids,
             "served_at": pa.array(at).cast(pa.timestamp("us", "UTC")),
@@ -127,30 +156,31 @@ def open_market(folder, market, models):
             "keep_probability": np.where(market.channel == 2, 1.0, 0.5),
         }
     )
-    width = np.repeat(ids, WIDTH)
-    flat = np.repeat(ok, WIDTH)
-    candidates = pa.table(
+
+
+def candidates_of(market, pages, ids, items):
+    unscored = np.repeat(market.status != "ok", WIDTH)
+    return pa.table(
         {
-            "request_id": width,
-            "item_id": [f"i{i}" for i in market.item.ravel()],
+            "request_id": np.repeat(ids, WIDTH),
+            "item_id": items,
             "discount": market.discount.ravel(),
             "fit": market.fit.ravel(),
             "kind": np.array(KINDS, dtype=object)[market.kind.ravel()],
-            "score": pa.array(score.ravel(), mask=~flat),
-            "rank": pa.array(rank.ravel(), mask=~flat),
-            "position": pa.array(place.ravel(), mask=~shown.ravel()),
+            "score": pa.array(pages.score.ravel(), mask=unscored),
+            "rank": pa.array(pages.rank.ravel(), mask=unscored),
+            "position": pa.array(pages.place.ravel(), mask=pages.place.ravel() > SLOTS),
         }
     )
-    hit = clicked.ravel()
-    outcomes = pa.table(
+
+
+def outcomes_of(pages, ids, at, items):
+    hit = pages.clicked.ravel()
+    return pa.table(
         {
-            "request_id": width[hit],
-            "item_id": np.asarray(candidates.column("item_id").to_pylist(), dtype=object)[hit],
+            "request_id": np.repeat(ids, WIDTH)[hit],
+            "item_id": items[hit],
             "event": ["click"] * int(hit.sum()),
             "happened_at": pa.array(np.repeat(at, WIDTH)[hit]).cast(pa.timestamp("us", "UTC")),
         }
     )
-    workspace.append(requests=requests, candidates=candidates, outcomes=outcomes)
-    bench = Workbench.open(folder)
-    bench.admit()
-    return bench

@@ -1,8 +1,10 @@
 """The parts of the localizer, each on numbers that can be worked out by hand."""
 
-from datetime import UTC, datetime
+import time
+from datetime import datetime
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -33,8 +35,6 @@ def sample_of(seed=0, n=4000, days=8.0):
     )
     none = pa.table({"request_id": pa.array([], pa.string()), "item_id": pa.array([], pa.string())})
     batch = Batch(requests, pa.table({"request_id": ids, "item_id": ["i"] * n}), none)
-    import pandas as pd
-
     return Sample(batch, at >= days / 2, np.ones(n), (1.0, 1.0), pd.DataFrame())
 
 
@@ -108,5 +108,15 @@ def test_what_days_differ_by_anyway_is_no_change():
     assert z < -3
 
 
-def test_times_are_utc():
-    assert datetime.fromtimestamp(sample_of().time[0], UTC) >= datetime(2026, 1, 1, tzinfo=UTC)
+def test_times_are_seconds_of_utc_wherever_the_test_runs(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        zoned = pa.array([0, 1_500_000], pa.timestamp("us", "Pacific/Auckland"))  # an instant, however it is shown
+        requests = pa.table({"request_id": ["a", "b"], "served_at": zoned})
+        nothing = pa.table({"request_id": pa.array([], pa.string()), "item_id": pa.array([], pa.string())})
+        sample = Sample(Batch(requests, nothing, nothing), np.zeros(2, dtype=bool), np.ones(2), (1.0, 1.0), pd.DataFrame())
+        assert sample.time.tolist() == [0.0, 1.5]
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -1,5 +1,7 @@
 """Metrics of the workspace's own, worked out by hand on two pages."""
 
+from datetime import timedelta
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -166,3 +168,65 @@ def test_columns_that_no_table_has_are_listed_before_measuring():
     found = own("candidate", numerator="price + requests.cost", denominator="Shown + mood")
     columns = {"candidates": ["price"], "requests": ["latency_ms"]}
     assert missing_columns(found, columns) == ("requests.cost", "mood")
+
+
+def paid(*rows):
+    """The two pages with these events: request, item, event, value, hours after."""
+    ids, items, events, values, hours = zip(*rows, strict=True)
+    at = pa.array([NOON + timedelta(hours=h) for h in hours], pa.timestamp("us", "UTC"))
+    return pa.table({"request_id": ids, "item_id": items, "event": events, "value": pa.array(values, pa.float64()), "happened_at": at})
+
+
+PAID = paid(
+    ("r1", "a", "click", 1.0, 0), ("r1", "a", "purchase", 20.0, 1), ("r1", "a", "purchase", 5.0, 2), ("r1", "b", "impression", 9.0, 0),
+    ("r1", "b", "purchase", 7.0, 30), ("r2", "b", "purchase", None, 1), ("r2", "b", "click", float("inf"), 1), ("r2", "a", "click", 1.0, 1),
+)  # fmt: skip
+SOLD = Batch(BOTH.requests, BOTH.candidates, PAID)
+
+
+@pytest.mark.parametrize(
+    ("entry", "over", "under"),
+    [
+        ({"numerator": "positive.value", "denominator": "1"}, [26, 1], [2, 2]),  # late, null and infinite values add nothing
+        ({"numerator": "positive.value", "denominator": "positive", "events": ["purchase"]}, [25, 0], [1, 2]),
+        ({"numerator": "positive.value > 10", "denominator": "positive"}, [1, 0], [1, 2]),
+    ],
+)
+def test_what_positive_events_were_worth_adds_up(entry, over, under):
+    found = per_request(own("shown", **entry), SOLD)
+    assert found.numerator.tolist() == pytest.approx(over)
+    assert found.denominator.tolist() == pytest.approx(under)
+
+
+def test_worth_goes_with_the_item_to_where_a_replay_puts_it():
+    place = SOLD.candidates.column_names.index("position")
+    turned = SOLD.candidates.set_column(place, "position", pa.array([2, None, 1, 1, 2], pa.int64()))
+    first = own(
+        "shown", numerator="case when position = 1 then positive.value end", denominator="position = 1", events=["purchase", "click"]
+    )
+    assert per_request(first, SOLD).numerator.tolist() == [26, 1]
+    assert per_request(first, Batch(SOLD.requests, turned, PAID)).numerator.tolist() == [0, 1]
+    gone = SOLD.candidates.set_column(place, "position", pa.array([None, 1, 2, None, 1], pa.int64()))
+    assert per_request(first, Batch(SOLD.requests, gone, PAID)).numerator.tolist() == [0, 0]
+
+
+def test_an_event_that_a_model_lets_happen_is_worth_what_those_of_its_item_are():
+    spent = own("shown", numerator="positive.value", denominator="1", events=["purchase"])
+    had = per_request(spent, SOLD, success=np.array([True, False, False, True, True]))
+    assert had.numerator.tolist() == per_request(spent, SOLD).numerator.tolist() == [25, 0]
+    assert per_request(spent, SOLD, success=np.zeros(5, dtype=bool)).numerator.tolist() == [0, 0]
+    # Positive were: a of r1 (weight 2, worth 25), a of r2 (4, worth 0), b of r2 (4, worth 0): 5 on average, of b (0 * 4 + 5 * 10 / 3) / (4 + 10 / 3)
+    other = per_request(spent, SOLD, success=np.array([0.5, 0.2, 0.0, 0.0, 0.0]))
+    assert other.numerator.tolist() == pytest.approx([0.5 * 25 + 0.2 * (5 * 10 / 3) / (4 + 10 / 3), 0])
+
+
+def test_without_values_nothing_is_worth_anything_and_it_is_said():
+    with pytest.raises(MetricError, match="'outcomes' has no column 'value'"):
+        per_request(own("shown", value="positive.value"), BATCH)
+    found = own("shown", value="positive.value")
+    assert missing_columns(found, {"candidates": [], "outcomes": ["event"]}) == ("positive.value",)
+    assert missing_columns(found, {"candidates": [], "outcomes": ["event", "value"]}) == ()
+    with pytest.raises(MetricError, match="no column"):
+        per_request(own("request", value="positive.value"), SOLD)
+    with pytest.raises(MetricError, match="'view' is no positive event"):
+        own("shown", value="positive.value", events=["view"])

@@ -88,3 +88,9 @@ def test_a_file_that_cannot_be_read_names_itself(bench, text, said):
     bench.workspace.environments_file.write_text(text)
     with pytest.raises(SettingsError, match=said):
         environments(bench)
+
+
+def test_a_request_without_a_time_has_no_changes_before_it(bench):
+    around = asked(bench, served_at=None)
+    assert len(around.changes) == 0
+    assert list(around.changes["hours_before"]) == []

@@ -93,3 +93,18 @@ def test_metrics_of_the_workspace_are_served_and_checked(replayable):
         workbench.metric("broken")
     states = {f.what: f.state for f in checkup(workbench) if f.what.startswith("metric")}
     assert states == {"metric broken": "fail", "metric dear": "ok", "metric odd": "fail"}
+
+
+def test_where_nothing_looks_like_it_what_there_is_is_told(replayable):
+    bench = Workbench.open(replayable)
+    for call, there in (
+        (lambda: bench.bundle(None, "zzz"), "there is 1."),
+        (lambda: bench.bundle("other", "as logged"), "there is 1 of ranker."),
+        (lambda: bench.ruleset("zzz"), "there is a."),
+    ):
+        with pytest.raises(NotFoundError) as caught:
+            call()
+        assert caught.value.hint == there
+    with pytest.raises(NotFoundError) as caught:
+        bench.request("zzz")
+    assert caught.value.hint == ""

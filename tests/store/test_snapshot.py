@@ -517,3 +517,28 @@ def test_ids_that_stand_twice_in_a_log_of_others_are_named(tmp_path):
 
     found = {f.what: f for f in checkup(Workbench.open(tmp_path / "w"))}
     assert found["request ids"].text == "ids that stand more than once: r1 (2 times)"
+
+
+def test_candidates_come_in_logged_order_however_many_requests_are_asked_for(tmp_path):
+    made = Workspace.create(tmp_path / "w", id="a")
+    ids = [f"r{i:05d}" for i in range(9000)]  # more rows than a row group holds, so that a request may stand in two
+    for part in (ids[:3000], ids[3000:]):
+        rows = more(part)["requests"]
+        places = pa.array([p for _ in part for p in (3, 1, 2)], pa.int64())
+        items = pa.table({"request_id": np.repeat(part, 3), "item_id": ["c", "a", "b"] * len(part), "place": places})
+        made.append(requests=rows, candidates=items)
+    for _ in range(3):
+        batch = made.snapshot().fetch(ids)
+        assert batch.candidates.column("place").to_pylist() == [3, 1, 2] * 9000
+        assert sorted(batch.candidates.column_names) == ["date", "item_id", "place", "request_id"]
+
+
+def test_a_thinned_sample_is_of_the_log_and_the_same_each_time(tmp_path):
+    made = Workspace.create(tmp_path / "w", id="a")
+    made.append(**more([f"r{i:05d}" for i in range(3000)]))
+    snapshot = made.snapshot()
+    first, again = (snapshot.sample(200, thinned=True).request_ids for _ in range(2))
+    assert first == again
+    assert len(set(first)) == 200
+    assert len({int(i[1:]) // 300 for i in first}) == 10  # from everywhere
+    assert len(snapshot.sample(5000, thinned=True)) == 3000
