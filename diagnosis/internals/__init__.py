@@ -1,23 +1,31 @@
-"""What the model did: contributions of one request and of many, A above B, why an item is not shown."""
+"""What the model did: contributions of one request and of many, A above B, why an item is not shown, which training rows are behind it."""
 
 from diagnosis.internals.cohort import Cohort, cohort, cohort_against
 from diagnosis.internals.compare import Comparison, above
 from diagnosis.internals.contributions import Contributions, contributions, explain
+from diagnosis.internals.coverage import Coverage, coverage
 from diagnosis.internals.funnel import Funnel, funnel
 from diagnosis.internals.largest import largest
 from diagnosis.internals.shift import Parts, Shift, parts, shift, shift_by, shifts
+from diagnosis.internals.support import Support, support
+from diagnosis.internals.training_rows import Taught, TrainingRows, taught, training_rows
 
 __all__ = [
     "Cohort",
     "Comparison",
     "Contributions",
+    "Coverage",
     "Funnel",
     "Parts",
     "Shift",
+    "Support",
+    "Taught",
+    "TrainingRows",
     "above",
     "cohort",
     "cohort_against",
     "contributions",
+    "coverage",
     "explain",
     "funnel",
     "largest",
@@ -25,4 +33,7 @@ __all__ = [
     "shift",
     "shift_by",
     "shifts",
+    "support",
+    "taught",
+    "training_rows",
 ]
