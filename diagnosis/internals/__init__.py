@@ -5,6 +5,7 @@ from diagnosis.internals.compare import Comparison, above
 from diagnosis.internals.contributions import Contributions, contributions, explain
 from diagnosis.internals.coverage import Coverage, coverage
 from diagnosis.internals.funnel import Funnel, funnel
+from diagnosis.internals.influence import Influence, influence
 from diagnosis.internals.largest import largest
 from diagnosis.internals.shift import Parts, Shift, parts, shift, shift_by, shifts
 from diagnosis.internals.support import Support, support
@@ -16,6 +17,7 @@ __all__ = [
     "Contributions",
     "Coverage",
     "Funnel",
+    "Influence",
     "Parts",
     "Shift",
     "Support",
@@ -28,6 +30,7 @@ __all__ = [
     "coverage",
     "explain",
     "funnel",
+    "influence",
     "largest",
     "parts",
     "shift",
