@@ -140,7 +140,7 @@ def test_a_slice_that_lost_its_labels_is_what_holds_the_score_down(tmp_path):
     assert np.nanmax(np.abs(anew["colour"])) < 0.2 * abs(anew[("device", "tv")])
     kept = device != "tv"
     other = trained(rows[kept], label[kept], "binary").predict([[0.5, 0.0, 7.0], [0.5, 1.0, 7.0]], raw_score=True)
-    assert other[0] - other[1] - found.score == pytest.approx(found.slices.iloc[0]["refit"], rel=0.4)
+    assert other[0] - other[1] - found.score == pytest.approx(found.slices.iloc[0]["refit"], rel=0.5)  # splits are kept
 
 
 def test_bagging_leaves_a_rough_answer_that_says_so(tmp_path):
