@@ -7,7 +7,10 @@ from diagnosis.internals.coverage import Coverage, coverage
 from diagnosis.internals.funnel import Funnel, funnel
 from diagnosis.internals.influence import Influence, influence
 from diagnosis.internals.largest import largest
+from diagnosis.internals.leaks import Leaks, leaks
+from diagnosis.internals.row_change import RowChange, row_change, shown_rows, unconfirmed
 from diagnosis.internals.shift import Parts, Shift, parts, shift, shift_by, shifts
+from diagnosis.internals.skew import Skew, skew
 from diagnosis.internals.support import Support, support
 from diagnosis.internals.training_rows import Taught, TrainingRows, taught, training_rows
 
@@ -18,8 +21,11 @@ __all__ = [
     "Coverage",
     "Funnel",
     "Influence",
+    "Leaks",
     "Parts",
+    "RowChange",
     "Shift",
+    "Skew",
     "Support",
     "Taught",
     "TrainingRows",
@@ -32,11 +38,16 @@ __all__ = [
     "funnel",
     "influence",
     "largest",
+    "leaks",
     "parts",
+    "row_change",
     "shift",
     "shift_by",
     "shifts",
+    "shown_rows",
+    "skew",
     "support",
     "taught",
     "training_rows",
+    "unconfirmed",
 ]

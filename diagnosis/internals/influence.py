@@ -194,8 +194,7 @@ def _leaf_sums(
     counts = given.ensemble.leaf_count[given.ensemble.first_leaf[tree] : given.ensemble.first_leaf[tree + 1]]
     found = np.bincount(leaf, minlength=count)
     raised = np.divide(counts, found, out=np.ones(count), where=found > 0)
-    sums: Floats = np.bincount(leaf, weights=gradient, minlength=count) * raised
-    below: Floats = np.bincount(leaf, weights=hessian, minlength=count) * raised
+    sums, below = (np.bincount(leaf, weights=v, minlength=count).astype(np.float64) * raised for v in (gradient, hessian))
     with np.errstate(divide="ignore", invalid="ignore"):
         plain, other = (np.abs(-sums / (below + course.l2 + more) - raw) for more in (0.0, course.category_l2))
     ridge: Floats = np.where(_by_category(given, tree) & (other < plain), course.l2 + course.category_l2, course.l2)

@@ -108,12 +108,11 @@ def training_rows(bundle: Bundle, *, most: int = MOST) -> TrainingRows:
     if total > most:
         chosen = np.sort(np.random.default_rng(0).permutation(total)[:most])
         table = table.take(pa.array(chosen))
-    frame = pd.DataFrame({f.name: _given(f, table.column(f.name)) for f in bundle.features})
     label, weight = numbers(table, bundle.label or "label"), numbers(table, "weight")
     if "weight" not in table.column_names:
         weight = np.ones(table.num_rows)
     weight = np.where(np.isfinite(weight) & (weight > 0), weight, 0.0)
-    return TrainingRows(bundle, table, encode(bundle, frame), label, weight, total)
+    return TrainingRows(bundle, table, encoded(bundle, table), label, weight, total)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +157,11 @@ def taught(model: Model, rows: TrainingRows | None = None) -> Taught:
             "ask what training saw of each feature instead.",
         )
     return Taught(model, prepared_of(model).ensemble, rows or training_rows(model.bundle))
+
+
+def encoded(bundle: Bundle, table: pa.Table) -> Floats:
+    """Rows of a table with a column a feature as the matrix that the model is given; see `diagnosis.models.encode`."""
+    return encode(bundle, pd.DataFrame({f.name: _given(f, table.column(f.name)) for f in bundle.features}))
 
 
 def numbers(table: pa.Table, name: str) -> Floats:
