@@ -1,5 +1,6 @@
 """What the model did: contributions of one request and of many, A above B, why an item is not shown, which training rows are behind it."""
 
+from diagnosis.internals.bisecting import Bisection, bisect
 from diagnosis.internals.cohort import Cohort, cohort, cohort_against
 from diagnosis.internals.compare import Comparison, above
 from diagnosis.internals.contributions import Contributions, contributions, explain
@@ -12,9 +13,13 @@ from diagnosis.internals.row_change import RowChange, row_change, shown_rows, un
 from diagnosis.internals.shift import Parts, Shift, parts, shift, shift_by, shifts
 from diagnosis.internals.skew import Skew, skew
 from diagnosis.internals.support import Support, support
+from diagnosis.internals.tasks import Tasks, by_task
 from diagnosis.internals.training_rows import Taught, TrainingRows, taught, training_rows
+from diagnosis.internals.two_versions import Manifests, SameRequests, manifests, same_requests
+from diagnosis.internals.versions import Versions, compare_versions
 
 __all__ = [
+    "Bisection",
     "Cohort",
     "Comparison",
     "Contributions",
@@ -22,16 +27,23 @@ __all__ = [
     "Funnel",
     "Influence",
     "Leaks",
+    "Manifests",
     "Parts",
     "RowChange",
+    "SameRequests",
     "Shift",
     "Skew",
     "Support",
+    "Tasks",
     "Taught",
     "TrainingRows",
+    "Versions",
     "above",
+    "bisect",
+    "by_task",
     "cohort",
     "cohort_against",
+    "compare_versions",
     "contributions",
     "coverage",
     "explain",
@@ -39,8 +51,10 @@ __all__ = [
     "influence",
     "largest",
     "leaks",
+    "manifests",
     "parts",
     "row_change",
+    "same_requests",
     "shift",
     "shift_by",
     "shifts",

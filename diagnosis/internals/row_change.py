@@ -56,7 +56,7 @@ class RowChange:
     @property
     def label_moves(self) -> pd.DataFrame:
         """Slices whose labels went another way than those of the other values."""
-        return self.slices[self.slices["moved"].str.contains("labels")]
+        return self.slices[np.array(["labels" in moved for moved in self.slices["moved"]], dtype=np.bool_)]
 
     @property
     def sentence(self) -> str:
