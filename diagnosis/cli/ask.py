@@ -176,13 +176,18 @@ def explain(
     request: RequestId,
     item: Annotated[str | None, typer.Option(help="Candidate to explain; the first on the page when not given.")] = None,
     above: Annotated[str | None, typer.Option(help="Explain why ITEM stands above this one.")] = None,
+    training: Annotated[bool, typer.Option("--training", help="And the training rows behind it.")] = False,
     as_json: Json = False,
 ) -> None:
     """Which features made the score of an item, or put it above another; and where on its way it fell out.
 
     JSON: request_id, item, score, base, residual, scale, method, contributions: [{feature, contribution, value}], funnel:
     {sentence, lacking, stages: [{stage, outcome, text}]}; with --above also above: {item, margin, residual, sentence, differences:
-    [{feature, difference, a, b}]}.
+    [{feature, difference, a, b}]}; with --training also training: {model_version, rows, used, sentences: {coverage, support, influence},
+    values: [{feature, value, state (never|hardly|seen), rows, text}], pairs: [{a, b, value_a, value_b, state, rows, expected, text}], leaves:
+    [{tree, leaf, value, pull, rows, requests, weight, label, low, high, first_at, last_at, tasks}], groups: [{attribute, value, rows, share,
+    usual, label, usual_label}], near: [{likeness, label, weight, …}], influential: [{effect, label, weight, …}], slices: [{attribute, value,
+    rows, weight, label, effect, gross, refit}], reproduced}, what cannot be told left out.
     """
     from diagnosis.internals import above as compare
     from diagnosis.internals import explain as contributions_of
@@ -207,9 +212,14 @@ def explain(
             differences = other.rows.reset_index()[["feature", "difference", "a", "b"]].to_dict("records")
             answer["above"] = {"item": above, "margin": other.margin, "residual": other.residual, "sentence": other.sentence}
             answer["above"]["differences"] = differences
+    told = _behind(workbench, logged, item, above) if training else None
+    if told is not None:
+        answer["training"] = told.as_json()
     if as_json:
         document(answer)
         return
+    if told is not None:
+        _show_behind(told)
     if "above" in answer:
         table([tuple(r.values()) for r in answer["above"]["differences"][:15]], ("feature", "difference", item, str(above)))
         print(plain(answer["above"]["sentence"]))
@@ -219,6 +229,26 @@ def explain(
             f"score {answer['score']:.6g} = base {answer['base']:.6g} + contributions, residual {answer['residual']:.1g} ({answer['scale']})"
         )
     print(plain(way.sentence))
+
+
+def _behind(workbench: Any, request: Any, item: str, above: str | None) -> Any:
+    from diagnosis.internals import behind
+
+    return behind(workbench, request, item, above=above or "")
+
+
+def _show_behind(told: Any) -> None:
+    if told.support is not None:
+        names = ["likeness", "label", *(n for n in ("request_id", "item_id", "task", "at") if n in told.support.near)]
+        table(told.support.near.head(8)[names].itertuples(index=False), ["alike", *names[1:]])
+    if told.influence is not None and told.influence.faithful:
+        names = ["attribute", "value", "rows", "label", "refit"]
+        table(
+            told.influence.slices.head(8)[names].itertuples(index=False), ["slice", "value", "training rows", "label", "score without it"]
+        )
+    for sentence in told.sentences.values():
+        print(plain(sentence))
+    print()
 
 
 def _first(request: Any) -> str:

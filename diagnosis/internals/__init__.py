@@ -1,5 +1,6 @@
 """What the model did: contributions of one request and of many, A above B, why an item is not shown, which training rows are behind it."""
 
+from diagnosis.internals.behind import Behind, behind
 from diagnosis.internals.bisecting import Bisection, bisect
 from diagnosis.internals.cohort import Cohort, cohort, cohort_against
 from diagnosis.internals.compare import Comparison, above
@@ -19,6 +20,7 @@ from diagnosis.internals.two_versions import Manifests, SameRequests, manifests,
 from diagnosis.internals.versions import Versions, compare_versions
 
 __all__ = [
+    "Behind",
     "Bisection",
     "Cohort",
     "Comparison",
@@ -39,6 +41,7 @@ __all__ = [
     "TrainingRows",
     "Versions",
     "above",
+    "behind",
     "bisect",
     "by_task",
     "cohort",
