@@ -127,12 +127,16 @@ def compare(
     changed = found.manifests.features[["state", "gain_before", "gain_after", "text"]].reset_index()
     table(changed.itertuples(index=False), ("feature", "", f"gain in {before}", f"gain in {after}", "what changed"))
     for title, part, names in (
-        ("Training rows", found.rows.slices[found.rows.slices["moved"] != ""] if found.rows else None, ["text"]),
+        (
+            "Training rows",
+            found.rows.slices[found.rows.slices["moved"] != ""] if found.rows else None,
+            ["attribute", "value", "label_before", "label_after", "label_expected", "share_before", "share_after"],
+        ),
         ("By outcomes", found.tasks.rows.reset_index() if found.tasks else None, ["task", "verdict", "change", "low", "high", "pages"]),
     ):
         if part is not None and len(part):
             print(f"\n{title}")
-            table(part[names].head(15).itertuples(index=False), names)
+            table(part[names].head(15).itertuples(index=False), [n.replace("_", " ") for n in names])
     print()
     for what, sentence in found.sentences.items():
         print(f"{_PARTS[what]}: {plain(sentence)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from diagnosis.reproduce import Workbench
 from diagnosis.store import Query
 
 REQUESTS, JUDGED = 1000, 6000  # requests that both versions score, and whose outcomes judge them
+PARTS = ("rows", "leaks", "labels", "skew", "same", "tasks")
 T = TypeVar("T")
 
 
@@ -59,7 +60,7 @@ class Versions:
     def sentences(self) -> dict[str, str]:
         """What is known, a sentence a part; where nothing is, why."""
         parts = {name: getattr(self, name) for name in ("manifests", *PARTS)}
-        return {name: part.sentence if part is not None else self.notes[name] for name, part in parts.items()}
+        return {n: part.sentence if part is not None else self.notes[n] for n, part in parts.items() if part is not None or n in self.notes}
 
     def as_json(self) -> dict[str, Any]:
         """As plain values; NaN is None."""
@@ -79,11 +80,15 @@ class Versions:
         return found
 
 
-PARTS = ("rows", "leaks", "labels", "skew", "same", "tasks")
-
-
 def compare_versions(
-    workbench: Workbench, name: str | None, before: str, after: str, *, query: Query | None = None, requests: int = REQUESTS
+    workbench: Workbench,
+    name: str | None,
+    before: str,
+    after: str,
+    *,
+    query: Query | None = None,
+    requests: int = REQUESTS,
+    parts: Sequence[str] = PARTS,
 ) -> Versions:
     """Compare two versions of a model: what they say of themselves, their training rows, and what they do with logged requests.
 
@@ -93,6 +98,8 @@ def compare_versions(
         Which logged requests; those served ``ok`` when not given.
     requests : int
         How many of them both versions score; six times as many judge them by outcomes.
+    parts : sequence of str
+        Which of `PARTS` to look at; the others are None, without a note.
 
     Raises
     ------
@@ -109,44 +116,55 @@ def compare_versions(
             notes[what] = error.message
             return None
 
-    # models are kept by the digest of what they load, so one may name the folder of another workspace: training rows are read by our own
-    old = part(f"rows of {before}", lambda: training_rows(workbench.bundle(name, before)))
-    new = part(f"rows of {after}", lambda: training_rows(workbench.bundle(name, after)))
+    asked = [what for what in PARTS if what in parts]
+    old = new = None
+    if set(asked) & set(_TRAINING):
+        # models are kept by the digest of what they load, so one may name the folder of another workspace: rows are read by our own bundles
+        old = part(f"rows of {before}", lambda: training_rows(workbench.bundle(name, before)))
+        new = part(f"rows of {after}", lambda: training_rows(workbench.bundle(name, after)))
     lacking = "; ".join(notes.values())
-    batch = _sample(workbench, query or Query(status="ok"), max(requests, JUDGED * requests // REQUESTS))
-    few = batch if batch is None or len(batch) <= requests else _first(batch, requests)
-    found = _of_training(workbench, part, old, new, batch)
-    found["same"] = part("same", lambda: same_requests(one, two, few)) if few is not None else None
-    found["tasks"] = part("tasks", lambda: _tasks(workbench, one, two, batch)) if batch is not None else None
-    for what in PARTS:
+    most = max(requests, JUDGED * requests // REQUESTS) if {"labels", "tasks"} & set(asked) else requests
+    batch = _sample(workbench, query or Query(status="ok"), most) if set(asked) & set(_LOGGED) else None
+    ask = {**_of_training(workbench, old, new, batch), **_of_log(workbench, one, two, batch, requests)}
+    found = {what: part(what, ask[what]) for what in asked if what in ask}
+    for what in asked:
         if found.get(what) is None:
-            notes.setdefault(what, lacking if what in ("rows", "leaks", "labels", "skew") and lacking else "No such request is logged.")
+            notes.setdefault(what, lacking if what in _TRAINING and lacking else "No such request is logged.")
     return Versions(manifests=manifests(one, two), notes=notes, **{what: found.get(what) for what in PARTS})
 
 
+_TRAINING, _LOGGED = ("rows", "leaks", "labels", "skew"), ("labels", "same", "tasks")
+
+
 def _of_training(
-    workbench: Workbench, part: Any, old: TrainingRows | None, new: TrainingRows | None, batch: Batch | None
-) -> dict[str, Any]:
+    workbench: Workbench, old: TrainingRows | None, new: TrainingRows | None, batch: Batch | None
+) -> dict[str, Callable[[], Any]]:
+    """Questions about training rows that can be asked."""
     if new is None:
         return {}
     settings = workbench.workspace.settings
-    found = {
-        "rows": None if old is None else part("rows", lambda: row_change(old, new)),
-        "leaks": part("leaks", lambda: leaks(new, old)),
-        "skew": part("skew", lambda: skew(new, workbench.snapshot)),
-    }
+    found: dict[str, Callable[[], Any]] = {"leaks": lambda: leaks(new, old), "skew": lambda: skew(new, workbench.snapshot)}
+    if old is not None:
+        found["rows"] = lambda: row_change(old, new)
     if batch is not None:
-        attributes = tuple(batch.requests.column_names)
         events, within = settings.positive_events, settings.attribution_time_s
-        found["labels"] = part(
-            "labels", lambda: unconfirmed(shown_rows(new.bundle, batch, positive=events, attribution_s=within), new, attributes)
+        found["labels"] = lambda: unconfirmed(
+            shown_rows(new.bundle, batch, positive=events, attribution_s=within), new, tuple(batch.requests.column_names)
         )
     return found
 
 
-def _tasks(workbench: Workbench, before: Model, after: Model, batch: Batch) -> Tasks:
+def _of_log(workbench: Workbench, before: Model, after: Model, batch: Batch | None, requests: int) -> dict[str, Callable[[], Any]]:
+    """Questions about logged requests that can be asked."""
+    if batch is None:
+        return {}
     settings = workbench.workspace.settings
-    return by_task(before, after, batch, positive=settings.positive_events, attribution_s=settings.attribution_time_s)
+    events, within = settings.positive_events, settings.attribution_time_s
+    few = batch if len(batch) <= requests else _first(batch, requests)
+    return {
+        "same": lambda: same_requests(before, after, few),
+        "tasks": lambda: by_task(before, after, batch, positive=events, attribution_s=within),
+    }
 
 
 def _sample(workbench: Workbench, query: Query, most: int) -> Batch | None:
