@@ -72,7 +72,8 @@ class RowChange:
             return (
                 f"The rows of {self.after} are as those of {self.before}: slices, labels and missing values differ by no more than chance."
             )
-        return "; ".join(found) + "."
+        text = "; ".join(found) + "."
+        return text.replace("labels of", "Labels of", 1) if len(lost) else text
 
 
 def row_change(

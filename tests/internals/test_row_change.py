@@ -23,7 +23,7 @@ def test_a_value_that_lost_its_labels_is_named_alone():
     assert found.label_moves[["attribute", "value", "label_after"]].to_dict("records") == [
         {"attribute": "device", "value": "phone", "label_after": 0.0}
     ]
-    assert found.sentence.startswith("labels of device phone: 0.00% positive in 2, 20.47% expected from 1")
+    assert found.sentence.startswith("Labels of device phone: 0.00% positive in 2, 20.47% expected from 1")
 
 
 def test_of_two_values_the_one_that_changed_more_is_the_odd_one():
