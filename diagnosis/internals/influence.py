@@ -66,9 +66,9 @@ class Influence:
         if not self.faithful:
             why = f" ({'; '.join(self.notes)})" if self.notes else ""
             return f"Training rows give back only {max(self.reproduced, 0.0):.0%} of the model's leaves{why}, so what they do to {what} is rough."
-        named = self.slices[self.slices["refit"].notna()].head(1)
+        named = self.slices[self.slices["refit"].abs() > 1e-9].head(1)
         if not len(named):
-            return f"No slice of the training rows tells what holds {what}; {len(self.effect):,} rows were followed."
+            return f"No slice of the training rows holds {what}; {len(self.effect):,} rows were followed."
         top = named.iloc[0]
         way = "rise" if top["refit"] > 0 else "fall"
         return (

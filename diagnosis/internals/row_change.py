@@ -22,6 +22,7 @@ SURE = 0.001  # chance of a finding where nothing changed, corrected for how man
 SHARE, LABEL, MISSING = 0.02, 0.25, 0.01  # smaller changes are not named: of a share, of a label rate (relative), of missing values
 _UNCONFIRMED = 0.5
 _LEAST = 50.0  # rows that a label rate needs
+_REQUESTS = 20  # requests that a set needs, for chance to be told from change
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +188,7 @@ def _slices(name: str, sides: tuple[_Side, _Side]) -> list[tuple[Any, ...]]:
     for value, both, mine in zip(values, inside, labels, strict=True):
         shares = [side.ratio(side.rows.weight * mask, side.rows.weight) for side, mask in zip(sides, both, strict=True)]
         given = [s.value if s else np.nan for s in shares]
-        p = _p_of(difference(shares[1], shares[0])) if shares[0] and shares[1] else np.nan
+        p = _p_of(shares[0], shares[1]) if shares[0] and shares[1] else np.nan
         rest = [side.label(~mask) for side, mask in zip(sides, both, strict=True)]
         found.append((name, value, *(int(m.sum()) for m in both), *given, p, *_label_change(sides, both, mine, rest, usual)))
     return found
@@ -267,7 +268,7 @@ def _missing(sides: tuple[_Side, _Side]) -> pd.DataFrame:
         lost = [np.isnan(s.rows.matrix[:, s.rows.bundle.names.index(name)]) for s in sides]
         given = [s.ratio(s.rows.weight * mask, s.rows.weight) for s, mask in zip(sides, lost, strict=True)]
         if given[0] and given[1]:
-            found.append((name, given[0].value, given[1].value, _p_of(difference(given[1], given[0]))))
+            found.append((name, given[0].value, given[1].value, _p_of(given[0], given[1])))
     frame = pd.DataFrame(found, columns=["feature", "before", "after", "p"]).set_index("feature")
     frame["q"] = _corrected(frame.pop("p").to_numpy(dtype=np.float64))
     change = (frame["after"] - frame["before"]).abs()
@@ -275,7 +276,11 @@ def _missing(sides: tuple[_Side, _Side]) -> pd.DataFrame:
     return frame.reindex(change.sort_values(ascending=False, kind="stable").index)
 
 
-def _p_of(moved: Estimate) -> float:
+def _p_of(before: Estimate, after: Estimate) -> float:
+    """Chance of so large a difference if nothing changed; NaN where a set has too few requests to tell."""
+    if min(before.n, after.n) < _REQUESTS:
+        return np.nan
+    moved = difference(after, before)
     if moved.se <= 0:
         return 0.0 if moved.value else 1.0
     return _two_sided(moved.value / moved.se)

@@ -186,6 +186,12 @@ def test_a_constant_model_is_held_by_nothing_but_its_start(tmp_path):
     assert found.reproduced == 1.0
 
 
+def test_missing_values_everywhere_are_followed_and_no_slice_holds_the_score(tmp_path):
+    rows, z = world(600)
+    found = influence(lesson(tmp_path, np.full_like(rows, np.nan), (z > 0).astype(float), "binary"), np.full(3, np.nan), "i")
+    assert found.sentence == "No slice of the training rows holds the score of i; 600 rows were followed."
+
+
 def test_requests_of_any_size_rank_alike_together_and_alone():
     rng = np.random.default_rng(0)
     owner = np.repeat(np.arange(30), rng.integers(1, 40, 30))

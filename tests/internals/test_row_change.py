@@ -68,6 +68,14 @@ def test_requests_and_not_rows_make_a_difference_certain():
     assert (row_change(rows("1", **early), rows("2", **late)).slices["moved"] != "").sum() == 0
 
 
+def test_one_row_is_not_enough_to_say_that_something_changed():
+    one = rows("2", **{name: np.asarray(values)[:1] for name, values in {**columns(), "y": np.full(6000, np.nan)}.items()})
+    found = row_change(rows("1", **columns()), one)
+    assert not found.missing["moved"].any()
+    assert (found.slices["moved"] == "").all()
+    assert found.missing["q"].isna().all()
+
+
 def test_graded_labels_are_means():
     early, late = columns(), columns(seed=1)
     early["label"], late["label"] = early["label"] * 3 + 1, late["label"] * 3 + 1
