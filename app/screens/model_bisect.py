@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
 from app import charts, charts_model, load, state, views
 from app.state import View
 from diagnosis.errors import NotFoundError
-from diagnosis.internals import Behind, Bisection, largest
+from diagnosis.internals import Behind, Bisection, Coverage, Support, largest
 from diagnosis.reproduce.listing import label
 
 
@@ -86,37 +87,44 @@ def _behind(found: Behind) -> None:
     for part in ("support", "influence", "coverage"):
         views.sentence(said[part])
     if found.influence is not None and found.influence.faithful:
-        slices = found.influence.slices
-        drawn = slices[slices["refit"].notna()].copy()
-        drawn["feature"] = drawn["attribute"] + " " + drawn["value"].astype(str)
-        text = "Change of the score without each slice of the training rows, leaves computed anew."
-        views.chart(charts.effects(drawn.head(12), "refit", "score without the slice, less with it (raw)", text, ("rows", "label")))
-        columns = {
-            "label": st.column_config.NumberColumn("mean label", format="%.4g"),
-            "refit": st.column_config.NumberColumn("score without it (raw, change)", format="%+.4g"),
-        }
-        shown = slices.astype({"value": str})[["attribute", "value", "rows", "label", "refit"]]
-        views.table(shown, text, "model-influence", rows=8, columns=columns)
+        _slices(found.influence.slices)
     if found.support is not None:
-        near = found.support.near.copy()
-        columns = {"likeness": st.column_config.NumberColumn("alike (share)", format="percent")}
-        views.table(
-            near.astype({c: str for c in near if near[c].dtype == object}),
-            "The training rows most alike",
-            "model-near",
-            rows=8,
-            columns=columns,
-        )
-        views.table(
-            found.support.leaves.reset_index().drop(columns=["weight"]),
-            "The leaves that decide most",
-            "model-leaves",
-            rows=8,
-            columns={"label": st.column_config.NumberColumn("mean label", format="%.4g")},
-        )
-    odd = found.coverage.odd.reset_index()
+        _alike(found.support)
+    _unseen(found.coverage)
+
+
+def _slices(slices: pd.DataFrame) -> None:
+    drawn = slices[slices["refit"].notna()].head(12)
+    drawn = drawn.assign(feature=drawn["attribute"] + " " + drawn["value"].astype(str))
+    text = "Change of the score without each slice of the training rows, leaves computed anew."
+    views.chart(charts.effects(drawn, "refit", "score without the slice, less with it (raw)", text, ("rows", "label")))
+    columns = {
+        "label": st.column_config.NumberColumn("mean label", format="%.4g"),
+        "refit": st.column_config.NumberColumn("score without it (raw, change)", format="%+.4g"),
+    }
+    shown = slices.astype({"value": str})[["attribute", "value", "rows", "label", "refit"]]
+    views.table(shown, text, "model-influence", rows=8, columns=columns)
+
+
+def _alike(found: Support) -> None:
+    near = found.near.astype({name: str for name in found.near if found.near[name].dtype == object})
+    columns = {"likeness": st.column_config.NumberColumn("alike (share)", format="percent")}
+    views.table(near, "The training rows most alike", "model-near", rows=8, columns=columns)
+    leaves = found.leaves.reset_index().drop(columns=["weight"])
+    columns = {
+        "pull": st.column_config.NumberColumn("pull (raw score)", format="%+.4g"),
+        "value": st.column_config.NumberColumn("value (raw score)", format="%+.4g"),
+        "label": st.column_config.NumberColumn("mean label", format="%.4g"),
+        "low": st.column_config.NumberColumn("low (95%)", format="%.4g"),
+        "high": st.column_config.NumberColumn("high (95%)", format="%.4g"),
+    }
+    views.table(leaves, "The leaves that decide most", "model-leaves", rows=8, columns=columns)
+
+
+def _unseen(found: Coverage) -> None:
+    odd = found.odd.reset_index()
     if len(odd):
         views.table(odd[["feature", "state", "rows", "text"]], "Values that training never saw, or hardly", "model-odd", rows=6)
-    if len(found.coverage.pairs):
-        pairs = found.coverage.pairs[["a", "b", "state", "rows", "expected", "text"]]
+    if len(found.pairs):
+        pairs = found.pairs[["a", "b", "state", "rows", "expected", "text"]]
         views.table(pairs, "Combinations that training never saw, or hardly", "model-pairs", rows=6)

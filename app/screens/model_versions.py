@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import charts, charts_model, load, views
 from app.state import View
-from diagnosis.internals import largest
+from diagnosis.internals import SameRequests, largest
 
 
 def manifests(view: View, held: load.Bench) -> None:
@@ -50,6 +50,11 @@ def requests(view: View, held: load.Bench) -> None:
     rows.append(("change of score, mean (raw)", f"{found.score.value:+.4g} ({found.score.low:+.4g} to {found.score.high:+.4g})"))
     rows.append(("requests scored by both", f"{found.requests:,}"))
     views.facts(rows)
+    _scores(view, found)
+    _contributions(found)
+
+
+def _scores(view: View, found: SameRequests) -> None:
     views.heading("Scores")
     quantiles = found.scores.reset_index()
     said = f"Quantiles of the raw score of all candidates, by {view.against} and {view.version}."
@@ -59,6 +64,9 @@ def requests(view: View, held: load.Bench) -> None:
         "after": st.column_config.NumberColumn(views.plain(view.version)),
     }
     views.table(quantiles, said, "model-scores", rows=7, columns=titles)
+
+
+def _contributions(found: SameRequests) -> None:
     views.heading("What moved the scores", "mean contribution of each feature, later less earlier")
     if not len(found.contributions):
         views.empty("There is no split by feature.", found.note)

@@ -220,15 +220,19 @@ def explain(
         return
     if told is not None:
         _show_behind(told)
+    _show_explained(answer, item)
+    print(plain(way.sentence))
+
+
+def _show_explained(answer: dict[str, Any], item: str) -> None:
     if "above" in answer:
-        table([tuple(r.values()) for r in answer["above"]["differences"][:15]], ("feature", "difference", item, str(above)))
+        table([tuple(r.values()) for r in answer["above"]["differences"][:15]], ("feature", "difference", item, answer["above"]["item"]))
         print(plain(answer["above"]["sentence"]))
     elif "contributions" in answer:
         table([tuple(r.values()) for r in answer["contributions"][:15]], ("feature", "contribution", "value"))
         print(
             f"score {answer['score']:.6g} = base {answer['base']:.6g} + contributions, residual {answer['residual']:.1g} ({answer['scale']})"
         )
-    print(plain(way.sentence))
 
 
 def _behind(workbench: Any, request: Any, item: str, above: str | None) -> Any:

@@ -117,15 +117,13 @@ def compare_versions(
             return None
 
     asked = [what for what in PARTS if what in parts]
-    old = new = None
-    if set(asked) & set(_TRAINING):
-        # models are kept by the digest of what they load, so one may name the folder of another workspace: rows are read by our own bundles
-        old = part(f"rows of {before}", lambda: training_rows(workbench.bundle(name, before)))
-        new = part(f"rows of {after}", lambda: training_rows(workbench.bundle(name, after)))
+    # models are kept by the digest of what they load, so one may name the folder of another workspace: rows are read by our own bundles
+    wanted = (before, after) if set(asked) & set(_TRAINING) else ()
+    rows = {v: part(f"rows of {v}", lambda v=v: training_rows(workbench.bundle(name, v))) for v in wanted}  # type: ignore[misc]
     lacking = "; ".join(notes.values())
     most = max(requests, JUDGED * requests // REQUESTS) if {"labels", "tasks"} & set(asked) else requests
     batch = _sample(workbench, query or Query(status="ok"), most) if set(asked) & set(_LOGGED) else None
-    ask = {**_of_training(workbench, old, new, batch), **_of_log(workbench, one, two, batch, requests)}
+    ask = {**_of_training(workbench, rows.get(before), rows.get(after), batch), **_of_log(workbench, one, two, batch, requests)}
     found = {what: part(what, ask[what]) for what in asked if what in ask}
     for what in asked:
         if found.get(what) is None:
