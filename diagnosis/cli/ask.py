@@ -184,6 +184,7 @@ def explain(
     tree: Annotated[int | None, typer.Option(min=0, help="The way through this tree, from 0.")] = None,
     surrogate: Annotated[bool, typer.Option("--surrogate", help="A line around the item's score, beside its SHAP values.")] = False,
     layers: Annotated[bool, typer.Option("--layers", help="What the units of a neural network give.")] = False,
+    training: Annotated[bool, typer.Option("--training", help="And the training rows behind it.")] = False,
     as_json: Json = False,
 ) -> None:
     """Which features made the score of an item, or put it above another; and where on its way it fell out.
@@ -197,6 +198,12 @@ def explain(
     margin, sentence}]}; trees: {sentence, features, trees}; tree: {sentence, paths: {item: {leaf, value, rows, steps: [{split, feature,
     question, value, answer, why, rows, gain}]}}, drawing: {nodes, edges, folded}, dot}; surrogate: {sentence, fidelity, faithful, disputed,
     features: [{feature, slope, low, high, step, effect, shap, agrees}]}; layers: {residual, units}.
+
+    JSON: with --training also training: {model_version, rows, used, sentences: {coverage, support, influence},
+    values: [{feature, value, state (never|hardly|seen), rows, text}], pairs: [{a, b, value_a, value_b, state, rows, expected, text}], leaves:
+    [{tree, leaf, value, pull, rows, requests, weight, label, low, high, first_at, last_at, tasks}], groups: [{attribute, value, rows, share,
+    usual, label, usual_label}], near: [{likeness, label, weight, …}], influential: [{effect, label, weight, …}], slices: [{attribute, value,
+    rows, weight, label, effect, gross, refit}], reproduced}, what cannot be told left out.
     """
     from diagnosis.cli.explaining import Wanted, parts
     from diagnosis.internals import above as compare
@@ -229,9 +236,14 @@ def explain(
             answer["above"] |= {key: inside.pop(key) for key in ("differing", "alike", "upstreams")}
         if inside:
             answer["inside"] = inside
+    told = _behind(workbench, logged, item, above) if training else None
+    if told is not None:
+        answer["training"] = told.as_json()
     if as_json:
         document(answer)
         return
+    if told is not None:
+        _show_behind(told)
     _explained(answer, item, above)
     print(plain(way.sentence))
 
@@ -241,7 +253,7 @@ def _explained(answer: Mapping[str, Any], item: str, above: str | None) -> None:
     from diagnosis.cli.explaining import show
 
     if "above" in answer:
-        table([tuple(r.values()) for r in answer["above"]["differences"][:15]], ("feature", "difference", item, str(above)))
+        table([tuple(r.values()) for r in answer["above"]["differences"][:15]], ("feature", "difference", item, answer["above"]["item"]))
         print(plain(answer["above"]["sentence"]))
     elif "contributions" in answer:
         table([tuple(r.values()) for r in answer["contributions"][:15]], ("feature", "contribution", "value"))
@@ -249,6 +261,26 @@ def _explained(answer: Mapping[str, Any], item: str, above: str | None) -> None:
             f"score {answer['score']:.6g} = base {answer['base']:.6g} + contributions, residual {answer['residual']:.1g} ({answer['scale']})"
         )
     show(answer.get("inside", {}), item, above)
+
+
+def _behind(workbench: Any, request: Any, item: str, above: str | None) -> Any:
+    from diagnosis.internals import behind
+
+    return behind(workbench, request, item, above=above or "")
+
+
+def _show_behind(told: Any) -> None:
+    if told.support is not None:
+        names = ["likeness", "label", *(n for n in ("request_id", "item_id", "task", "at") if n in told.support.near)]
+        table(told.support.near.head(8)[names].itertuples(index=False), ["alike", *names[1:]])
+    if told.influence is not None and told.influence.faithful:
+        names = ["attribute", "value", "rows", "label", "refit"]
+        table(
+            told.influence.slices.head(8)[names].itertuples(index=False), ["slice", "value", "training rows", "label", "score without it"]
+        )
+    for sentence in told.sentences.values():
+        print(plain(sentence))
+    print()
 
 
 def _first(request: Any) -> str:
