@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,7 @@ class RowChange:
 def row_change(
     before: TrainingRows, after: TrainingRows, names: tuple[str, str] | None = None, *, only: tuple[str, ...] = (), label: float = LABEL
 ) -> RowChange:
-    """Compare two sets of rows; rows of one request count together.
+    """Compare two sets of rows; rows of one request count together, and those of one item.
 
     A value's labels are compared with what they would be, had they gone as those of most of the attribute's values: so a new level of all
     labels is no finding, and one device that lost its labels is. Named is what chance does not explain (Benjamini-Hochberg at 0.001) and
@@ -162,11 +162,16 @@ class _Side:
         return np.asarray(np.bincount(self.rows.owner, weights=values), dtype=np.float64)
 
     def ratio(self, numerator: Floats, denominator: Floats) -> Estimate | None:
+        """Of sums; its standard error counts rows of one request, and rows of one item, together (Cameron, Gelbach, Miller 2011)."""
         over = self.sums(denominator)
         if not over.sum() > 0:
             return None
         share = bool((numerator <= denominator).all() and (numerator >= 0).all())
-        return ratio(self.sums(numerator), over, np.ones(len(over)), of="process", share=share)
+        found = ratio(self.sums(numerator), over, np.ones(len(over)), of="process", share=share)
+        gap = (numerator - found.value * denominator) / over.sum()
+        by_item = self.rows.item
+        extra = 0.0 if by_item is None else float((np.bincount(by_item, weights=gap) ** 2).sum() - (gap**2).sum())
+        return replace(found, se=float(np.sqrt(found.se**2 + max(extra, 0.0))))
 
     def label(self, inside: NDArray[np.bool_] | None = None) -> Estimate | None:
         known = ~np.isnan(self.rows.label) & (True if inside is None else inside)

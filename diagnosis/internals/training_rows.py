@@ -70,6 +70,14 @@ class TrainingRows:
         return np.asarray(np.where(alone, codes.max(initial=-1) + 1 + np.cumsum(alone), codes), dtype=np.int64)
 
     @cached_property
+    def item(self) -> Ints | None:
+        """Code of each row's item; None where the rows do not say."""
+        if "item_id" not in self.table.column_names:
+            return None
+        codes = pd.factorize(self.table.column("item_id").to_pandas())[0].astype(np.int64)
+        return np.asarray(np.where(codes < 0, codes.max(initial=-1) + 1, codes), dtype=np.int64)
+
+    @cached_property
     def attributes(self) -> dict[str, tuple[Ints, tuple[Any, ...]]]:
         """Codes (-1 = null) and values of every text, yes/no or whole-number column with 2 to 40 values, features and others."""
         held = {}

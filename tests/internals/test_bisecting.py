@@ -60,8 +60,19 @@ def shop(path, texts, versions, admit=True):
 THREE = {"v1": ((1.0, 0.0), "2026-01"), "v2": ((1.0, 0.1), "2026-02"), "v3": ((0.0, -1.0), "2026-03")}
 
 
-def test_the_version_in_which_an_item_left_the_page_is_found_with_what_carries_it(tmp_path, texts):
-    bench = shop(tmp_path / "shop", texts, THREE)
+@pytest.fixture(scope="module")
+def bench(texts, tmp_path_factory):
+    """Three versions, admitted once: that takes seconds."""
+    folder = tmp_path_factory.mktemp("bisecting")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        patch.setenv("XDG_DATA_HOME", str(folder / "data"))
+        made = shop(folder / "shop", texts, THREE)
+        assert len(made.admissions) == 3  # kept with the workbench
+    return made
+
+
+def test_the_version_in_which_an_item_left_the_page_is_found_with_what_carries_it(bench):
     found = bisect(bench, bench.request("r1"), "a")
     assert found.rows["rank"].tolist() == [1, 1, 4]
     assert (found.before, found.dropped_at, found.left, found.places) == ("v2", "v3", True, 2)
@@ -70,15 +81,13 @@ def test_the_version_in_which_an_item_left_the_page_is_found_with_what_carries_i
     assert found.sentence.startswith("a left the first 2 places with v3: rank 1 by v2, 4 by v3, by y (-1.")
 
 
-def test_an_item_that_rose_fell_in_none(tmp_path, texts):
-    bench = shop(tmp_path / "shop", texts, THREE)
+def test_an_item_that_rose_fell_in_none(bench):
     found = bisect(bench, bench.request("r1"), "d")
     assert (found.dropped_at, len(found.carried)) == ("", 0)
     assert found.sentence == "d fell in none of 3 versions."
 
 
-def test_a_fall_within_the_page_is_the_largest_fall(tmp_path, texts):
-    bench = shop(tmp_path / "shop", texts, THREE)
+def test_a_fall_within_the_page_is_the_largest_fall(bench):
     found = bisect(bench, bench.request("r1"), "b", places=4)
     assert (found.dropped_at, found.left) == ("v3", False)
     assert found.sentence.startswith("b fell most with v3: rank 2 by v2, 3 by v3")

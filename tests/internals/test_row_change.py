@@ -76,6 +76,19 @@ def test_one_row_is_not_enough_to_say_that_something_changed():
     assert found.missing["q"].isna().all()
 
 
+def test_a_few_items_that_stand_in_all_requests_do_not_make_a_difference_certain():
+    early, late = columns(6000, per_request=2), columns(6000, seed=1, per_request=2)
+    for given, kinds in ((early, ("home", "search", "home", "search")), (late, ("home", "search", "search", "search"))):
+        which = np.random.default_rng(0).integers(0, 4, 6000)
+        given["item_id"], given["task"] = [f"i{i}" for i in which], np.array(kinds)[which]
+    found = row_change(rows("1", **early), rows("2", **late), only=("task",)).slices
+    assert found["share_after"].max() - found["share_before"].max() > 0.2
+    assert (found["moved"] == "").all()
+    for given in (early, late):
+        del given["item_id"]
+    assert (row_change(rows("1", **early), rows("2", **late), only=("task",)).slices["moved"] == "share").all()
+
+
 def test_graded_labels_are_means():
     early, late = columns(), columns(seed=1)
     early["label"], late["label"] = early["label"] * 3 + 1, late["label"] * 3 + 1
