@@ -4,7 +4,8 @@
 
     DiagnosisError
     ├── WorkspaceError          the folder, its settings
-    │   └── SettingsError
+    │   ├── SettingsError
+    │   └── MappingError    what a foreign log's columns mean
     ├── TableError              a table that cannot be read as it should
     │   ├── MissingTableError
     │   ├── MissingColumnError
@@ -72,6 +73,21 @@ class SettingsError(WorkspaceError):
     def __init__(self, file: Path | str, key: str, problem: str, hint: str = "") -> None:
         self.file, self.key, self.problem = Path(file), key, problem
         super().__init__(f"{self.file.name}: {key}: {problem}", hint)
+
+
+class MappingError(WorkspaceError):
+    """A mapping file of a foreign log is absent, wrong, or does not fit the log.
+
+    Attributes
+    ----------
+    file : Path
+    key : str
+        Dotted path of the entry, e.g. ``requests.member``.
+    """
+
+    def __init__(self, file: Path | str, key: str, problem: str, hint: str = "") -> None:
+        self.file, self.key, self.problem = Path(file), key, problem
+        super().__init__(f"{self.file.name}: {key}: {problem}.", hint)
 
 
 class TableError(DiagnosisError):

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from diagnosis.errors import TableError
 from diagnosis.log.heads import MEMBER_KEY, pseudonym, stretched
-from diagnosis.store import Workspace, housekeeping
+from diagnosis.store import Workspace, housekeeping, importing
 from diagnosis.store import state as tables
 from diagnosis.store.spoolroom import Spoolroom, naming
 
@@ -39,7 +39,7 @@ class Forgotten:
 
 
 def forget_member(workspace: Workspace, member: str, *, spool: Path | None = None, now: bool = False) -> Forgotten:
-    """Remove every request of a member from tables, spool, cases and shares.
+    """Remove every request of a member from tables, spool, imports, cases and shares.
 
     Segments that are open still, or arrive later, are collected without the requests that were served before this moment.
 
@@ -61,10 +61,12 @@ def forget_member(workspace: Workspace, member: str, *, spool: Path | None = Non
         room.forget(names, int(at.timestamp() * 1e6))
         if workspace.collect(room.folder) is None:
             raise TableError("Another collector is at work.", "try again when it is done.")
+    importing.finish_all(workspace)
     requests = housekeeping.requests_of(workspace, names)
     words = [*names, *requests]
     removed = housekeeping.remove_requests(workspace, requests)
     aside = room.forget_aside(words) if room.folder.is_dir() else 0
+    aside += importing.forget(workspace, names, naming(words), int(at.timestamp() * 1e6))
     cases, shares = _forget_state(workspace, words)
     due = None if now else at + timedelta(hours=housekeeping.LONGEST_QUERY_H)
     if due is None:

@@ -16,17 +16,38 @@ contract = typer.Typer(help="Feature contracts: draft one from training data.", 
 
 def import_(
     workspace: Folder,
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="An installed importer, e.g. open-bandit, movielens.")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND", help="A kind of log (plain, kserve, sagemaker, databricks, feast), or an installed importer, e.g. movielens."
+        ),
+    ],
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="File or folder to read.")],
+    mapping: Annotated[
+        Path | None, typer.Option(help="What the columns of a log mean; imports/KIND.toml in the workspace when not given.")
+    ] = None,
+    draft: Annotated[bool, typer.Option("--draft", help="Write a first mapping from the data, and stop.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Read files that were taken, too: after a correction of the mapping.")] = False,
     movies: Annotated[Path | None, typer.Option(help="movielens: metadata of the movies (movies.json).")] = None,
     as_json: Json = False,
 ) -> None:
-    """Import somebody else's log as a workspace. JSON: workspace, kind, requests, notes."""
-    from diagnosis.errors import NotFoundError, WorkspaceError
+    """Import somebody else's log: new files of a kind of log, by a mapping; or a public data set as a workspace of its own.
 
+    JSON of an importer: workspace, kind, requests, notes. Of a kind of log besides these: files, candidates, waiting, aside {reason: count},
+    approximate (requests whose time is), absent {column: path}, renamed {column: why}; with --draft: workspace, kind, mapping (file), toml.
+    """
+    from diagnosis.cli import foreign
+    from diagnosis.errors import NotFoundError, WorkspaceError
+    from diagnosis.log.foreign import kinds
+
+    if kind in kinds.names():
+        foreign.import_log(workspace, kinds.kind(kind), source, mapping, draft=draft, again=again, as_json=as_json)
+        return
     points = {p.name: p for p in entry_points(group=IMPORTERS)}
     if kind not in points:
-        raise NotFoundError("importer", kind, points, f"installed are {', '.join(sorted(points))}.")
+        raise NotFoundError("importer", kind, points, f"there are {', '.join([*kinds.names(), *sorted(points)])}.")
+    if mapping is not None or draft or again:
+        raise ValueError(f"{kind} is no kind of log, and has no mapping.")
     if not source.exists():
         raise WorkspaceError(f"There is no {str(source)!r}.", "give the folder that holds the raw files.")
     options = {"movies": movies} if movies is not None else {}

@@ -198,6 +198,5 @@ def _erase_history(path: Path) -> None:
     table.create_checkpoint()
     for file in (path / "_delta_log").iterdir():
         number = file.name.partition(".")[0]
-        last = table.version() - ("checkpoint" in file.name)
-        if number.isdigit() and int(number) <= last:
+        if number.isdigit() and int(number) < table.version():  # the newest, of the vacuum, is what writers go on from
             file.unlink()

@@ -111,3 +111,26 @@ def test_old_files_go_when_the_longest_query_is_over(made):
     log = b"".join(f.read_bytes() for f in (made.path / "logs").rglob("*.json"))
     assert ANNA.encode() not in log
     assert sorted(made.snapshot().find(Query()).index) == ["request-1", "request-3"]
+
+
+def test_after_a_member_was_forgotten_at_once_the_log_goes_on(tmp_path):
+    import pyarrow as pa
+
+    workspace = Workspace.create(tmp_path / "on", id="on")
+
+    def add(request_id, member):
+        requests = {
+            "request_id": [request_id],
+            "served_at": [NOON],
+            "task": ["home"],
+            "status": ["ok"],
+            "member": [member],
+            "keep_probability": [1.0],
+        }
+        workspace.append(requests=pa.table(requests), candidates=pa.table({"request_id": [request_id], "item_id": ["a"]}))
+
+    add("r1", "leaves")
+    forget_member(workspace, "leaves", now=True)
+    add("r2", "stays")
+    assert workspace.snapshot().count(Query()).kept == 1
+    assert not [f for f in workspace.path.rglob("*") if f.is_file() and b"leaves" in f.read_bytes()]
