@@ -4,13 +4,14 @@ from diagnosis.internals.behind import Behind, behind
 from diagnosis.internals.bisecting import Bisection, bisect
 from diagnosis.internals.cohort import Cohort, cohort, cohort_against
 from diagnosis.internals.compare import Comparison, above
+from diagnosis.internals.confirmation import shown_rows, unconfirmed
 from diagnosis.internals.contributions import Contributions, contributions, explain
 from diagnosis.internals.coverage import Coverage, coverage
 from diagnosis.internals.funnel import Funnel, funnel
 from diagnosis.internals.influence import Influence, influence
 from diagnosis.internals.largest import largest
 from diagnosis.internals.leaks import Leaks, leaks
-from diagnosis.internals.row_change import RowChange, row_change, shown_rows, unconfirmed
+from diagnosis.internals.row_change import RowChange, row_change
 from diagnosis.internals.shift import Parts, Shift, parts, shift, shift_by, shifts
 from diagnosis.internals.skew import Skew, skew
 from diagnosis.internals.support import Support, support
