@@ -4,6 +4,7 @@ from diagnosis.internals.behind import Behind, behind
 from diagnosis.internals.bisecting import Bisection, bisect
 from diagnosis.internals.cohort import Cohort, cohort, cohort_against, cohort_matrix, mean_contributions
 from diagnosis.internals.compare import Comparison, above, by_upstream, together
+from diagnosis.internals.confirmation import shown_rows, unconfirmed
 from diagnosis.internals.contributions import Contributions, contributions, explain
 from diagnosis.internals.coverage import Coverage, coverage
 from diagnosis.internals.drawing import Drawing, draw
@@ -16,7 +17,7 @@ from diagnosis.internals.leaks import Leaks, leaks
 from diagnosis.internals.partings import Partings, Turns, partings, turns
 from diagnosis.internals.paths import Fork, Path, fork, path
 from diagnosis.internals.perceptron import integrated_gradients
-from diagnosis.internals.row_change import RowChange, row_change, shown_rows, unconfirmed
+from diagnosis.internals.row_change import RowChange, row_change
 from diagnosis.internals.shift import Parts, Shift, parts, shift, shift_by, shifts
 from diagnosis.internals.skew import Skew, skew
 from diagnosis.internals.structure import Structure, importance_by, structure

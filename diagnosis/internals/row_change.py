@@ -8,19 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from diagnosis.estimate import Estimate, difference, false_discovery, ratio
-from diagnosis.internals.training_rows import Floats, TrainingRows, encoded
-from diagnosis.log.records import Batch
-from diagnosis.metrics.definitions import POSITIVE
-from diagnosis.metrics.rows import positives
-from diagnosis.models import Bundle
+from diagnosis.internals.training_rows import Floats, TrainingRows
 
 SURE = 0.001  # chance of a finding where nothing changed, corrected for how many are looked at
 SHARE, LABEL, MISSING = 0.02, 0.25, 0.01  # smaller changes are not named: of a share, of a label rate (relative), of missing values
-_UNCONFIRMED = 0.5
 _LEAST = 50.0  # rows that a label rate needs
 _REQUESTS = 20  # requests that a set needs, for chance to be told from change
 
@@ -44,6 +38,10 @@ class RowChange:
     labels : tuple of Estimate or None
         Mean label before and after; None without labels.
     rows : tuple of int
+    share : bool
+        Whether labels lie in [0, 1].
+    labels_only : bool
+        Whether only labels are asked about: see `diagnosis.internals.unconfirmed`.
     """
 
     before: str
@@ -53,6 +51,7 @@ class RowChange:
     labels: tuple[Estimate | None, Estimate | None]
     rows: tuple[int, int]
     share: bool
+    labels_only: bool = False
 
     @property
     def label_moves(self) -> pd.DataFrame:
@@ -64,7 +63,11 @@ class RowChange:
         """What is known, in one sentence."""
         lost, moved = self.label_moves, self.slices[self.slices["moved"] == "share"]
         gone = self.missing[self.missing["moved"]]
-        found = [lost["text"].iloc[0]] if len(lost) else []
+        found = [str(lost["text"].iloc[0])] if len(lost) else []
+        if self.labels_only and not found:
+            return f"No label rate by a request attribute is at odds with {self.before}."
+        if self.labels_only:
+            return found[0].replace("labels of", "Labels of", 1) + "."
         found += [moved["text"].iloc[0]] if len(moved) else []
         if len(gone):
             name, row = gone.index[0], gone.iloc[0]
@@ -108,48 +111,6 @@ def row_change(
         rows=(len(before), len(after)),
         share=before.share and after.share,
     )
-
-
-def shown_rows(bundle: Bundle, batch: Batch, *, positive: tuple[str, ...] = POSITIVE, attribution_s: float = 86400.0) -> TrainingRows:
-    """What the log says of the same: candidates that were shown, their features, request attributes, and as label whether they had a
-    positive event; weighted by what their requests stand for.
-
-    Raises
-    ------
-    MissingFeaturesError, BundleError
-        See `diagnosis.models.assemble`.
-    """
-    if "position" in batch.candidates.column_names:
-        shown = batch.candidates.column("position").is_valid().to_numpy()
-    else:
-        shown = np.zeros(batch.candidates.num_rows, dtype=np.bool_)
-    owner, place = batch.owner[shown], pa.array(np.flatnonzero(shown))
-    columns: dict[str, Any] = {name: batch.requests.column(name).take(pa.array(owner)) for name in batch.requests.column_names}
-    for feature in bundle.features:
-        if feature.table == "candidates" and feature.column in batch.candidates.column_names:
-            columns[feature.name] = batch.candidates.column(feature.column).take(place)
-        elif feature.column in batch.requests.column_names:
-            columns[feature.name] = columns[feature.column]
-    label = positives(batch, positive, attribution_s)[shown].astype(np.float64)
-    table = pa.table({**columns, bundle.label or "label": label})
-    return TrainingRows(bundle, table, encoded(bundle, table), label, batch.weights[owner], int(shown.sum()))
-
-
-def unconfirmed(shown: TrainingRows, training: TrainingRows, attributes: tuple[str, ...]) -> RowChange:
-    """Training labels that the log's outcomes do not confirm: label rates by request attribute, in training and where candidates were shown.
-
-    Rates of the two differ by nature (what was shown was chosen, and looked at); so values of an attribute are compared with each other,
-    tasks are left out, whose pages differ, and only half or double the rate is named.
-
-    Parameters
-    ----------
-    shown : TrainingRows
-        See `shown_rows`.
-    attributes : tuple of str
-        Columns of `requests`.
-    """
-    only = tuple(n for n in attributes if n in training.attributes and n in shown.attributes and n != "task")
-    return row_change(shown, training, ("the log", training.bundle.version), only=only or ("",), label=_UNCONFIRMED)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from diagnosis.errors import DiagnosisError
+from diagnosis.internals.confirmation import shown_rows, unconfirmed
 from diagnosis.internals.contributions import plain_value
 from diagnosis.internals.leaks import Leaks, leaks
-from diagnosis.internals.row_change import RowChange, row_change, shown_rows, unconfirmed
+from diagnosis.internals.row_change import RowChange, row_change
 from diagnosis.internals.skew import Skew, skew
 from diagnosis.internals.tasks import Tasks, by_task
 from diagnosis.internals.training_rows import TrainingRows, training_rows
