@@ -397,6 +397,54 @@ def _runs() -> Runs:
     return Runs()
 
 
+# --- versions of a model ----------------------------------------------------------------------------------------------------------
+
+
+def versions(held: Bench, model: str, before: str, after: str, parts: tuple[str, ...] = ()) -> internals.Versions:
+    """Two versions of a model side by side, as far as `parts` ask; see `diagnosis.internals.compare_versions`.
+
+    Raises
+    ------
+    NotFoundError, ModelError
+    """
+    return _versions(held.key, model, before, after, parts, held.workbench)
+
+
+@st.cache_resource(max_entries=24, show_spinner="Comparing both versions …")
+def _versions(key: str, model: str, before: str, after: str, parts: tuple[str, ...], _workbench: Workbench) -> internals.Versions:
+    return internals.compare_versions(_workbench, model, before, after, parts=parts)
+
+
+def bisection(held: Bench, request: Request, item: str, model: str) -> internals.Bisection:
+    """A request through every version of a model.
+
+    Raises
+    ------
+    NotFoundError, CannotSayError
+    """
+    return _bisection(held.key, request.request_id, item, model, held.workbench, request)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Scoring with every version …")
+def _bisection(key: str, request_id: str, item: str, model: str, _workbench: Workbench, _request: Request) -> internals.Bisection:
+    return internals.bisect(_workbench, _request, item, name=model)
+
+
+def behind(held: Bench, request: Request, item: str) -> internals.Behind:
+    """The training rows behind the score of a candidate.
+
+    Raises
+    ------
+    NotFoundError, ModelError, CannotSayError
+    """
+    return _behind(held.key, request.request_id, item, held.workbench, request)
+
+
+@st.cache_resource(max_entries=32, show_spinner="Looking for the training rows behind the score …")
+def _behind(key: str, request_id: str, item: str, _workbench: Workbench, _request: Request) -> internals.Behind:
+    return internals.behind(_workbench, _request, item)
+
+
 def windows_evidence(held: Bench, question: Question) -> cases.WindowsEvidence:
     """Digests of what an answer about two windows stands on."""
     return cases.windows_evidence_of(held.workbench, question)

@@ -20,6 +20,7 @@ from diagnosis.reproduce import Edit, Edits, parse_edit
 
 TABS = ("replay", "inputs", "model", "page", "circumstances", "what-if")
 DRAGS = ("incident", "baseline")
+PARTS = ("versions", "training", "requests", "tasks", "bisect")
 PAGES: dict[str, Any] = {}
 _KEYS = {"workspace": "w", "edits": "set"}
 
@@ -68,6 +69,10 @@ class View:
         One of `DRAGS`: which window dragging over the chart sets.
     asked : bool
         Whether the cause is wanted; the key says 1.
+    model, version, against : str
+        A model, one of its versions, and the version that it is compared with.
+    part : str
+        One of `PARTS`: what of a model is looked at.
     """
 
     workspace: str = ""
@@ -95,6 +100,10 @@ class View:
     incident: Window | None = None
     drag: str = ""
     asked: bool = False
+    model: str = ""
+    version: str = ""
+    against: str = ""
+    part: str = ""
 
     @classmethod
     def from_query(cls, query: Mapping[str, Sequence[str]]) -> View:
@@ -122,6 +131,8 @@ class View:
             raise LinkError(f"There is no tab {values['tab']!r}.", f"there are {', '.join(TABS)}.")
         if values.get("drag") and values["drag"] not in DRAGS:
             raise LinkError(f"Dragging cannot set {values['drag']!r}.", f"it sets {' or '.join(DRAGS)}.")
+        if values.get("part") and values["part"] not in PARTS:
+            raise LinkError(f"A model has no part {values['part']!r}.", f"there are {', '.join(PARTS)}.")
         return cls(**values)
 
     def to_query(self) -> dict[str, list[str]]:

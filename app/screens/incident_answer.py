@@ -153,6 +153,9 @@ def _cause(view: View, held: load.Bench, answer: Localization, place: int, cause
         ]
     )
     views.evidence([(e.kind, e.text) for e in cause.evidence])
+    if cause.component in ("model", "training_data"):
+        target = View(workspace=view.workspace, part="training")
+        state.link("model", target, "Versions and their training rows, side by side", ":material/account_tree:")
     rows = proof_rows(cause.shown)
     if len(rows) and cause.shown is not None:
         with st.expander("Proof", icon=":material/science:", expanded=place == 1, key=f"proof-{place}"):

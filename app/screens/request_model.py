@@ -54,6 +54,9 @@ def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
         _compared(given, item, other)
     else:
         _explained(given, item)
+    served = str(found.request.row.get("model") or "")
+    target = View(workspace=view.workspace, model=served, part="bisect", request=view.request, item=item)
+    state.link("model", target, "Through all versions, and to the training rows behind it", ":material/account_tree:")
 
 
 def _explained(given: Contributions, item: str) -> None:

@@ -176,20 +176,44 @@ def explain(
     request: RequestId,
     item: Annotated[str | None, typer.Option(help="Candidate to explain; the first on the page when not given.")] = None,
     above: Annotated[str | None, typer.Option(help="Explain why ITEM stands above this one.")] = None,
+    pairs: Annotated[bool, typer.Option("--pairs", help="With --above: what features make alone and in pairs.")] = False,
+    swaps: Annotated[bool, typer.Option("--swaps", help="With --above: the smallest edits that would turn the order round.")] = False,
+    trees: Annotated[
+        bool, typer.Option("--trees", help="What features do on the way through the trees, and which trees part the two.")
+    ] = False,
+    tree: Annotated[int | None, typer.Option(min=0, help="The way through this tree, from 0.")] = None,
+    surrogate: Annotated[bool, typer.Option("--surrogate", help="A line around the item's score, beside its SHAP values.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="What the units of a neural network give.")] = False,
+    training: Annotated[bool, typer.Option("--training", help="And the training rows behind it.")] = False,
     as_json: Json = False,
 ) -> None:
     """Which features made the score of an item, or put it above another; and where on its way it fell out.
 
     JSON: request_id, item, score, base, residual, scale, method, contributions: [{feature, contribution, value}], funnel:
     {sentence, lacking, stages: [{stage, outcome, text}]}; with --above also above: {item, margin, residual, sentence, differences:
-    [{feature, difference, a, b}]}.
+    [{feature, difference, a, b}], differing, alike (the margin by features in which they differ, and are the same), upstreams: [{upstream,
+    difference, features, differ}]}.
+
+    JSON: inside, of what is asked for: pairs: [{feature, with, difference}]; swaps: {sentence, tried, complete, swaps: [{edits, before, size,
+    margin, sentence}]}; trees: {sentence, features, trees}; tree: {sentence, paths: {item: {leaf, value, rows, steps: [{split, feature,
+    question, value, answer, why, rows, gain}]}}, drawing: {nodes, edges, folded}, dot}; surrogate: {sentence, fidelity, faithful, disputed,
+    features: [{feature, slope, low, high, step, effect, shap, agrees}]}; layers: {residual, units}.
+
+    JSON: with --training also training: {model_version, rows, used, sentences: {coverage, support, influence},
+    values: [{feature, value, state (never|hardly|seen), rows, text}], pairs: [{a, b, value_a, value_b, state, rows, expected, text}], leaves:
+    [{tree, leaf, value, pull, rows, requests, weight, label, low, high, first_at, last_at, tasks}], groups: [{attribute, value, rows, share,
+    usual, label, usual_label}], near: [{likeness, label, weight, …}], influential: [{effect, label, weight, …}], slices: [{attribute, value,
+    rows, weight, label, effect, gross, refit}], reproduced}, what cannot be told left out.
     """
+    from diagnosis.cli.explaining import Wanted, parts
     from diagnosis.internals import above as compare
     from diagnosis.internals import explain as contributions_of
     from diagnosis.internals import funnel
     from diagnosis.internals.contributions import place_of
     from diagnosis.reproduce import Workbench
 
+    wanted = Wanted(pairs, swaps, trees, tree, surrogate, layers)
+    wanted.check(above)
     workbench = Workbench.open(workspace)
     logged = workbench.request(request)
     item = item or _first(logged)
@@ -207,18 +231,56 @@ def explain(
             differences = other.rows.reset_index()[["feature", "difference", "a", "b"]].to_dict("records")
             answer["above"] = {"item": above, "margin": other.margin, "residual": other.residual, "sentence": other.sentence}
             answer["above"]["differences"] = differences
+        inside = parts(workbench, logged, given, item, above, wanted)
+        if above is not None:
+            answer["above"] |= {key: inside.pop(key) for key in ("differing", "alike", "upstreams")}
+        if inside:
+            answer["inside"] = inside
+    told = _behind(workbench, logged, item, above) if training else None
+    if told is not None:
+        answer["training"] = told.as_json()
     if as_json:
         document(answer)
         return
+    if told is not None:
+        _show_behind(told)
+    _explained(answer, item, above)
+    print(plain(way.sentence))
+
+
+def _explained(answer: Mapping[str, Any], item: str, above: str | None) -> None:
+    """What `explain` found, for people."""
+    from diagnosis.cli.explaining import show
+
     if "above" in answer:
-        table([tuple(r.values()) for r in answer["above"]["differences"][:15]], ("feature", "difference", item, str(above)))
+        table([tuple(r.values()) for r in answer["above"]["differences"][:15]], ("feature", "difference", item, answer["above"]["item"]))
         print(plain(answer["above"]["sentence"]))
     elif "contributions" in answer:
         table([tuple(r.values()) for r in answer["contributions"][:15]], ("feature", "contribution", "value"))
         print(
             f"score {answer['score']:.6g} = base {answer['base']:.6g} + contributions, residual {answer['residual']:.1g} ({answer['scale']})"
         )
-    print(plain(way.sentence))
+    show(answer.get("inside", {}), item, above)
+
+
+def _behind(workbench: Any, request: Any, item: str, above: str | None) -> Any:
+    from diagnosis.internals import behind
+
+    return behind(workbench, request, item, above=above or "")
+
+
+def _show_behind(told: Any) -> None:
+    if told.support is not None:
+        names = ["likeness", "label", *(n for n in ("request_id", "item_id", "task", "at") if n in told.support.near)]
+        table(told.support.near.head(8)[names].itertuples(index=False), ["alike", *names[1:]])
+    if told.influence is not None and told.influence.faithful:
+        names = ["attribute", "value", "rows", "label", "refit"]
+        table(
+            told.influence.slices.head(8)[names].itertuples(index=False), ["slice", "value", "training rows", "label", "score without it"]
+        )
+    for sentence in told.sentences.values():
+        print(plain(sentence))
+    print()
 
 
 def _first(request: Any) -> str:

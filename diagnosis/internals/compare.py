@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from diagnosis.errors import NotFoundError
 from diagnosis.internals.contributions import Contributions, adds_up, place_of, plain_value
+from diagnosis.internals.interactions import Interactions
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +45,16 @@ class Comparison:
         return adds_up(self.residual, float(self.rows["difference"].abs().sum()))
 
     @property
+    def differing(self) -> float:
+        """The part of the margin that comes from features in which the two differ."""
+        return float(self.rows["difference"][~self.rows["shared"]].sum())
+
+    @property
+    def alike(self) -> float:
+        """The rest, from features in which they are the same: the same value does more for one, because of what else that one holds."""
+        return float(self.rows["difference"][self.rows["shared"]].sum())
+
+    @property
     def pushing(self) -> str:
         """The one or two features that carry most of the margin, with how much; empty when there is none."""
         top = self.rows[self.rows["difference"] * self.margin > 0].head(2)
@@ -70,6 +83,8 @@ class Comparison:
             "residual": plain_value(self.residual),
             "scale": self.scale,
             "sentence": self.sentence,
+            "differing": plain_value(self.differing),
+            "alike": plain_value(self.alike),
             "differences": [{key: plain_value(value) for key, value in row.items()} for row in rows],
         }
 
@@ -90,3 +105,49 @@ def above(given: Contributions, a: str, b: str) -> Comparison:
     rows.index.name = "feature"
     order = rows["difference"].abs().sort_values(ascending=False, kind="stable").index
     return Comparison(a, b, rows.reindex(order), float(given.score[i] - given.score[j]), given.scale)
+
+
+def by_upstream(given: Comparison, upstreams: Mapping[str, str]) -> pd.DataFrame:
+    """The margin by where the features come from.
+
+    Parameters
+    ----------
+    upstreams : mapping of str to str
+        Upstream of a feature, as its contract says; a feature without one counts under an empty name.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``upstream``, the largest difference first. Columns ``difference`` (float64; they add up to the margin), ``features`` and
+        ``differ`` (int64; how many, and in how many of them the two differ).
+    """
+    names = pd.Index([upstreams.get(str(name), "") for name in given.rows.index], name="upstream", dtype=object)
+    columns = {"difference": given.rows["difference"], "features": 1, "differ": (~given.rows["shared"]).astype("int64")}
+    rows = pd.DataFrame(columns).set_axis(names).groupby(level=0).sum()
+    return rows.reindex(rows["difference"].abs().sort_values(ascending=False, kind="stable").index)
+
+
+def together(given: Interactions, a: str, b: str) -> pd.DataFrame:
+    """The margin by what features make alone and in pairs.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The largest first, without zeros. Columns ``feature``, ``with`` (the other of a pair; empty for what it makes alone) and
+        ``difference`` (float64, in A less in B; they add up to the margin).
+
+    Raises
+    ------
+    NotFoundError
+        If one of them is no candidate.
+    """
+    for item in (a, b):
+        if item not in given.items:
+            raise NotFoundError("candidate", item, given.items)
+    matrix = given.values[given.items.index(a)] - given.values[given.items.index(b)]
+    upper, names = np.triu_indices(len(given.names)), np.array([*given.names, ""], dtype=object)
+    alone = upper[0] == upper[1]
+    difference = np.where(alone, 1.0, 2.0) * matrix[upper]
+    rows = pd.DataFrame({"feature": names[upper[0]], "with": names[np.where(alone, -1, upper[1])], "difference": difference})
+    rows = rows[rows["difference"] != 0]
+    return rows.reindex(rows["difference"].abs().sort_values(ascending=False, kind="stable").index).reset_index(drop=True)

@@ -160,7 +160,7 @@ def contributions(model: Model, features: pd.DataFrame, items: Sequence[str], *,
             if made.adds_up or training is None:
                 return made
     background = _background(model, training)
-    values, base, how = permuted(lambda rows: model.score(_decoded(model, rows)), encode(model.bundle, features), background)
+    values, base, how = permuted(lambda rows: model.score(decoded(model, rows)), encode(model.bundle, features), background)
     return result(values, np.full(len(features), base), model.score(features), how)
 
 
@@ -198,7 +198,7 @@ def _linear(model: Model, features: pd.DataFrame, training: pa.Table | None) -> 
     weights, intercept = found
     matrix, mean, against = encode(model.bundle, features), np.zeros(len(weights)), "zero (no training rows)"
     if training is not None:
-        rows = _encoded(model, training)
+        rows = encoded(model, training)
         mean = np.nansum(rows, axis=0) / np.maximum((~np.isnan(rows)).sum(axis=0), 1)
         against = "the training mean"
     base = np.full(len(features), intercept + float(mean @ weights))
@@ -234,10 +234,11 @@ def _background(model: Model, training: pa.Table | None) -> NDArray[np.float64]:
             f"Contributions of {model.bundle.name} {model.bundle.version} need training rows to compare with, and the bundle has none.",
             "add a training.parquet to the bundle.",
         )
-    return _encoded(model, training)
+    return encoded(model, training)
 
 
-def _encoded(model: Model, training: pa.Table) -> NDArray[np.float64]:
+def encoded(model: Model, training: pa.Table) -> NDArray[np.float64]:
+    """Training rows as the matrix that a tree library wants; shape (n, features)."""
     frame = to_frame(training.select(model.bundle.names))
     for feature in model.bundle.features:
         if feature.dtype == "category":
@@ -245,7 +246,7 @@ def _encoded(model: Model, training: pa.Table) -> NDArray[np.float64]:
     return encode(model.bundle, frame)
 
 
-def _decoded(model: Model, matrix: NDArray[np.float64]) -> pd.DataFrame:
+def decoded(model: Model, matrix: NDArray[np.float64]) -> pd.DataFrame:
     """Encoded rows as `assemble` gives them: codes as categories, NaN as None."""
     columns: dict[str, Any] = {}
     for place, feature in enumerate(model.bundle.features):

@@ -15,7 +15,7 @@ from diagnosis.localize.judge import Judge
 from diagnosis.localize.sample import Floats, Ints, Mask, Sample, dictionary, some
 from diagnosis.localize.stage import Stage
 from diagnosis.localize.suspects import Evidence, Suspect
-from diagnosis.localize.where import daily_spread, jump, onset, slice_of
+from diagnosis.localize.where import abrupt, daily_spread, jump, onset, slice_of
 from diagnosis.log.records import Batch
 from diagnosis.metrics import PerRequest
 
@@ -23,6 +23,7 @@ _LOUD = 8.0
 _DROP, _FLOOD = 0.25, 1.6  # relative change that is worth a look
 _DAILY = 4.0  # daily standard deviations of the baseline that a change must exceed
 _WEEK_S = 7 * 86400.0
+_BACK_S, _LAUNCHES = 4 * _WEEK_S, 2.5  # how far back usual launches are counted, and how many times as many are a flood
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,15 +123,15 @@ def dropped(sample: Sample) -> list[tuple[Suspect, Loan]]:
         stands = jump(-count / usual, sample)
         if stands.z > _LOUD and stands.size > max(_DROP * (0.6 if kind.attribute else 0.4), _DAILY * daily_spread(count / usual, sample)):
             found.append((stands.z, stands.size, kind))
-    best: dict[str, tuple[float, float, Kind]] = {}
-    for z, size, kind in found:
-        old = best.get(kind.retriever)
-        if old is None or (size * np.sqrt(z), z) > (old[1] * np.sqrt(old[0]), old[0]):
-            best[kind.retriever] = (z, size, kind)
-    return [(_drop(sample, z, kind), Loan(kind.rows)) for z, _, kind in best.values()]
+    best: dict[str, tuple[Suspect, Loan]] = {}
+    for z, _, kind in sorted(found, key=lambda f: -f[1] * np.sqrt(f[0])):
+        if kind.retriever not in best and (suspect := _drop(sample, z, kind)) is not None:
+            best[kind.retriever] = (suspect, Loan(kind.rows))
+    return list(best.values())
 
 
-def _drop(sample: Sample, z: float, kind: Kind) -> Suspect:
+def _drop(sample: Sample, z: float, kind: Kind) -> Suspect | None:
+    """The suspect; None where the drop is how such candidates have been dwindling anyway."""
     count = np.bincount(sample.owner, weights=kind.rows, minlength=len(sample)).astype(np.float64)
     none = count == 0
     rate = float(none[~sample.incident].mean())
@@ -138,6 +139,8 @@ def _drop(sample: Sample, z: float, kind: Kind) -> Suspect:
     where = slice_of(none, sample, rows, rate)
     inside = sample.inside(where)
     since = onset(none, sample, np.flatnonzero(inside))
+    if not abrupt(-count, sample, inside, since):
+        return None
     hit = sample.incident & inside & (sample.time >= since - 1e-6)
     if none[hit].mean() < 0.8:
         hit &= none
@@ -161,6 +164,8 @@ def flood(sample: Sample) -> list[tuple[Suspect, Loan]]:
     stands = jump(share, sample)
     if stands.z < _LOUD or stands.size < max((_FLOOD - 1) * usual, 0.01, _DAILY * daily_spread(share, sample)):
         return []
+    if not _launched_more(sample):
+        return []
     many = share > np.quantile(share[before], 0.95) if before.any() else share > 0
     where = slice_of(many, sample, np.flatnonzero(sample.incident), float(many[before].mean()))
     inside = sample.inside(where)
@@ -174,6 +179,22 @@ def flood(sample: Sample) -> list[tuple[Suspect, Loan]]:
     evidence = (Evidence("composition", text),)
     suspect = Suspect("candidates", "launches", where, hit, since, stands.z, None, evidence, proof="replay+model")
     return [(suspect, Loan(~young, young & ~stays[codes]))]
+
+
+def _launched_more(sample: Sample) -> bool:
+    """Whether far more items were launched in a day of the incident than in a day of the four weeks before it."""
+    launched = np.sort(_launches(sample.items))
+    start, end = float(sample.time[sample.incident].min()), float(sample.time[sample.incident].max())
+    before = launched[(launched >= start - _BACK_S) & (launched < start)]
+    known = max(start - float(launched[0]), 1.0) if len(launched) else 1.0
+    now = ((launched >= start) & (launched <= end)).sum() / max(end - start, 3600.0)
+    return bool(now > _LAUNCHES * len(before) / min(_BACK_S, known))
+
+
+def _launches(items: pd.DataFrame) -> Floats:
+    """When items were launched, in seconds since 1970; those that are known."""
+    times = pd.DatetimeIndex(pd.to_datetime(items["launched_at"], utc=True)).tz_convert(None).to_numpy().astype("datetime64[us]")
+    return np.asarray(times[~np.isnat(times)].astype(np.int64) / 1e6)
 
 
 def young_items(sample: Sample) -> Mask | None:

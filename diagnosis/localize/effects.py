@@ -124,8 +124,10 @@ def evaluate(
     if promised is not None:
         found = [_corrected(stage, judge, e, scale, promised) for e in found]
     found += [given(s) for s in suspects if s.repair is None]
-    lent = [_dropped(stage, judge, s, loan, scale, sources) for s, loan in drops]
-    found += [_corrected(stage, judge, e, scale, promised) for e in lent] if promised is not None else lent
+    for suspect, loan in drops:
+        effect = _dropped(stage, judge, suspect, loan, scale, sources)
+        crowded = loan.gone is not None  # by items that the model of outcomes knows least
+        found.append(_corrected(stage, judge, effect, scale, promised, anyhow=crowded) if promised is not None else effect)
     return shared(stage, judge, world, found, scale, clean)
 
 
@@ -168,16 +170,16 @@ def _by_breaking(stage: Stage, judge: Judge, world: World, suspect: Suspect, sca
     return _effect(stage, suspect, scale, np.flatnonzero(suspect.hit), rows, *judge.pair(part, ill, well, part.columns))
 
 
-def _corrected(stage: Stage, judge: Judge, effect: Effect, scale: Scale, promised: PerRequest) -> Effect:
+def _corrected(stage: Stage, judge: Judge, effect: Effect, scale: Scale, promised: PerRequest, *, anyhow: bool = False) -> Effect:
     """The effect with what really happened on the pages that were hit (doubly robust; Dudík, Langford, Li 2011).
 
     Only where enough other pages of the incident tell how far off the model of outcomes is in general, where the pages differ at all, and
-    as far as the difference is more than chance.
+    as far as the difference is more than chance. With `anyhow`, the baseline tells where there are no other pages.
     """
     sample, hit, repair = stage.sample, effect.suspect.hit, effect.suspect.repair
     others = sample.incident & ~hit
     few = others.sum() < max(200, 0.3 * sample.incident.sum())
-    if few and repair is None:  # candidates that everybody has: the model of outcomes knows them least
+    if few and anyhow:
         others, few = ~sample.incident, False
     if few or abs(effect.harm) < _CLEAR or (repair is not None and repair.broken):
         return effect

@@ -12,10 +12,12 @@ from diagnosis.localize.slices import Slice, search
 from diagnosis.metrics import PerRequest
 
 _MOST = 3
+_OFF = 0.6  # by how much the slices' shares of the movement may miss all of it
 
 
 def moved_in(sample: Sample, parts: PerRequest, moved: Estimate) -> tuple[Slice, ...]:
-    """At most three slices over the sample's attributes; one with an empty `where` is everywhere, none where nothing is clear.
+    """At most three slices over the sample's attributes; one with an empty `where` is everywhere, none where nothing is clear, or where what
+    moved in parts is not the movement of the whole.
 
     Requests of one member are no independent rows: the variance is raised by what that did to the movement of the whole.
     """
@@ -24,9 +26,10 @@ def moved_in(sample: Sample, parts: PerRequest, moved: Estimate) -> tuple[Slice,
         return ()
     cube = cube_of(attributes, parts.numerator, parts.denominator, np.clip(sample.keep, 1e-12, 1.0), sample.incident)
     try:
-        return search(cube, at_most=_MOST, inflation=max(1.0, _design_effect(sample, parts, moved)))
+        found = search(cube, at_most=_MOST, inflation=max(1.0, _design_effect(sample, parts, moved)))
     except CannotSayError:
         return ()
+    return found if abs(sum(s.recovery for s in found) - 1) <= _OFF else ()
 
 
 def _design_effect(sample: Sample, parts: PerRequest, moved: Estimate) -> float:

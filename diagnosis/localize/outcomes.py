@@ -48,7 +48,9 @@ def promises(stage: Stage, judge: Judge, clean: Columns, known: Floats | None = 
     return Promises(chance, judge.worth(stage.sample.batch, stage.sample.items, chance))
 
 
-def outcome_suspects(stage: Stage, judge: Judge, promised: Promises | None, changes: pd.DataFrame, unsure: Mask) -> list[Suspect]:
+def outcome_suspects(
+    stage: Stage, judge: Judge, promised: Promises | None, changes: pd.DataFrame, unsure: Mask, *, leaning: bool = False
+) -> list[Suspect]:
     """At most one suspect: the slice and the grouping that take up the difference between what happened and what was promised.
 
     Parameters
@@ -57,6 +59,8 @@ def outcome_suspects(stage: Stage, judge: Judge, promised: Promises | None, chan
         What somebody did, as in the log table. Fewer outcomes and lost outcomes look alike: a campaign at the onset speaks for demand.
     unsure : array of bool, shape (requests,)
         Requests that are left out: what their pages promised is not known.
+    leaning : bool
+        Whether the metric as a whole seems to have moved.
     """
     if promised is None:
         return []
@@ -66,11 +70,13 @@ def outcome_suspects(stage: Stage, judge: Judge, promised: Promises | None, chan
     owner = sample.owner[seen]
     day = (sample.time[owner] // 86400).astype(np.int64)
     shown = Shown(owner, observed[seen], promised.chance[seen], sample.incident[owner], position[seen], day)
-    found = difference(shown, sample, {name: (codes[seen], levels) for name, (codes, levels) in item_attributes(sample).items()})
+    found = difference(
+        shown, sample, {name: (codes[seen], levels) for name, (codes, levels) in item_attributes(sample).items()}, leaning=leaning
+    )
     logged = judge.logged(sample)
     if found is None:
         rest = rest_of(sample, judge, promised, unsure)
-        if rest is None or abs(rest[1]) < _EVERYWHERE:
+        if rest is None or abs(rest[1]) < _EVERYWHERE or not leaning:
             return []
         found = Difference("", None, "everywhere", "", rest[1] ** 2, rest[0], ())
     made = _suspect(sample, found, logged.numerator - promised.parts.numerator, logged.denominator, changes)

@@ -23,7 +23,7 @@ from diagnosis.localize.result import CAUSE_FOUND, UNEXPLAINED, Localization, Me
 from diagnosis.localize.sample import Sample, read
 from diagnosis.localize.suspects import Suspect
 from diagnosis.localize.traffic import traffic_suspects
-from diagnosis.localize.verdict import HARM, conclude, trend
+from diagnosis.localize.verdict import HARM, LEANS, conclude, trend
 from diagnosis.localize.volumes import audited
 from diagnosis.localize.windows import Window, check_windows
 from diagnosis.log.filters import Filter
@@ -124,7 +124,8 @@ def _answer(
         suspects, drops = find_suspects(case)
         judge = fitted.result()
     step("putting components back and replaying", 0.6)
-    effects, promised, beyond = _weighed(case, judge, suspects, drops)
+    leaning = abs(moved.value) > LEANS * moved.se
+    effects, promised, beyond = _weighed(case, judge, suspects, drops, leaning)
     left = abs(moved.value - trend(sample, judge) - sum(e.value for e in effects.effects if abs(e.harm) >= HARM))
     if last and (beyond or left > _LEFT * moved.se):
         step("looking at whether features agree with each other", 0.7)
@@ -132,7 +133,7 @@ def _answer(
         more = feature_suspects(sample, case.features_of(clean), case.contracts, case.used, deep=True, known=_features(suspects))
         if more:
             suspects += more
-            effects, promised, beyond = _weighed(case, judge, suspects, drops)
+            effects, promised, beyond = _weighed(case, judge, suspects, drops, leaning)
     miscounted, recounted = audited(sample, judge, workbench.snapshot)
     beyond += miscounted + traffic_suspects(recounted, judge)
     effects = replace(effects, effects=(*effects.effects, *(given(s) for s in beyond)))
@@ -154,7 +155,7 @@ def _answer(
 
 
 def _weighed(
-    case: Case, judge: Judge, suspects: Sequence[Suspect], drops: Sequence[tuple[Suspect, composition.Loan]]
+    case: Case, judge: Judge, suspects: Sequence[Suspect], drops: Sequence[tuple[Suspect, composition.Loan]], leaning: bool
 ) -> tuple[Effects, Promises | None, list[Suspect]]:
     """What every suspect did, what pages promised, and what outcomes say beyond that."""
     usual = judge.outcomes.model if judge.outcomes else None
@@ -165,7 +166,7 @@ def _weighed(
     effects = evaluate(
         case.stage, judge, case.world, suspects, drops, list(case.stage.columns.by_source), promised.parts if promised else None
     )
-    return effects, promised, outcome_suspects(case.stage, judge, promised, changes, unsure(suspects, len(case.sample)))
+    return effects, promised, outcome_suspects(case.stage, judge, promised, changes, unsure(suspects, len(case.sample)), leaning=leaning)
 
 
 def _features(suspects: Sequence[Suspect]) -> set[str]:

@@ -94,13 +94,15 @@ def dispersion(shown: Shown, sample: Sample) -> float:
     return float(max(1.0, (sums**2).sum() / max(inside.sum(), 1e-12)))
 
 
-def difference(shown: Shown, sample: Sample, items: dict[str, tuple[Ints, tuple[Any, ...]]]) -> Difference | None:
+def difference(shown: Shown, sample: Sample, items: dict[str, tuple[Ints, tuple[Any, ...]]], *, leaning: bool = False) -> Difference | None:
     """The clearest difference of outcomes from promises; None where there is none.
 
     Parameters
     ----------
     items : mapping of name to (codes, levels)
         Item attributes of the shown candidates.
+    leaning : bool
+        Whether the metric as a whole seems to have moved: then the few questions about everything need less.
     """
     phi = dispersion(shown, sample)
     slices = [("", np.zeros(len(shown.owner), dtype=np.int64), (None,))]
@@ -128,12 +130,12 @@ def difference(shown: Shown, sample: Sample, items: dict[str, tuple[Ints, tuple[
                 gain, apart = (runs[i], []) if name == PROMISE else _split(counts, i, phi, drift[name])
                 factor = float(np.exp(total.effect()[i, 0]))
                 found.append(Difference(attribute, level, "item", name, gain, factor, tuple((values[j], f) for j, f in apart)))
-    return _choose(found)
+    return _choose(found, leaning)
 
 
-def _choose(found: list[Difference]) -> Difference | None:
+def _choose(found: list[Difference], leaning: bool) -> Difference | None:
     """The slice where most is gained; inside it a slope with the position before tastes before one common factor."""
-    clear = [d for d in found if d.gain >= (_TASTES if d.kind == "item" and d.name != PROMISE else CLEAR)]
+    clear = [d for d in found if d.gain >= _bar(d, leaning)]
     best = max(clear, key=lambda d: d.gain, default=None)
     if best is None:
         return None
@@ -143,6 +145,12 @@ def _choose(found: list[Difference]) -> Difference | None:
         return slope
     tastes = max((d for d in same if d.kind == "item"), key=lambda d: d.gain, default=best)
     return tastes if best.kind == "common" and tastes.gain >= max(_TASTES, 0.25 * best.gain) else best
+
+
+def _bar(d: Difference, leaning: bool) -> float:
+    if leaning and not d.attribute and d.kind == "position":
+        return _SLOPE
+    return _TASTES if d.kind == "item" and d.name != PROMISE else CLEAR
 
 
 def _counts(shown: Shown, codes: Ints, n: int, groups: Ints, k: int) -> Counts:

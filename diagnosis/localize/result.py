@@ -71,7 +71,8 @@ class Cause:
     Attributes
     ----------
     explains, low, high : float
-        Share of the movement that comes back when it is put back, with its 95% interval.
+        Share of the movement that comes back when it is put back, with its 95% interval: what resampled requests, the luck of outcomes and,
+        where a model of outcomes judges, that model's usual error make of it.
     effect : float
         What it did to the metric over the whole incident window, in the metric's unit.
     proof : str

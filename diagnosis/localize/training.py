@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from diagnosis.internals.leaks import area
 from diagnosis.localize.sample import Floats, dictionary
 from diagnosis.models import Bundle, read_training
 
@@ -103,19 +104,10 @@ def _leaks(tables: tuple[pa.Table, pa.Table], labels: tuple[Floats, Floats], new
 
 
 def _area(values: Floats, label: Floats) -> tuple[float, float]:
-    """Area under the ROC curve and its standard error (Hanley, McNeil 1982)."""
-    from scipy.stats import rankdata
-
+    """Area under the ROC curve and its standard error; half and 1 with too few labels."""
     held = ~np.isnan(values)
-    y = label[held] > 0
-    positive, negative = int(y.sum()), int((~y).sum())
-    if positive < 10 or negative < 10:
-        return 0.5, 1.0
-    area = float((rankdata(values[held])[y].sum() - positive * (positive + 1) / 2) / (positive * negative))
-    a = max(area, 1 - area)
-    q1, q2 = a / (2 - a), 2 * a * a / (1 + a)
-    variance = (a * (1 - a) + (positive - 1) * (q1 - a * a) + (negative - 1) * (q2 - a * a)) / (positive * negative)
-    return area, float(np.sqrt(max(variance, 1e-12)))
+    found, error = area(values[held], label[held] > 0, np.ones(int(held.sum())))
+    return (0.5, 1.0) if np.isnan(found) else (found, error)
 
 
 def _text(kind: pa.DataType) -> bool:

@@ -34,13 +34,16 @@ from diagnosis.log.filters import Filter
 from diagnosis.store import Snapshot
 
 HARM = 1.2  # an effect below this many standard errors of the same outcomes' luck is called harmless
-_LENT = 1.5  # what an effect of borrowed candidates must have
+_LENT = 1.0  # what an effect of borrowed candidates must have: their model errs more than outcomes do by luck
 _STATISTICAL = 3.0  # what an effect that replay cannot reach must have
 MOVED = 3.5  # standard errors of the difference of the windows that count as a movement
+LEANS = 2.5  # from which the metric seems to have moved
 _FEWEST = 30
 _REST = 3.0  # standard errors by which outcomes must differ from what pages promised
 _PART = 0.15  # of the largest effect, below which nothing is called a cause
 _EARLY = 0.15  # part of the baseline's length by which a cause may begin before the incident when the movement itself is within chance
+# By how much, relatively, effects judged by a model of outcomes miss the true ones of simulated incidents; and those of borrowed candidates.
+_MODELLED, _BORROWED = 0.35, 0.6
 _COMPONENTS = ("feature", "model", "training_data", "candidates", "rules", "serving", "traffic", "demand", "logging")
 
 
@@ -84,7 +87,7 @@ def conclude(
         causes = ()
     elif causes:
         verdict, reason = CAUSE_FOUND, causes[0].sentence + "."
-    elif rest is not None and abs(rest[1]) >= _REST:
+    elif rest is not None and abs(rest[1]) >= _REST and rest[1] * z > 0 and abs(z) >= LEANS:
         verdict = UNEXPLAINED
         reason = (
             f"Outcomes are {rest[0]:.3f} of what the pages promised ({rest[1]:+.1f} standard errors), and nothing in the log explains it."
@@ -169,7 +172,8 @@ def _cause(
 ) -> Cause:
     suspect, sample = effect.suspect, stage.sample
     share = effect.value / movement
-    error = math.hypot(effect.se, 0.3 * effect.noise) / abs(movement)
+    modelled = (_MODELLED if suspect.repair is not None else _BORROWED) * effect.value if effect.noise > 0 else 0.0
+    error = math.hypot(effect.se, effect.noise, modelled) / abs(movement)
     wide = share * moved.se / max(abs(moved.value), moved.se) if abs(moved.value - sum(e.value for e in kept)) > 2 * moved.se else 0.0
     half = 1.96 * math.hypot(error, wide)
     change = nearest_change(snapshot, suspect.since, sample)

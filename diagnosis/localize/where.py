@@ -12,6 +12,7 @@ from diagnosis.localize.sample import Attribute, Floats, Ints, Mask, Sample
 
 _OUTSIDE = 0.2  # a slice may leave this share of the rate inside to those outside it
 _DEPTH = 3
+_STEP = 3.0  # times the largest change from day to day of the baseline that a step is
 _KNOWN = 20  # requests from which a place's mean is known
 MEMBERS = 8.0  # effectively so many must show something before it is more than the doings of a few
 
@@ -102,6 +103,19 @@ def daily_spread(values: Floats, sample: Sample) -> float:
     n = np.bincount(day[base])
     mean = np.bincount(day[base], weights=values[base])[n > 50] / n[n > 50]
     return float(mean.std(ddof=1)) if len(mean) > 2 else 0.0
+
+
+def abrupt(values: Floats, sample: Sample, inside: Mask, since: float) -> bool:
+    """Whether values rise at their onset by much more than from one day of the baseline to the next: a step, not a slope."""
+    base = inside & ~sample.incident
+    back = np.floor((since - sample.time) / 86400.0).astype(np.int64)  # 0 is the day before the onset
+    n = np.bincount(np.maximum(back[base], 0))
+    days = (np.bincount(np.maximum(back[base], 0), weights=values[base]) / np.maximum(n, 1))[n >= _KNOWN]
+    first = sample.incident & inside & (sample.time >= since) & (sample.time < since + 86400.0)
+    if not len(days) or first.sum() < _KNOWN:
+        return True
+    step = float(values[first].mean()) - float(days[0])
+    return step > _STEP * float(np.abs(np.diff(days)).max(initial=0.0))
 
 
 def slice_of(

@@ -17,8 +17,8 @@ from diagnosis.errors import BundleError
 
 MANIFEST, TRAINING = "model.toml", "training.parquet"
 DTYPES = ("double", "float", "long", "bool", "category")
-KINDS = ("lightgbm", "sklearn")
-LATER_KINDS = ("onnx", "composite")
+KINDS = ("lightgbm", "sklearn", "onnx")
+LATER_KINDS = ("composite",)
 _TEXTS = ("objective", "link", "scope", "label", "trained_at", "trained_from", "trained_until", "code_version", "parent")
 
 
@@ -62,7 +62,7 @@ class Bundle:
     ----------
     folder : Path
     kind : str
-        ``lightgbm`` or ``sklearn``.
+        ``lightgbm``, ``sklearn`` or ``onnx``.
     artifact, sha256 : str
         File name beside the manifest, and its digest.
     link : str

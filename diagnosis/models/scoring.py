@@ -1,7 +1,7 @@
 """Loaded models: one adapter a library, all with one verb, `score`.
 
 A ``score`` is the model's raw output: for LightGBM the sum of its leaves before any link, for a scikit-learn classifier its decision
-function or else its log-odds, for a regressor its prediction.
+function or else its log-odds, for a regressor its prediction, for an ONNX network its first output.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from diagnosis.errors import BundleError
 from diagnosis.models.admission import Admission, check_digests
 from diagnosis.models.bundle import Bundle, parse_manifest
 from diagnosis.models.features import encode
+from diagnosis.models.network import OnnxModel
 
 
 class Model(Protocol):
@@ -75,8 +76,13 @@ class LightgbmModel:
         return np.asarray(self.booster.predict(matrix, raw_score=True, **options), dtype=np.float64)
 
 
-# The arrays that scikit-learn's own trees are made of; skops leaves them to its user.
-_TREES = ("sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor")
+# What scikit-learn's own trees are made of, and what its perceptrons keep of their training: numbers only; skops leaves them to its user.
+_HELD = (
+    "sklearn.tree._tree.Tree",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+)
 
 
 class SklearnModel:
@@ -89,12 +95,12 @@ class SklearnModel:
             strange = get_untrusted_types(data=artifact)
         except Exception as error:  # skops raises whatever its parts raise on foreign bytes
             raise BundleError(f"{bundle.artifact} is no skops file: {type(error).__name__}.", "save it with skops.io.dump.") from None
-        strange = [kind for kind in strange if kind not in _TREES]
+        strange = [kind for kind in strange if kind not in _HELD]
         if strange:
             raise BundleError(
                 f"{bundle.artifact} holds types that are not allowed: {', '.join(map(str, strange))}.", "use plain scikit-learn estimators."
             )
-        self.estimator: Any = loads(artifact, trusted=list(_TREES))
+        self.estimator: Any = loads(artifact, trusted=list(_HELD))
         self.bundle = bundle
         wanted = getattr(self.estimator, "feature_names_in_", None)
         if wanted is not None and list(wanted) != bundle.names:
@@ -130,7 +136,9 @@ def build(bundle: Bundle, artifact: bytes) -> Model:
     BundleError
         If the artifact is not what the manifest says.
     """
-    return LightgbmModel(bundle, artifact) if bundle.kind == "lightgbm" else SklearnModel(bundle, artifact)
+    if bundle.kind == "lightgbm":
+        return LightgbmModel(bundle, artifact)
+    return OnnxModel(bundle, artifact) if bundle.kind == "onnx" else SklearnModel(bundle, artifact)
 
 
 def load(bundle: Bundle, admission: Admission | None) -> Model:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.state import DRAGS, TABS, LinkError, View, moment, url
+from app.state import DRAGS, PARTS, TABS, LinkError, View, moment, url
 from diagnosis.localize import Window
 from diagnosis.reproduce import Edit
 
@@ -35,6 +35,8 @@ views = st.builds(
     incident=windows,
     drag=st.sampled_from(("", *DRAGS)),
     asked=st.booleans(),
+    **dict.fromkeys(("model", "version", "against"), texts),
+    part=st.sampled_from(("", *PARTS)),
 )
 
 
@@ -67,6 +69,7 @@ def test_what_is_not_said_is_left_out():
         ({"incident": ["yesterday"]}, "'yesterday' is no window; write SINCE..UNTIL"),
         ({"baseline": ["2026-11-02..2026-11-01"]}, "is empty or runs backwards"),
         ({"drag": ["magic"]}, "Dragging cannot set 'magic'"),
+        ({"part": ["magic"]}, "A model has no part 'magic'"),
         ({"asked": ["yes"]}, "it can only be 1"),
         ({"set": ["nonsense"]}, "item:feature=value"),
     ],

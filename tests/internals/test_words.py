@@ -50,6 +50,8 @@ def test_a_comparison_the_other_way_round_says_below():
         "residual": 0.0,
         "scale": "raw score",
         "sentence": "b scores 2 below a, mostly by price (-2).",
+        "differing": -2.0,
+        "alike": 0.0,
         "differences": [
             {"feature": "price", "difference": -2.0, "a": 3.0, "b": 1.0, "shared": False},
             {"feature": "ctr", "difference": 0.0, "a": 0.5, "b": 0.5, "shared": True},
