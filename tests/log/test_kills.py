@@ -2,7 +2,9 @@
 
 import multiprocessing
 import random
+import sys
 import time
+import types
 from collections import Counter
 
 import pytest
@@ -17,6 +19,13 @@ LOGGER_PHASES = ("opening", "sealing", "writing", "resting")
 
 @pytest.fixture(scope="module")
 def server():
+    """Starts processes from a clean main module: another test of this run may have left a script of its own there, which they would run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+        yield _prepared()
+
+
+def _prepared():
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.log.killing", "deltalake", "duckdb", "diagnosis.store.collecting", "diagnosis.store.snapshot"])
     return context
