@@ -1,6 +1,6 @@
 """What logging a request costs the serving thread, beside other ways to do the same work; and what collecting costs beside writing Parquet.
 
-Run ``python tests/benchmarks/logging.py``; prints one JSON line. Goals: unsampled at most 5 µs; sampled, 200 candidates × 50 features, at
+Run ``python tests/benchmarks/request_logging.py``; prints one JSON line. Goals: unsampled at most 5 µs; sampled, 200 candidates × 50 features, at
 most 100 µs in the median and 1 ms at the 99th percentile; collecting at most twice `pyarrow.parquet.write_table` of the same rows.
 
 The others copy the same buffers on the serving thread, and their background thread writes the same bytes: Python's `QueueHandler` with a
@@ -9,29 +9,26 @@ The others copy the same buffers on the serving thread, and their background thr
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
+import json
+import logging
+import logging.handlers
+import os
+import platform
+import queue
 import sys
+import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-HERE = str(Path(__file__).parent)
-sys.path[:] = [p for p in sys.path if p != HERE]  # this file is called like a module of the standard library
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 sys.path.insert(0, str(Path(__file__).parents[2]))
-
-import argparse  # noqa: E402
-import importlib.util  # noqa: E402
-import json  # noqa: E402
-import logging as python_logging  # noqa: E402
-import logging.handlers  # noqa: E402
-import os  # noqa: E402
-import platform  # noqa: E402
-import queue  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from typing import Any  # noqa: E402
-
-import numpy as np  # noqa: E402
-import pyarrow as pa  # noqa: E402
-import pyarrow.parquet as pq  # noqa: E402
 
 CANDIDATES, FEATURES, PAUSE_S = 200, 50, 0.001
 NAMES = [f"f{i}" for i in range(FEATURES)]
@@ -98,12 +95,12 @@ def of_queue_handler(load: Load, n: int) -> dict[str, float]:
     """`logging.handlers.QueueHandler`, its listener writing to a file."""
     with tempfile.TemporaryDirectory() as folder, open(Path(folder) / "log", "wb", buffering=0) as file:
 
-        class Writing(python_logging.Handler):
-            def emit(self, record: python_logging.LogRecord) -> None:
+        class Writing(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
                 file.write(b"".join([*record.buffers, *(s.encode() for s in record.items.to_pylist())]))  # type: ignore[attr-defined]
 
         lines: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        logger = python_logging.Logger("bench")
+        logger = logging.Logger("bench")
         logger.addHandler(logging.handlers.QueueHandler(lines))
         listener = logging.handlers.QueueListener(lines, Writing())
         listener.start()
