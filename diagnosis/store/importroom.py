@@ -13,15 +13,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from diagnosis.log.foreign.documents import Aside, Event, as_json
 from diagnosis.log.foreign.files import Given
 from diagnosis.log.foreign.joining import from_line, to_line
 from diagnosis.log.foreign.rows import digest
-from diagnosis.store.spoolroom import replaced
+from diagnosis.store.alone import alone, identity, replaced
 
 _BLOCK = 1 << 20
 
@@ -66,27 +65,13 @@ class Importroom:
 
     folder: Path
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[bool]:
+    def alone(self) -> AbstractContextManager[bool]:
         """Hold the lock; False if another import does."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                yield False
-                return
-            yield True
-        finally:
-            os.close(fd)
+        return alone(self.folder)
 
     def identity(self) -> str:
-        """Name of these imports in the tables' transactions; made once."""
-        file = self.folder / "id"
-        if not file.exists():
-            replaced(file, secrets.token_hex(8).encode())
-        return f"diagnosis-import-{file.read_text(encoding='ascii')}"
+        """Name of these imports in the tables' transactions."""
+        return f"diagnosis-import-{identity(self.folder)}"
 
     # --- what was taken -------------------------------------------------------------------------------------------------
 

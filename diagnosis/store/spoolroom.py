@@ -13,20 +13,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
 import re
-import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from diagnosis.log import spool
 from diagnosis.log.decoding import Unreadable
+from diagnosis.store.alone import alone, identity, replaced
 
 LEDGER_DAYS = 14
 
@@ -55,27 +53,13 @@ class Spoolroom:
         """Where things lie that cannot be stored."""
         return self.folder / "aside"
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[bool]:
+    def alone(self) -> AbstractContextManager[bool]:
         """Hold the lock; False if another collector does."""
-        self.kept.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self.kept / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                yield False
-                return
-            yield True
-        finally:
-            os.close(fd)
+        return alone(self.kept)
 
     def identity(self) -> str:
-        """Name of this spool in the tables' transactions; made once."""
-        file = self.kept / "id"
-        if not file.exists():
-            replaced(file, secrets.token_hex(8).encode())
-        return f"diagnosis-spool-{file.read_text(encoding='ascii')}"
+        """Name of this spool in the tables' transactions."""
+        return f"diagnosis-spool-{identity(self.kept)}"
 
     # --- plans ----------------------------------------------------------------------------------------------------------
 
@@ -215,13 +199,3 @@ def _rewritten(file: Path, named: re.Pattern[bytes]) -> int:
             parts += spool.framed(record.kind, record.sequence, [record.payload])
         replaced(file, b"".join(bytes(part) for part in parts))
     return len(content.records) - len(kept)
-
-
-def replaced(file: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a power failure."""
-    fresh = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    with open(fresh, "wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(fresh, file)
