@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -120,7 +121,7 @@ def compare_versions(
     asked = [what for what in PARTS if what in parts]
     # models are kept by the digest of what they load, so one may name the folder of another workspace: rows are read by our own bundles
     wanted = (before, after) if set(asked) & set(_TRAINING) else ()
-    rows = {v: part(f"rows of {v}", lambda v=v: training_rows(workbench.bundle(name, v))) for v in wanted}  # type: ignore[misc]
+    rows = {v: part(f"rows of {v}", partial(training_rows, workbench.bundle(name, v))) for v in wanted}
     lacking = "; ".join(notes.values())
     most = max(requests, JUDGED * requests // REQUESTS) if {"labels", "tasks"} & set(asked) else requests
     batch = _sample(workbench, query or Query(status="ok"), most) if set(asked) & set(_LOGGED) else None
