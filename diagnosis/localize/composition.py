@@ -145,8 +145,7 @@ def _drop(sample: Sample, z: float, kind: Kind) -> Suspect | None:
     if none[hit].mean() < 0.8:
         hit &= none
     what = f"candidates with {kind.attribute} {kind.value}" if kind.attribute else "candidates"
-    mine = sample.inside(where)
-    was, now = (sample.mean(count, mine & side) for side in (~sample.incident, sample.incident))
+    was, now = (sample.mean(count, inside & side) for side in (~sample.incident, sample.incident))
     text = f"retriever {kind.retriever} proposed {was:.2f} {what} per request before, {now:.2f} after"
     shown = {kind.attribute: [kind.value], **where} if kind.attribute else where
     return Suspect("candidates", kind.retriever, shown, hit, since, z, None, (Evidence("composition", text),), proof="replay+model")
@@ -183,7 +182,7 @@ def flood(sample: Sample) -> list[tuple[Suspect, Loan]]:
 
 def _launched_more(sample: Sample) -> bool:
     """Whether far more items were launched in a day of the incident than in a day of the four weeks before it."""
-    launched = np.sort(_launches(sample.items))
+    launched = np.sort(_launched(sample.items).dropna().to_numpy())
     start, end = float(sample.time[sample.incident].min()), float(sample.time[sample.incident].max())
     before = launched[(launched >= start - _BACK_S) & (launched < start)]
     known = max(start - float(launched[0]), 1.0) if len(launched) else 1.0
@@ -191,20 +190,18 @@ def _launched_more(sample: Sample) -> bool:
     return bool(now > _LAUNCHES * len(before) / min(_BACK_S, known))
 
 
-def _launches(items: pd.DataFrame) -> Floats:
-    """When items were launched, in seconds since 1970; those that are known."""
+def _launched(items: pd.DataFrame) -> pd.Series[float]:
+    """When each item was launched, in seconds since 1970, index ``item_id``; NaN where that is not known."""
     times = pd.DatetimeIndex(pd.to_datetime(items["launched_at"], utc=True)).tz_convert(None).to_numpy().astype("datetime64[us]")
-    return np.asarray(times[~np.isnat(times)].astype(np.int64) / 1e6)
+    return pd.Series(np.where(np.isnat(times), np.nan, times.astype(np.int64) / 1e6), index=items.index)
 
 
 def young_items(sample: Sample) -> Mask | None:
     """Candidates in their first week; None where the items do not say when they were launched."""
     if "launched_at" not in sample.items.columns:
         return None
-    times = pd.DatetimeIndex(pd.to_datetime(sample.items["launched_at"], utc=True)).tz_convert(None).to_numpy().astype("datetime64[us]")
-    launched = pd.Series(np.where(np.isnat(times), np.nan, times.astype(np.int64) / 1e6), index=sample.items.index)
     codes, ids = sample.words("item_id", "candidates")
-    at = launched.reindex(pd.Index(ids, dtype=object)).to_numpy(dtype=np.float64)[codes]
+    at = _launched(sample.items).reindex(pd.Index(ids, dtype=object)).to_numpy(dtype=np.float64)[codes]
     age = sample.time[sample.owner] - at
     with np.errstate(invalid="ignore"):
         return np.asarray((age >= 0) & (age < _WEEK_S), dtype=np.bool_)

@@ -71,42 +71,14 @@ def conclude(
     left = moved.value - expected
     z = left / moved.se if moved.se > 0 else 0.0
     earliest = sample.time[sample.incident].min() - _EARLY * float(np.ptp(sample.time[~sample.incident]))
-    harmful = sorted(
-        (e for e in effects.effects if abs(e.harm) >= _least(e.suspect) and e.value != 0),
-        key=lambda e: -abs(e.value),
-    )
-    kept = [e for e in harmful if abs(z) >= MOVED or e.suspect.since >= earliest]
-    kept = [e for e in kept if abs(e.value) > _PART * abs(kept[0].value)]
+    kept = _harmful(effects, earliest, abs(z) >= MOVED)
     movement = _movement(left, moved.se, sum(e.value for e in kept))
     kept = [e for e in kept if movement and e.value / movement > 0]
     causes = tuple(sorted((_cause(stage, judge, e, movement, moved, kept, snapshot) for e in kept), key=lambda c: -c.explains))
     unexplained = 1 - sum(e.value for e in kept) / movement if movement else math.nan
-    enough = min(baseline.requests, incident.requests) >= _FEWEST
-    if not enough:
-        verdict, reason = NOT_ENOUGH_DATA, f"Only {baseline.requests} and {incident.requests} requests; at least {_FEWEST} each are needed."
+    if min(baseline.requests, incident.requests) < _FEWEST:
         causes = ()
-    elif causes:
-        verdict, reason = CAUSE_FOUND, causes[0].sentence + "."
-    elif rest is not None and abs(rest[1]) >= _REST and rest[1] * z > 0 and abs(z) >= LEANS:
-        verdict = UNEXPLAINED
-        reason = (
-            f"Outcomes are {rest[0]:.3f} of what the pages promised ({rest[1]:+.1f} standard errors), and nothing in the log explains it."
-        )
-    elif abs(z) >= MOVED:
-        verdict = UNEXPLAINED
-        reason = (
-            f"{judge.metric.name} moved by {left:+.4g} ({z:+.1f} standard errors){_beyond(expected)}, and nothing in the log explains it."
-        )
-    elif _too_wide(baseline, moved):
-        verdict = NOT_ENOUGH_DATA
-        least = estimate.detectable(moved.se / math.sqrt(2))
-        told = f"A change of less than {least:.3g}" if math.isfinite(least) else "A change of any size"
-        reason = f"{told} could not be told from chance in these requests."
-    else:
-        verdict = NO_CHANGE
-        reason = (
-            f"{judge.metric.name} moved by {left:+.4g}{_beyond(expected)}: {z:+.1f} standard errors, and less than {MOVED} count as chance."
-        )
+    verdict, reason = _verdict(judge.metric.name, measured, moved, (left, z, expected), causes, rest)
     return Localization(
         judge.metric.name,
         judge.metric.unit,
@@ -123,6 +95,46 @@ def conclude(
         ruled_out(effects, kept, movement),
         sampled=len(sample),
     )
+
+
+def _harmful(effects: Effects, earliest: float, clear: bool) -> list[Effect]:
+    """Effects worth calling causes, the largest first; of a movement that is not clear only those that began with the incident."""
+    found = [e for e in effects.effects if abs(e.harm) >= _least(e.suspect) and e.value != 0 and (clear or e.suspect.since >= earliest)]
+    found.sort(key=lambda e: -abs(e.value))
+    return [e for e in found if abs(e.value) > _PART * abs(found[0].value)]
+
+
+def _verdict(
+    metric: str,
+    measured: tuple[Measured, Measured],
+    moved: Estimate,
+    movement: tuple[float, float, float],
+    causes: Sequence[Cause],
+    rest: tuple[float, float] | None,
+) -> tuple[str, str]:
+    """The verdict and its sentence.
+
+    Parameters
+    ----------
+    movement : tuple of float
+        What is left beyond the baseline's own trend, in the metric's unit and in standard errors; and that trend.
+    """
+    (baseline, incident), (left, z, expected) = measured, movement
+    if min(baseline.requests, incident.requests) < _FEWEST:
+        return NOT_ENOUGH_DATA, f"Only {baseline.requests} and {incident.requests} requests; at least {_FEWEST} each are needed."
+    if causes:
+        return CAUSE_FOUND, causes[0].sentence + "."
+    if rest is not None and abs(rest[1]) >= _REST and rest[1] * z > 0 and abs(z) >= LEANS:
+        odd = f"Outcomes are {rest[0]:.3f} of what the pages promised ({rest[1]:+.1f} standard errors)"
+        return UNEXPLAINED, f"{odd}, and nothing in the log explains it."
+    said = f"{metric} moved by {left:+.4g}{_beyond(expected)}: {z:+.1f} standard errors"
+    if abs(z) >= MOVED:
+        return UNEXPLAINED, f"{said}, and nothing in the log explains it."
+    if _too_wide(baseline, moved):
+        least = estimate.detectable(moved.se / math.sqrt(2))
+        told = f"A change of less than {least:.3g}" if math.isfinite(least) else "A change of any size"
+        return NOT_ENOUGH_DATA, f"{told} could not be told from chance in these requests."
+    return NO_CHANGE, f"{said}, and less than {MOVED} count as chance."
 
 
 def _least(suspect: Suspect) -> float:
