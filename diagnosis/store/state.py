@@ -103,6 +103,28 @@ audit = sa.Table(
 )
 
 
+def _kept(name: str) -> sa.Table:
+    """A table of documents: one row a key of a workspace."""
+    return sa.Table(
+        name,
+        metadata,
+        *_common(),
+        sa.Column("key", sa.String, nullable=False, index=True),
+        sa.Column("status", sa.String, nullable=False),
+        sa.Column("updated_at", _Utc, nullable=False),
+        sa.Column("payload", sa.JSON, nullable=False),
+        sa.UniqueConstraint("workspace", "key", name=f"one_{name}_a_key"),
+    )
+
+
+incidents = _kept("incidents")  # what detection found
+marks = _kept("marks")  # what people said of a finding: done, not a problem
+forecasts = _kept("forecasts")  # of launches, to be scored when the day comes
+deliveries = _kept("deliveries")  # messages to webhooks, until they arrived
+hotfixes = _kept("hotfixes")  # documents, their signatures and what became of them
+watches = _kept("watches")  # checks that people added to detection
+
+
 class State:
     """Connection to a state database; migrated when it is opened. Safe to share between threads.
 

@@ -1,0 +1,70 @@
+"""Incidents are kept and come back."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from diagnosis.detect.incidents import Incident, incident, incidents, keep
+from diagnosis.errors import NotFoundError
+from diagnosis.localize.windows import Window
+from diagnosis.store.state import State
+
+
+@pytest.fixture
+def state(tmp_path):
+    state = State(f"sqlite:///{tmp_path / 'state.db'}")
+    yield state
+    state.close()
+
+
+def at(hour):
+    return datetime(2026, 11, 2, hour, tzinfo=UTC)
+
+
+def made(**changed):
+    facts = {
+        "key": "ctr-1",
+        "kind": "metric",
+        "symptom": "outcomes",
+        "metric": "ctr",
+        "where": "device=tv",
+        "since": at(3),
+        "detected_at": at(6),
+        "seen_at": at(5),
+        "sentence": "ctr fell.",
+        "series": ("ctr|device=tv",),
+        "cause": {"component": "feature"},
+        "baseline": Window(at(0), at(3)),
+        "z": -6.5,
+    }
+    return Incident(**{**facts, **changed})
+
+
+def test_an_incident_comes_back_as_it_was_kept_unknown_numbers_included(state):
+    assert keep(state, "shop", made())
+    back = incident(state, "shop", "ctr-1")
+    assert back.as_json() == made().as_json()
+    assert back.z == -6.5
+    assert back.value != back.value
+    assert back.as_json()["value"] is None
+    assert back.window == Window(at(3), at(5))
+
+
+def test_an_incident_found_again_is_not_new_and_keeps_one_row(state):
+    keep(state, "shop", made())
+    assert not keep(state, "shop", made(status="over", seen_at=at(9)))
+    assert [i.seen_at for i in incidents(state, "shop")] == [at(9)]
+    assert incidents(state, "shop", status="open") == []
+
+
+def test_an_unknown_incident_is_an_error_that_names_those_there_are(state):
+    keep(state, "shop", made())
+    with pytest.raises(NotFoundError, match="ctr-2"):
+        incident(state, "shop", "ctr-2")
+    with pytest.raises(NotFoundError):
+        incident(state, "other", "ctr-1")
+
+
+def test_an_incident_of_no_known_kind_is_refused():
+    with pytest.raises(ValueError, match="kind"):
+        made(kind="hunch")
