@@ -51,13 +51,24 @@ class TaskSettings(_Strict):
 
 
 class SloSettings(_Strict):
-    """A service level objective."""
+    """A service level objective; `diagnosis.detect.objectives` reads it.
+
+    ``metric`` is an indicator (``latency``, ``errors``, ``fallback``, ``throughput``, ``freshness``, ``jobs``, ``robustness``,
+    ``stability``) or a metric by name. ``target`` is the share of good events where an indicator counts them, else the value to keep.
+    ``threshold`` says what is good (milliseconds, requests an hour, size of the noise); ``tolerance`` how far a metric without a better
+    side may lie from its target. Of several with one ``name`` (the metric, when not given), the one for the task wins over the one for its
+    phase, and that over the general one. Without ``alarm`` it is only reported.
+    """
 
     metric: str
-    target: float
+    target: float = Field(allow_inf_nan=False)
+    name: str = ""
+    threshold: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    tolerance: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     task: str | None = None
     phase: Literal["concept", "trial", "production"] | None = None
-    window_days: int = Field(default=28, ge=1)
+    window_days: int = Field(default=28, ge=1, le=366)
+    alarm: bool = True
 
 
 class RetentionSettings(_Strict):
