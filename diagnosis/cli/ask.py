@@ -12,20 +12,50 @@ from diagnosis.cli.output import Folder, Json, document, moment, plain, span, ta
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST", help="Request id.")]
 
 
-def check(workspace: Folder, as_json: Json = False) -> None:
-    """Is everything readable and admitted? What to fix.
+def check(
+    workspace: Folder,
+    ml_test_score: Annotated[bool, typer.Option("--ml-test-score", help="The 28 tests of production readiness, as measured.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Is everything readable and admitted? What to fix. Or: how ready for production is it?
 
     JSON: workspace, ok, findings: [{what, state (ok|warn|fail), text, fix}].
+
+    JSON with --ml-test-score: workspace, score, points: {data, model, infrastructure, monitoring}, watched (whether detection runs here),
+    sentence, tests: [{section, number, test, answer (holds|missing|cannot_tell), points (0|0.5|1), found, to_do}].
     """
     from diagnosis.reproduce import Workbench
     from diagnosis.reproduce.checkup import checkup
 
+    if ml_test_score:
+        _ready(workspace, as_json)
+        return
     findings = checkup(Workbench.open(workspace))
     ok = all(f.state != "fail" for f in findings)
     if as_json:
         document({"workspace": str(workspace), "ok": ok, "findings": [vars(f) for f in findings]})
         return
     table([(f.state, f.what, f.text, f.fix) for f in findings], ("state", "what", "found", "to fix"))
+
+
+def _ready(workspace: Any, as_json: bool) -> None:
+    from diagnosis.detect.readiness import readiness
+    from diagnosis.reproduce import Workbench
+
+    answer = readiness(Workbench.open(workspace))
+    if as_json:
+        document({"workspace": str(workspace), **answer.as_json()})
+        return
+    for section, points in answer.points.items():
+        print(f"\n{section}: {points:g} of 7")
+        for line in (one for one in answer.lines if one.section == section):
+            print(f"  {line.number} {line.answer.replace('_', ' '):11} {line.points:g}  {plain(line.test)}")
+            print(f"      {plain(line.found)}")
+            if line.to_do:
+                print(f"      to do: {plain(line.to_do)}")
+    print(f"\n{plain(answer.sentence)}")
+    if not answer.watched:
+        print("Nothing counts as automated: detection has not run here yet.")
 
 
 def find(

@@ -22,9 +22,10 @@ FACTORS = (7.0, 10.0, 12.0, 24.0, 60.0, 100.0, 1000.0, 1024.0, 3600.0, 10_000.0,
 _PER_DECADE, _LOW, _HIGH = 24, -15, 21
 _BINS = (_HIGH - _LOW) * _PER_DECADE
 EXPLAINED, LEAST = 0.7, 0.003  # of the change by the mixture; of the values in another unit
+_CLEARLY = 0.9  # the same, of a factor that no unit has
 _FREE = 1.5  # a factor that no unit has is told from here on
 _BETTER = 0.03  # and where it explains so much more than those that units have
-_SURE, _SURELY, _FEWEST = 1e-5, 0.9, 5  # chance below which it is a finding; of one value to be scaled; items that must show it
+_SURE, _SURELY, _FEWEST = 1e-7, 0.9, 5  # chance below which it is a finding; of one value to be scaled; items that must show it
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,11 @@ class Fit:
     explained: float
 
     @property
+    def usual(self) -> bool:
+        """Whether units differ by such a factor."""
+        return any(abs(math.log(max(self.factor, 1 / self.factor) / each)) < 1e-6 for each in FACTORS)
+
+    @property
     def z(self) -> float:
         """Standard errors of the share from nothing."""
         return self.share / self.se if self.se > 0 else math.inf
@@ -81,7 +87,7 @@ def unit_findings(seen: Observed) -> list[Finding]:
         if min(len(before.logs), len(recent.logs)) < 30:
             continue
         fit = fitted(before, recent)
-        if fit is None or fit.share < LEAST or fit.explained < EXPLAINED:
+        if fit is None or fit.share < LEAST or fit.explained < (EXPLAINED if fit.usual else _CLEARLY):
             continue
         mixture = _Mixture(before, fit)
         p = min(1.0, 2 * min(_by_size(fit), _by_members(seen, mixture, before, recent)))
@@ -117,9 +123,9 @@ class _Mixture:
 
 def _by_size(fit: Fit) -> float:
     """Chance of so large a share by the jackknife."""
-    from scipy.special import ndtr
+    from scipy.stats import t
 
-    return float(ndtr(-fit.z))
+    return float(t.sf(fit.z, GROUPS - 1))
 
 
 def _by_members(seen: Observed, mixture: _Mixture, before: _Values, recent: _Values) -> float:
@@ -169,7 +175,7 @@ def fitted(before: _Values, recent: _Values) -> Fit | None:
     root = np.sqrt(_smooth(plain + mixed) + 2.0 / min(len(before.logs), len(recent.logs)))  # the chance in a bin is as its size
     seen = _Change((mixed - plain) / root, (left_out - left_out.mean(axis=0)) / root, root)
     near = _near(plain, seen)
-    named = [f for each in FACTORS for f in (each, 1 / each) if np.abs(np.log10(near / f)).min() * _PER_DECADE <= 2.0] if len(near) else []
+    named = [f for each in FACTORS for f in (each, 1 / each) if np.abs(np.log10(near / f)).min() * _PER_DECADE <= 4.0] if len(near) else []
     tried = [_fit(before, plain, seen, factor) for factor in (*named, *near)]
     usual = max(tried[: len(named)], key=_goodness, default=None)
     best = max(tried, key=_goodness, default=None)

@@ -90,6 +90,31 @@ class StateSettings(_Strict):
         return url
 
 
+class DeliverySettings(_Strict):
+    """Where incidents are told: a webhook that takes Slack's JSON, and where the workbench is reached from outside.
+
+    ``webhook`` is ``env:NAME``, for its address is a secret; only https, or http on this machine. ``base_url`` begins every link.
+    """
+
+    webhook: str | None = None
+    base_url: str = ""
+    timeout_s: float = Field(default=10.0, gt=0, le=60)
+
+    @field_validator("webhook")
+    @classmethod
+    def _from_environment(cls, webhook: str | None) -> str | None:
+        if webhook and not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*", webhook):
+            raise ValueError("an address of a webhook is a secret; write webhook = 'env:NAME' and set NAME in the environment")
+        return webhook
+
+    @field_validator("base_url")
+    @classmethod
+    def _a_place(cls, url: str) -> str:
+        if url and not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/]*)?", url):
+            raise ValueError("write the address of the workbench, as https://diagnosis.example.com")
+        return url.rstrip("/")
+
+
 class Settings(_Strict):
     """All settings of a workspace.
 
@@ -116,6 +141,7 @@ class Settings(_Strict):
     engine: Literal["duckdb"] = "duckdb"
     retention: RetentionSettings = RetentionSettings()
     state: StateSettings = StateSettings()
+    delivery: DeliverySettings = DeliverySettings()
 
     @property
     def title(self) -> str:
@@ -193,6 +219,7 @@ def _keys(place: tuple[int | str, ...]) -> list[str]:
         "slos": SloSettings,
         "retention": RetentionSettings,
         "state": StateSettings,
+        "delivery": DeliverySettings,
     }
     model: type[Any] = Settings if len(place) == 1 else models.get(str(place[0]), Settings)
     return list(model.model_fields)
