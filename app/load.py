@@ -14,6 +14,7 @@ import streamlit as st
 from app.asgi import workspace_paths
 from app.running import Run, Runs
 from diagnosis import cases, inputs, internals
+from diagnosis.detect import complaints as member
 from diagnosis.errors import DiagnosisError, NotFoundError, StateError, WorkspaceError
 from diagnosis.localize import Localization, localize, metric_of
 from diagnosis.localize.asking import Question
@@ -292,6 +293,25 @@ def circumstances(held: Bench, request: Request) -> Circumstances:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _circumstances(key: str, request_id: str, _workbench: Workbench, _request: Request) -> Circumstances:
     return circumstances_of(_workbench, _request)
+
+
+def complaints(held: Bench, asked: str, task: str, since: datetime | None, until: datetime | None) -> tuple[member.Inbox, dict[str, str]]:
+    """What members may complain about (`asked`: one member's key, or empty), and titles of the items; nothing yet of what people said.
+
+    Raises
+    ------
+    CannotSayError, ContractError
+    """
+    return _complaints(held.key, asked, task, since, until, held.workbench)
+
+
+@st.cache_resource(max_entries=32, show_spinner="Looking at requests as members saw them …")
+def _complaints(
+    key: str, asked: str, task: str, since: datetime | None, until: datetime | None, _workbench: Workbench
+) -> tuple[member.Inbox, dict[str, str]]:
+    found = member.complaints(_workbench, since=since, until=until, member=asked, task=task)
+    items = _workbench.snapshot.items(item_ids=list({c.item for c in found.complaints}))
+    return found, {str(i): str(t) for i, t in items["title"].dropna().items()} if "title" in items else {}
 
 
 # --- two windows ------------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import streamlit as st
 
+from diagnosis.detect.blame import CAUSES
 from diagnosis.errors import DiagnosisError, WindowError, near_words
 from diagnosis.localize.windows import Window, parse_window
 from diagnosis.reproduce import Edit, Edits, parse_edit
@@ -73,6 +74,8 @@ class View:
         A model, one of its versions, and the version that it is compared with.
     part : str
         One of `PARTS`: what of a model is looked at.
+    cause : str
+        One of `CAUSES`: why members had to look far.
     """
 
     workspace: str = ""
@@ -104,6 +107,7 @@ class View:
     version: str = ""
     against: str = ""
     part: str = ""
+    cause: str = ""
 
     @classmethod
     def from_query(cls, query: Mapping[str, Sequence[str]]) -> View:
@@ -133,6 +137,8 @@ class View:
             raise LinkError(f"Dragging cannot set {values['drag']!r}.", f"it sets {' or '.join(DRAGS)}.")
         if values.get("part") and values["part"] not in PARTS:
             raise LinkError(f"A model has no part {values['part']!r}.", f"there are {', '.join(PARTS)}.")
+        if values.get("cause") and values["cause"] not in CAUSES:
+            raise LinkError(f"There is no cause {values['cause']!r}.", f"there are {', '.join(CAUSES)}.")
         return cls(**values)
 
     def to_query(self) -> dict[str, list[str]]:

@@ -44,10 +44,11 @@ class MetricSettings(_Strict):
 
 
 class TaskSettings(_Strict):
-    """A kind of recommendation and its phase."""
+    """A kind of recommendation and its phase; ``search`` says that members come to it with a query of their own."""
 
     phase: Literal["concept", "trial", "production"] = "production"
     description: str = ""
+    search: bool = False
 
 
 class SloSettings(_Strict):
@@ -75,6 +76,12 @@ class RetentionSettings(_Strict):
     """How long log tables are kept, in days."""
 
     days: int | None = Field(default=None, ge=1)
+
+
+class PanelSettings(_Strict):
+    """Strata that keep a member with all requests or with none (``unit = "member"`` in the sampling of the serving processes)."""
+
+    strata: tuple[str, ...] = ()
 
 
 class StateSettings(_Strict):
@@ -142,6 +149,7 @@ class Settings(_Strict):
     retention: RetentionSettings = RetentionSettings()
     state: StateSettings = StateSettings()
     delivery: DeliverySettings = DeliverySettings()
+    panel: PanelSettings = PanelSettings()
 
     @property
     def title(self) -> str:
@@ -220,6 +228,7 @@ def _keys(place: tuple[int | str, ...]) -> list[str]:
         "retention": RetentionSettings,
         "state": StateSettings,
         "delivery": DeliverySettings,
+        "panel": PanelSettings,
     }
     model: type[Any] = Settings if len(place) == 1 else models.get(str(place[0]), Settings)
     return list(model.model_fields)

@@ -1,0 +1,109 @@
+"""Members of whom every request is logged: only of them can one say what they did next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from diagnosis.reproduce import Workbench
+from diagnosis.store import Measure, Query, Snapshot
+from diagnosis.store.settings import Settings
+
+SOON = timedelta(minutes=10)
+_MOST = 200_000  # requests of panels that are read
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Strata of which a member is logged with all requests or none.
+
+    Attributes
+    ----------
+    strata : tuple of str
+        Those that the settings name, and those in which everything is kept.
+    notes : tuple of str
+        Why others are not, where the settings name them.
+    """
+
+    strata: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def panels(workbench: Workbench, since: datetime, until: datetime) -> Panels:
+    """Which strata are panels in a window, as the settings say and the log bears out."""
+    snapshot, named = workbench.snapshot, workbench.workspace.settings.panel.strata
+    columns = snapshot.columns("requests")
+    if "stratum" not in columns or "member" not in columns:
+        return Panels((), ("the log has no strata, or names no members",))
+    query = Query(since=since, until=until)
+    found = snapshot.aggregate(by=["stratum", "keep_probability"], query=query, measures={"mean": Measure("mean", "keep_probability")})
+    rates = found.groupby("stratum")["keep_probability"].agg(["nunique", "min"])
+    lost = _lost(snapshot)
+    good, notes = [], []
+    for stratum, row in rates.iterrows():
+        name, known = str(stratum), str(stratum) in named
+        if lost.get(name, 0) > 0 and (known or row["min"] == 1.0):
+            notes.append(f"requests of stratum {name} were lost before they were written")
+        elif known and row["nunique"] > 1:
+            notes.append(f"stratum {name} is no panel: its rate changed")
+        elif known or row["min"] == 1.0:
+            good.append(name)
+    notes += [f"no request of stratum {name} is logged here" for name in named if name not in rates.index]
+    if not good and not named:
+        notes.append("no stratum is said to be a panel of members ([panel] strata), and none keeps every request")
+    return Panels(tuple(good), tuple(notes))
+
+
+def _lost(snapshot: Snapshot) -> dict[str, int]:
+    if "volumes" not in snapshot.tables():
+        return {}
+    volumes = snapshot.table("volumes")
+    if not {"stratum", "lost"} <= set(volumes.columns):
+        return {}
+    return {str(name): int(n) for name, n in volumes.groupby("stratum")["lost"].sum().items()}
+
+
+def search_tasks(settings: Settings) -> list[str]:
+    """Tasks that members come to with a query: those that the settings say, else the one that is called search."""
+    return [name for name, task in settings.tasks.items() if task.search] or ["search"]
+
+
+def searched_after(
+    workbench: Workbench, known: Panels, since: datetime, until: datetime, member: str = ""
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Pages of panel members, each with the first search of the same member within `SOON` after it.
+
+    A page that a later page of the member follows before the search is left to that one.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a page with a search. Columns ``page``, ``search`` (request ids), ``task`` (of the page), ``weight`` (float64: pairs of the
+        full traffic that it stands for; both hang on one draw, so the rarer of the two decides).
+    dict of str to float
+        Pages of panel members by task, weighted.
+    """
+    none = pd.DataFrame(columns=["page", "search", "task", "weight"])
+    if not known.strata:
+        return none, {}
+    from diagnosis.log.filters import Clause, Filter
+
+    query = Query(
+        Filter((Clause("stratum", "=", known.strata),)), member=member or None, since=since, until=until, limit=_MOST, newest_first=False
+    )
+    rows = workbench.snapshot.find(query).reset_index()
+    rows = rows[rows["member"].notna()].sort_values(["member", "served_at", "request_id"], kind="stable").reset_index(drop=True)
+    if not len(rows):
+        return none, {}
+    search = rows["task"].isin(search_tasks(workbench.workspace.settings)).to_numpy()
+    follows = (rows["member"].to_numpy()[1:] == rows["member"].to_numpy()[:-1]) & search[1:] & ~search[:-1]
+    follows &= rows["served_at"].diff().dt.total_seconds().to_numpy()[1:] <= SOON.total_seconds()
+    first = np.flatnonzero(follows)
+    keep = np.minimum(rows["keep_probability"].to_numpy()[first], rows["keep_probability"].to_numpy()[first + 1])
+    ids = rows["request_id"].to_numpy()
+    pairs = pd.DataFrame({"page": ids[first], "search": ids[first + 1], "task": rows["task"].to_numpy()[first], "weight": 1.0 / keep})
+    pages = rows[~search].assign(weight=1.0 / rows["keep_probability"]).groupby("task")["weight"].sum()
+    return pairs, {str(task): float(weight) for task, weight in pages.items()}
