@@ -15,6 +15,8 @@ from app.asgi import workspace_paths
 from app.running import Run, Runs
 from diagnosis import cases, inputs, internals
 from diagnosis.detect import complaints as member
+from diagnosis.detect.objectives import Status
+from diagnosis.detect.objectives import objectives as objectives_of
 from diagnosis.errors import DiagnosisError, NotFoundError, StateError, WorkspaceError
 from diagnosis.localize import Localization, localize, metric_of
 from diagnosis.localize.asking import Question
@@ -312,6 +314,21 @@ def _complaints(
     found = member.complaints(_workbench, since=since, until=until, member=asked, task=task)
     items = _workbench.snapshot.items(item_ids=list({c.item for c in found.complaints}))
     return found, {str(i): str(t) for i, t in items["title"].dropna().items()} if "title" in items else {}
+
+
+def objectives(held: Bench) -> list[Status]:
+    """How every objective stands at the end of the log.
+
+    Raises
+    ------
+    CannotSayError, SettingsError
+    """
+    return _objectives(held.key, held.workbench)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Counting good and bad requests, replaying a few hundred …")
+def _objectives(key: str, _workbench: Workbench) -> list[Status]:
+    return objectives_of(_workbench)
 
 
 # --- two windows ------------------------------------------------------------------------------------------------------------------

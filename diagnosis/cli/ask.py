@@ -15,20 +15,26 @@ RequestId = Annotated[str, typer.Argument(metavar="REQUEST", help="Request id.")
 def check(
     workspace: Folder,
     ml_test_score: Annotated[bool, typer.Option("--ml-test-score", help="The 28 tests of production readiness, as measured.")] = False,
+    objectives: Annotated[bool, typer.Option("--objectives", help="How every service level objective stands.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Is everything readable and admitted? What to fix. Or: how ready for production is it?
+    """Is everything readable and admitted? What to fix. Or: how ready for production is it? Are the objectives kept?
 
     JSON: workspace, ok, findings: [{what, state (ok|warn|fail), text, fix}].
 
     JSON with --ml-test-score: workspace, score, points: {data, model, infrastructure, monitoring}, watched (whether detection runs here),
     sentence, tests: [{section, number, test, answer (holds|missing|cannot_tell), points (0|0.5|1), found, to_do}].
+
+    JSON with --objectives: workspace, objectives: [{indicator, form (events|time|value), task, environment, subject, phase, target,
+    threshold, tolerance, window_days, name, alarm, state (kept|missed|open|no_target|cannot_say), value: {value, low, high}, budget_left,
+    burns: [{hours, rate, limit, urgency (page|ticket), alarm}], burning, reason}]. The value is the share of bad events or time, or the
+    metric.
     """
     from diagnosis.reproduce import Workbench
     from diagnosis.reproduce.checkup import checkup
 
-    if ml_test_score:
-        _ready(workspace, as_json)
+    if ml_test_score or objectives:
+        (_ready if ml_test_score else _kept)(workspace, as_json)
         return
     findings = checkup(Workbench.open(workspace))
     ok = all(f.state != "fail" for f in findings)
@@ -56,6 +62,18 @@ def _ready(workspace: Any, as_json: bool) -> None:
     print(f"\n{plain(answer.sentence)}")
     if not answer.watched:
         print("Nothing counts as automated: detection has not run here yet.")
+
+
+def _kept(workspace: Any, as_json: bool) -> None:
+    from diagnosis.detect.objectives import as_table, objectives
+    from diagnosis.reproduce import Workbench
+
+    found = objectives(Workbench.open(workspace))
+    if as_json:
+        document({"workspace": str(workspace), "objectives": [status.as_json() for status in found]})
+        return
+    frame = as_table(found)
+    table(frame.itertuples(index=False), [name.replace("_", " ") for name in frame.columns])
 
 
 def find(

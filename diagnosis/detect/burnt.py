@@ -37,7 +37,7 @@ def objective_incidents(workbench: Workbench, state: State, *, at: datetime | No
         return []
     window = workbench.snapshot.window()
     first = window[0] if window else datetime.max
-    found = [_incident(workbench, s, first) for s in alarms(objectives(workbench, at=at, models=models))]
+    found = [_incident(workbench, s, first) for s in alarms(objectives(workbench, at=at, models=models, alarming=True))]
     return as_known(state, workbench.workspace.id, found)
 
 

@@ -104,18 +104,20 @@ class Status:
                 {"hours": b.pair.long / _HOUR, "rate": b.rate, "limit": b.pair.rate, "urgency": b.pair.urgency, "alarm": b.alarm}
                 for b in self.burns
             ],
-            "alarm": self.alarms,
+            "burning": self.alarms,
             "reason": self.reason,
         }
 
 
-def objectives(workbench: Workbench, *, at: datetime | None = None, models: bool = True) -> list[Status]:
+def objectives(workbench: Workbench, *, at: datetime | None = None, models: bool = True, alarming: bool = False) -> list[Status]:
     """How every objective stands at `at` (the end of the log, when not given).
 
     Parameters
     ----------
     models : bool
         Whether to replay requests for what is wanted of models; without, these cannot be said.
+    alarming : bool
+        Only those that may be an alarm.
 
     Raises
     ------
@@ -130,7 +132,10 @@ def objectives(workbench: Workbench, *, at: datetime | None = None, models: bool
     first, until = window[0].astimezone(UTC), at or window[1].astimezone(UTC) + timedelta(microseconds=1)
     settings, place = workbench.workspace.settings, workbench.workspace.path / "diagnosis.toml"
     tasks = [str(task) for task in workbench.snapshot.distinct("requests", "task")]
-    wanted = objectives_of(settings, sorted(tasks), environments(workbench), place)
+    wanted = objectives_of(settings, sorted(tasks), environments(workbench), reported=_reported(workbench.snapshot, models), file=place)
+    wanted = [one for one in wanted if one.alarm or not alarming]
+    if not wanted:
+        return []
     rows = _events(workbench.snapshot, wanted, until)
     found: list[Status] = []
     for one in wanted:
@@ -141,6 +146,67 @@ def objectives(workbench: Workbench, *, at: datetime | None = None, models: bool
         else:
             found.append(_of_events(rows, one, until) if one.form == "events" else _of_value(workbench, one, until, models))
     return found
+
+
+def as_table(statuses: Sequence[Status]) -> pd.DataFrame:
+    """Objectives for people, those that burn first.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``state`` (one of `STATES`, or ``burning``), ``objective`` (text), ``task``, ``phase``, ``wanted``, ``measured`` (text, with the
+        95% interval; for what cannot be said, why), ``budget_left`` (float64, share; NaN without a budget), ``burn_rate`` (text: rates over
+        1, 6 and 72 hours; empty without a budget).
+    """
+    rows = [
+        (
+            "burning" if s.alarms else s.state,
+            _named(s),
+            s.objective.task or "–",
+            s.objective.phase,
+            _wanted(s.objective, s.level),
+            _measured(s),
+            s.budget_left,
+            ", ".join(f"{b.rate:.1f}" if b.rate == b.rate else "–" for b in s.burns),
+        )
+        for s in sorted(statuses, key=lambda s: (not s.alarms, STATES.index(s.state) if s.state != KEPT else len(STATES)))
+    ]
+    columns = ["state", "objective", "task", "phase", "wanted", "measured", "budget_left", "burn_rate"]
+    return pd.DataFrame(rows, columns=columns).astype({"budget_left": "float64"})
+
+
+def _named(status: Status) -> str:
+    one = status.objective
+    name = one.name or (f"{one.indicator} at most {one.threshold:g} ms" if one.indicator == "latency" else one.indicator)
+    return " ".join([name, *([f"of {status.subject}"] if status.subject else []), *([f"in {one.environment}"] if one.environment else [])])
+
+
+def _wanted(one: Objective, found: Level | None) -> str:
+    if math.isnan(one.target):
+        return "–"
+    if one.form != "value":
+        return f"{one.target:.4g} of {'requests' if one.form == 'events' else 'the time'} good"
+    if found is not None and found.direction in ("up", "down"):
+        return f"{'at least' if found.direction == 'up' else 'at most'} {one.target:.4g}"
+    return f"{one.target:.4g} ± {one.tolerance:.2g}" if found is not None else f"{one.target:.4g}"
+
+
+def _measured(status: Status) -> str:
+    if status.value is None:
+        return status.reason
+    value, low, high = (getattr(status.value, name) for name in ("value", "low", "high"))
+    if status.level is not None:
+        return f"{value:.4g} ({low:.4g} to {high:.4g})"
+    interval = f" ({1 - high:.3%} to {1 - low:.3%})" if high > low else ""
+    return f"{1 - value:.3%}{interval}"
+
+
+def _reported(snapshot: Snapshot, models: bool) -> list[str]:
+    """What of models is reported where nobody asked for it: as far as the log can tell."""
+    names = ["ctr"] if "outcomes" in snapshot.tables() else []
+    if names and "probability" in snapshot.columns("candidates"):
+        names.append("calibration")
+    return names + (["robustness", "stability"] if models and "model_version" in snapshot.columns("requests") else [])
 
 
 def alarms(statuses: Sequence[Status]) -> list[Status]:

@@ -65,12 +65,26 @@ class Objective:
 
 
 def objectives_of(
-    settings: Settings, tasks: Sequence[str], environments: Mapping[str, Mapping[str, Any]], file: Any = FILE
+    settings: Settings,
+    tasks: Sequence[str],
+    environments: Mapping[str, Mapping[str, Any]],
+    *,
+    reported: Sequence[str] = (),
+    file: Any = FILE,
 ) -> list[Objective]:
     """What is wanted of every task, and what is reported though nothing is wanted.
 
     A task in phase ``concept`` has no objective. What environments promise (``sla_ms``, ``cost_budget``; a number, or a table by task) is
     measured against, and never an alarm: only ``[[slos]]`` makes alarms.
+
+    Parameters
+    ----------
+    tasks : sequence of str
+        Those in the log.
+    environments : mapping of str to mapping
+        What ``environments.toml`` says, by environment.
+    reported : sequence of str
+        Metrics and model indicators to report of every task that has no objective for them.
 
     Raises
     ------
@@ -90,6 +104,8 @@ def objectives_of(
                 chosen[known] = max(chosen.get(known, (-1, -1)), (rank, place))
         found += [_read(settings.slos[place], place, task, phase, file) for _, place in chosen.values()]
         found += _unasked(found, task, phase, environments)
+        mine = {o.indicator for o in found if o.task == task}
+        found += [Objective(name, "value", task, phase=phase) for name in reported if name not in mine]
     for place, slo in enumerate(settings.slos):
         if slo.metric in ("freshness", "jobs"):
             found.append(_read(slo, place, "", slo.phase or "production", file))

@@ -26,9 +26,9 @@ def events(rates, *, keep=1.0, requests=100, rng=None):
     return Events(sums, NOON)
 
 
-def test_a_full_outage_of_ten_minutes_pages_by_the_fast_pair():
-    found = burns(events([1.0] * 2 + [0.0] * 900), 0.01)
-    assert [round(burn.rate, 2) for burn in found] == [16.67, 2.78, 0.23]
+def test_a_full_outage_of_a_quarter_of_an_hour_pages_by_the_fast_pair():
+    found = burns(events([1.0] * 3 + [0.0] * 900), 0.01)
+    assert [round(burn.rate, 2) for burn in found] == [25.0, 4.17, 0.35]
     assert [burn.alarm for burn in found] == [True, False, False]
     assert found[0].pair.urgency == "page"
 
@@ -53,17 +53,25 @@ def test_noise_of_a_small_sample_is_no_burn():
     assert false == 0
 
 
+def test_asked_every_hour_for_ten_days_chance_alone_is_no_burn():
+    rng, false = np.random.default_rng(5), 0
+    for _ in range(10):
+        whole = events([0.005] * (864 + 2880), keep=0.1, requests=20, rng=rng).sums
+        false += sum(any(b.alarm for b in burns(Events(whole[12 * hour :], NOON), 0.01)) for hour in range(240))
+    assert false == 0
+
+
 def test_a_burn_is_found_in_a_tenth_of_the_requests():
     rng = np.random.default_rng(2)
-    found = sum(burns(events([0.3] * 12 + [0.002] * 900, keep=0.1, rng=rng), 0.01)[0].alarm for _ in range(50))
+    found = sum(burns(events([0.4] * 12 + [0.002] * 900, keep=0.1, rng=rng), 0.01)[0].alarm for _ in range(50))
     assert found >= 48
 
 
 def test_the_short_window_is_widened_until_it_could_say_that_it_is_over():
     one_a_bucket = events([0.0] * 3 + [1.0] * 9 + [0.0] * 900, requests=1)
-    burn = burns(one_a_bucket, 0.05)[0]  # at 14.4 times 5%, six requests show
-    assert burn.short.n == 6
-    assert burn.short.value == pytest.approx(0.5)
+    burn = burns(one_a_bucket, 0.069)[0]  # of eleven requests at 14.4 times 6.9%, eleven would be bad
+    assert burn.short.n == 12
+    assert burn.short.value == pytest.approx(0.75)
 
 
 def test_nothing_logged_is_no_alarm_and_no_number():
