@@ -110,9 +110,9 @@ def sentence(status: Status) -> str:
     assert burn.long is not None
     hours = burn.pair.long / _HOUR
     over = "the last hour" if hours == 1 else f"the last {hours:.0f} hours"
-    rate = f"The budget of {one.window_days} days burns {burn.rate:.1f} times too fast"
+    rate = f"The budget of {one.window_days} days burns at {burn.rate:.1f} times its pace"
     left = f", {status.budget_left:.0%} of it is left." if status.budget_left > 0 else " and is spent."
-    return f"{_what(status, burn.long.value, over)}, {one.allowed:.3%} is allowed. {rate}{left}"
+    return f"{_what(status, burn.long.value, over)}, {100 * one.allowed:.3g}% is allowed. {rate}{left}"
 
 
 def _what(status: Status, share: float, over: str) -> str:

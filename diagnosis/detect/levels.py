@@ -19,6 +19,7 @@ from diagnosis.store import Query
 
 LONG, SHORT = timedelta(days=3), timedelta(hours=6)
 REQUESTS, REPLAYED, FEWEST = 4000, 300, 30
+_SURE = 3.3
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ class Level:
 
 
 def _wrong(found: Estimate, target: float, tolerance: float, direction: str, *, whole: bool) -> bool:
-    low, high = (found.low, found.high) if whole else (found.value, found.value)
+    """`whole`: the interval of 95% and `_SURE` standard errors, for it is asked every hour; else the value."""
+    low, high = (
+        (min(found.low, found.value - _SURE * found.se), max(found.high, found.value + _SURE * found.se)) if whole else (found.value,) * 2
+    )
     return {"up": high < target, "down": low > target}.get(direction, low > target + tolerance or high < target - tolerance)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
 
+from diagnosis.log.filters import Clause, Filter
 from diagnosis.reproduce import Workbench
-from diagnosis.store import Measure, Query, Snapshot
+from diagnosis.store import Query, Snapshot
 from diagnosis.store.settings import Settings
 
 SOON = timedelta(minutes=10)
@@ -22,48 +24,60 @@ class Panels:
 
     Attributes
     ----------
-    strata : tuple of str
-        Those that the settings name, and those in which everything is kept.
+    rates : mapping of str to float
+        Those that `volumes` or the settings name, and those in which everything is kept; with the share of members. Of others than those,
+        requests that are kept with probability 1 (errors, members that are always kept) say nothing of what else a member did.
     notes : tuple of str
-        Why others are not, where the settings name them.
+        Why others are not, where somebody says that they are.
     """
 
-    strata: tuple[str, ...]
+    rates: Mapping[str, float]
     notes: tuple[str, ...]
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self.rates)
 
 
 def panels(workbench: Workbench, since: datetime, until: datetime) -> Panels:
-    """Which strata are panels in a window, as the settings say and the log bears out."""
-    snapshot, named = workbench.snapshot, workbench.workspace.settings.panel.strata
-    columns = snapshot.columns("requests")
+    """Which strata are panels in a window, as `volumes` or the settings say and the log bears out."""
+    snapshot, columns = workbench.snapshot, workbench.snapshot.columns("requests")
     if "stratum" not in columns or "member" not in columns:
-        return Panels((), ("the log has no strata, or names no members",))
-    query = Query(since=since, until=until)
-    found = snapshot.aggregate(by=["stratum", "keep_probability"], query=query, measures={"mean": Measure("mean", "keep_probability")})
-    rates = found.groupby("stratum")["keep_probability"].agg(["nunique", "min"])
-    lost = _lost(snapshot)
-    good, notes = [], []
-    for stratum, row in rates.iterrows():
-        name, known = str(stratum), str(stratum) in named
-        if lost.get(name, 0) > 0 and (known or row["min"] == 1.0):
+        return Panels({}, ("the log has no strata, or names no members",))
+    lost, told = _volumes(snapshot)
+    named = {*told, *workbench.workspace.settings.panel.strata}
+    found = snapshot.aggregate(by=["stratum", "keep_probability"], query=Query(since=since, until=until))
+    good: dict[str, float] = {}
+    notes = []
+    for stratum, values in found.groupby("stratum")["keep_probability"]:
+        name, rate = str(stratum), float(values.min())
+        if name not in named and rate < 1.0:
+            continue
+        if lost.get(name, 0) > 0:
             notes.append(f"requests of stratum {name} were lost before they were written")
-        elif known and row["nunique"] > 1:
+        elif set(values) - {rate, 1.0}:
             notes.append(f"stratum {name} is no panel: its rate changed")
-        elif known or row["min"] == 1.0:
-            good.append(name)
-    notes += [f"no request of stratum {name} is logged here" for name in named if name not in rates.index]
+        else:
+            good[name] = rate
+    notes += [f"no request of stratum {name} is logged here" for name in sorted(named - {str(v) for v in found["stratum"]})]
     if not good and not named:
         notes.append("no stratum is said to be a panel of members ([panel] strata), and none keeps every request")
-    return Panels(tuple(good), tuple(notes))
+    return Panels(good, tuple(notes))
 
 
-def _lost(snapshot: Snapshot) -> dict[str, int]:
+def _volumes(snapshot: Snapshot) -> tuple[dict[str, int], set[str]]:
+    """Requests that each stratum lost, and the strata that serving processes say to draw by member."""
     if "volumes" not in snapshot.tables():
-        return {}
+        return {}, set()
     volumes = snapshot.table("volumes")
     if not {"stratum", "lost"} <= set(volumes.columns):
-        return {}
-    return {str(name): int(n) for name, n in volumes.groupby("stratum")["lost"].sum().items()}
+        return {}, set()
+    lost = {str(name): int(n) for name, n in volumes.groupby("stratum")["lost"].sum().items()}
+    if "unit" not in volumes.columns:
+        return lost, set()
+    whole = volumes.groupby("stratum")["unit"].agg(lambda units: bool((units == "member").all()))
+    return lost, {str(name) for name, panel in whole.items() if panel}
 
 
 def search_tasks(settings: Settings) -> list[str]:
@@ -89,13 +103,12 @@ def searched_after(
     none = pd.DataFrame(columns=["page", "search", "task", "weight"])
     if not known.strata:
         return none, {}
-    from diagnosis.log.filters import Clause, Filter
-
     query = Query(
         Filter((Clause("stratum", "=", known.strata),)), member=member or None, since=since, until=until, limit=_MOST, newest_first=False
     )
     rows = workbench.snapshot.find(query).reset_index()
-    rows = rows[rows["member"].notna()].sort_values(["member", "served_at", "request_id"], kind="stable").reset_index(drop=True)
+    drawn = rows["stratum"].map(known.rates).to_numpy(dtype=np.float64) == rows["keep_probability"].to_numpy()
+    rows = rows[rows["member"].notna() & drawn].sort_values(["member", "served_at", "request_id"], kind="stable").reset_index(drop=True)
     if not len(rows):
         return none, {}
     search = rows["task"].isin(search_tasks(workbench.workspace.settings)).to_numpy()

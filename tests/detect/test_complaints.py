@@ -139,13 +139,37 @@ def test_without_a_panel_nobody_is_said_to_have_searched_after(tmp_path):
 
 def test_a_stratum_that_keeps_everything_is_a_panel_and_one_whose_rate_changed_is_not(tmp_path):
     log = Log()
-    for i, (stratum, keep) in enumerate([("all", 1.0), ("all", 1.0), ("named", 0.1), ("named", 0.2), ("other", 0.5)]):
+    rates = [("all", 1.0), ("all", 1.0), ("named", 0.1), ("named", 0.2), ("other", 0.5), ("drawn", 0.3), ("drawn", 1.0)]
+    for i, (stratum, keep) in enumerate(rates):
         log.add(i, stratum=stratum, keep=keep)
     log.outcomes.append({"request_id": "r0", "item_id": "i0", "event": "click", "happened_at": START})
-    bench = log.open(tmp_path / "w", panel={"strata": ["named", "absent"]})
+    bench = log.open(tmp_path / "w", panel={"strata": ["named", "absent", "drawn"]})
     found = panels(bench, START, START + timedelta(days=1))
-    assert found.strata == ("all",)
+    assert found.rates == {"all": 1.0, "drawn": 0.3}
     assert found.notes == ("stratum named is no panel: its rate changed", "no request of stratum absent is logged here")
+
+
+def test_volumes_say_which_stratum_draws_members_and_what_is_always_kept_says_nothing_of_the_rest(tmp_path):
+    log = Log()
+    usual(log)
+    page = log.add(20_000, member="p", stratum="panel", keep=0.1)
+    log.add(20_060, "search", member="p", stratum="panel", keep=0.1, items=["wanted"], chosen=[1])
+    log.add(30_000, member="q", stratum="panel", keep=1.0, status="error")  # kept because it failed, whoever asked
+    log.add(30_060, "search", member="q", stratum="panel", keep=0.1, items=["other"], chosen=[1])
+    bench = log.open(tmp_path / "w")
+    hour = pa.array([START, START], pa.timestamp("us", "UTC"))
+    volumes = {"hour": hour, "stratum": ["panel", "all"], "unit": ["member", None], "seen": [40, 300], "kept": [4, 128], "lost": [0, 0]}
+    more = log.add(40_000, member="z")
+    requests, candidates = ([row for row in rows if row["request_id"] == more] for rows in (log.requests, log.candidates))
+    times = [r["served_at"] for r in requests]
+    bench.workspace.append(
+        requests=pa.table({**{k: [r[k] for r in requests] for k in requests[0]}, "served_at": pa.array(times, pa.timestamp("us", "UTC"))}),
+        candidates=pa.table({k: [r[k] for r in candidates] for k in candidates[0]}),
+        volumes=pa.table(volumes),
+    )
+    bench = bench.refreshed()
+    assert panels(bench, START, START + timedelta(days=1)).rates == {"panel": 0.1}
+    assert [c.request_id for c in complaints(bench).complaints if c.kind == "searched"] == [page]
 
 
 def test_one_member_and_one_task_are_judged_by_the_curve_of_everybody(tmp_path):

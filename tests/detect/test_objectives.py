@@ -8,6 +8,7 @@ import pytest
 
 from diagnosis.detect.burnt import objective_incidents
 from diagnosis.detect.incidents import DISMISSED, OVER, keep
+from diagnosis.detect.known import settle
 from diagnosis.detect.objectives import objectives
 from diagnosis.detect.targets import objectives_of
 from diagnosis.detect.triage import matrix_of, who_acts
@@ -73,7 +74,7 @@ def test_errors_of_one_task_in_the_last_hours_are_one_incident(tmp_path):
     assert abs(found.since - onset) <= timedelta(minutes=90)
     assert found.baseline is not None
     assert found.baseline.until == found.since
-    assert "of the requests of browse in the last hour ended in an error or timed out, 1.000% is allowed" in found.sentence
+    assert "of the requests of browse in the last hour ended in an error or timed out, 1% is allowed" in found.sentence
     assert matrix_of(found).query("here")["symptom"].unique().tolist() == ["requests fail, slow down or cost more"]
     assert who_acts(found) == "serving team"
 
@@ -136,7 +137,20 @@ def test_an_incident_goes_on_and_one_that_was_over_begins_anew(tmp_path):
     keep(bench.state, "small", type(first)(**{**vars(first), "status": DISMISSED}))
     assert objective_incidents(bench, bench.state)[0].status == DISMISSED
     keep(bench.state, "small", type(first)(**{**vars(first), "status": OVER}))
+    assert objective_incidents(bench, bench.state)[0].detected_at == first.detected_at  # an hour is no end
+    keep(bench.state, "small", type(first)(**{**vars(first), "status": OVER, "seen_at": end - timedelta(hours=13)}))
     assert objective_incidents(bench, bench.state)[0].detected_at > first.detected_at
+
+
+def test_settling_keeps_what_is_found_and_ends_what_is_not(tmp_path):
+    bench = build(tmp_path / "w", [slo("errors", 0.99)], bad_last_hours=3)
+    found = objective_incidents(bench, bench.state)
+    assert settle(bench.state, "small", "objective", found) == (found, [])
+    assert settle(bench.state, "small", "objective", objective_incidents(bench, bench.state)) == ([], [])
+    new, over = settle(bench.state, "small", "objective", [])
+    assert (new, [(i.key, i.status) for i in over]) == ([], [(found[0].key, OVER)])
+    assert settle(bench.state, "small", "objective", []) == ([], [])
+    assert settle(bench.state, "small", "dependency", []) == ([], [])
 
 
 def test_a_stale_upstream_burns_the_budget_of_freshness(tmp_path):
