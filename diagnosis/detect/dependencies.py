@@ -118,7 +118,7 @@ def _incident(workbench: Workbench, mine: Sequence[Finding], until: datetime, fi
         since=since,
         detected_at=until,
         seen_at=until,
-        sentence=f"{lead.text}.{more}",
+        sentence=f"{lead.text}{'' if lead.text.endswith('?') else '.'}{more}",
         unit=share.unit if share else "",
         value=share.value if share else float("nan"),
         low=share.low if share else float("nan"),

@@ -2,6 +2,9 @@
 
 import pytest
 
+from app.state import View
+from diagnosis.detect.burnt import objective_incidents
+from diagnosis.detect.messages import link
 from tests.app.test_screens import screen, words
 from tests.detect.test_objectives import build, slo
 
@@ -37,3 +40,13 @@ def test_a_workspace_that_asks_for_nothing_is_only_reported(tmp_path, monkeypatc
     test = screen("objectives", w="small")
     assert "This workspace sets no objective, so nothing here is an alarm." in words(test)
     assert set(test.dataframe[0].value["state"]) <= {"no target", "cannot say"}
+
+
+def test_the_link_of_a_message_is_a_view_with_windows_and_metric(tmp_path):
+    bench = build(tmp_path / "w", [slo("errors", 0.99)], bad_last_hours=3)
+    (found,) = objective_incidents(bench, bench.state)
+    view = View.from_url(link(found, "small", ""))
+    assert view == View(
+        workspace="small", metric="error_rate", where="task=browse", baseline=found.baseline, incident=found.window, asked=True
+    )
+    assert link(found, "small", "https://b").startswith("https://b/incident?")
