@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from diagnosis import estimate
+from diagnosis.detect.confined import confined
 from diagnosis.detect.finding import AGE, Finding
 from diagnosis.detect.observed import Floats, Observed, Side, onset
 from diagnosis.detect.schemas import span
@@ -39,7 +40,18 @@ def age_findings(seen: Observed) -> list[Finding]:
         oldest = timedelta(seconds=float(np.nanmax(now)))
         text = f"{subject.name} is older than {span(timedelta(seconds=limit))} in {share.value:.1%} of the requests, up to {span(oldest)}"
         since = onset(seen.recent, hit.astype(np.float64) - 0.5 * share.value)
-        found.append(Finding(AGE, subject.contract.upstream or subject.name, since, text, subject.name, share, _chance(earlier, share)))
+        found.append(
+            Finding(
+                AGE,
+                subject.contract.upstream or subject.name,
+                since,
+                text,
+                subject.name,
+                share,
+                _chance(earlier, share),
+                str(confined(seen.recent, hit, since)),
+            )
+        )
     return found
 
 

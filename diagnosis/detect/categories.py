@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from diagnosis import estimate
+from diagnosis.detect.confined import confined
 from diagnosis.detect.finding import CATEGORY, Finding
 from diagnosis.detect.observed import Floats, Ints, Observed, Side, onset
 from diagnosis.estimate import Estimate, Sums
@@ -87,7 +88,18 @@ def _new(seen: Observed, subject: Subject, recent: _Held, word: str) -> list[Fin
         return []
     text = f"{subject.name} has a new category {word!r} in {share.value:.1%} of the requests"
     since = onset(side, hit.astype(np.float64) - 0.5 * share.value)
-    return [Finding(CATEGORY, subject.contract.upstream or subject.name, since, text, subject.name, share, odds**members)]
+    return [
+        Finding(
+            CATEGORY,
+            subject.contract.upstream or subject.name,
+            since,
+            text,
+            subject.name,
+            share,
+            odds**members,
+            str(confined(side, hit, since)),
+        )
+    ]
 
 
 def _gone(seen: Observed, subject: Subject, before: _Held, word: str) -> list[Finding]:

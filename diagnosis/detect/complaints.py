@@ -241,9 +241,10 @@ def surprise_of(curve: Curve, position: int) -> float:
 
 def _searched(workbench: Workbench, since: datetime, until: datetime, member: str, task: str) -> tuple[list[Complaint], list[str]]:
     known = panels(workbench, since, until)
-    everybody, pages = searched_after(workbench, known, since, until)
+    everybody, pages, cut = searched_after(workbench, known, since, until)
+    notes = [*known.notes, *(["searches after pages of earlier days, for there are too many requests of panel members"] if cut else [])]
     if not len(everybody):
-        return [], list(known.notes)
+        return [], notes
     page, search = (workbench.snapshot.fetch(everybody[name].tolist()) for name in ("page", "search"))
     chosen = _first_choices(workbench, search)
     wanted = {search.request_ids[int(r)]: str(i) for r, i in zip(chosen["request"], chosen["item"], strict=True)}
@@ -260,7 +261,7 @@ def _searched(workbench: Workbench, since: datetime, until: datetime, member: st
                     key, SEARCHED, item=item, position=0, rank=0, surprise=surprise, weight=row["weight"], search=row["search"], **facts
                 )
             )
-    return found, list(known.notes)
+    return found, notes
 
 
 def _shown(batch: Batch, request_id: str) -> set[str]:

@@ -6,6 +6,7 @@ Also of features that no model uses, and when no metric has moved. What belongs 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -30,6 +31,7 @@ _FIRST = (SCHEMA, UNIT, CATEGORY, LATE, AGE, FAILED, ROWS)  # what is told first
 _NEAR = timedelta(days=1)
 _MARGIN, _REMEMBERED = timedelta(hours=12), timedelta(days=14)  # before an onset that may be late; how long what lasts stays news
 _MOST_TOLD = 8
+SERVED_OLD = "old values in"
 
 
 def dependency_incidents(workbench: Workbench, state: State, *, at: datetime | None = None) -> list[Incident]:
@@ -46,10 +48,17 @@ def dependency_incidents(workbench: Workbench, state: State, *, at: datetime | N
     if window is None:
         raise CannotSayError("No request is logged here yet.", "`diagnosis import` reads a log.")
     until = at or window[1].astimezone(UTC) + timedelta(microseconds=1)
-    found = findings(workbench, until, before=_undisturbed(state, workbench.workspace.id, until))
+    found = _together(findings(workbench, until, before=_undisturbed(state, workbench.workspace.id, until)))
     subjects = sorted({f.subject for f in found})
     made = [_incident(workbench, [f for f in found if f.subject == subject], until, window[0]) for subject in subjects]
     return as_known(state, workbench.workspace.id, made)
+
+
+def _together(found: list[Finding]) -> list[Finding]:
+    """Values of several upstreams that grow old in the same requests: not the upstreams, but what brings them there."""
+    old = [f for f in found if f.what == AGE and f.where]
+    shared = {f.where for f in old if len({other.subject for other in old if other.where == f.where}) > 1}
+    return [replace(f, subject=f"{SERVED_OLD} {f.where}") if f in old and f.where in shared else f for f in found]
 
 
 def _undisturbed(state: State, workspace: str, until: datetime) -> datetime:
@@ -109,16 +118,17 @@ def _incident(workbench: Workbench, mine: Sequence[Finding], until: datetime, fi
     features = _features(workbench, mine)
     share = lead.share
     more = f" {len(told) - 1} more changed there." if len(told) > 1 else ""
+    where = f" ({lead.where})" if lead.where else ""
     return Incident(
         key=key_of("dependency", lead.subject),
         kind="dependency",
         symptom="inputs",
         metric=lead.feature or lead.subject,
-        where="",
+        where=lead.where if len({f.where for f in mine if f.feature}) == 1 else "",
         since=since,
         detected_at=until,
         seen_at=until,
-        sentence=f"{lead.text}{'' if lead.text.endswith('?') else '.'}{more}",
+        sentence=f"{lead.text}{where}{'' if lead.text.endswith('?') and not where else '.'}{more}",
         unit=share.unit if share else "",
         value=share.value if share else float("nan"),
         low=share.low if share else float("nan"),
@@ -139,6 +149,8 @@ def _features(workbench: Workbench, mine: Sequence[Finding]) -> list[str]:
 
 def _cause(workbench: Workbench, lead: Finding, told: Sequence[Finding]) -> Mapping[str, object]:
     """In the words of `localize --json`: what would be the cause if a metric moved."""
+    if lead.subject.startswith(SERVED_OLD):
+        return {"component": "serving", "target": lead.where, "owner": "", "proof": "statistical"}
     by_name = {c.name: c for c in contracts_of(workbench)}
     owners = [by_name[f.feature].owner for f in told if f.feature in by_name and by_name[f.feature].owner]
     owners += [c.owner for c in by_name.values() if c.upstream == lead.subject and c.owner] + _owner(workbench.snapshot, lead.subject)

@@ -26,6 +26,8 @@ class Finding:
         Share of the recent requests that show it.
     p : float
         Chance of it if nothing changed, before any correction; 0 for what is counted whole (schemas, promises).
+    where : str
+        The requests that it is confined to, in the grammar of ``--where``; empty where it is everywhere or spread.
     """
 
     what: str
@@ -35,3 +37,4 @@ class Finding:
     feature: str = ""
     share: Estimate | None = None
     p: float = 0.0
+    where: str = ""

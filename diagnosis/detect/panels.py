@@ -87,7 +87,7 @@ def search_tasks(settings: Settings) -> list[str]:
 
 def searched_after(
     workbench: Workbench, known: Panels, since: datetime, until: datetime, member: str = ""
-) -> tuple[pd.DataFrame, dict[str, float]]:
+) -> tuple[pd.DataFrame, dict[str, float], bool]:
     """Pages of panel members, each with the first search of the same member within `SOON` after it.
 
     A page that a later page of the member follows before the search is left to that one.
@@ -99,18 +99,21 @@ def searched_after(
         full traffic that it stands for; both hang on one draw, so the rarer of the two decides).
     dict of str to float
         Pages of panel members by task, weighted.
+    bool
+        Whether only the latest were read, for there are so many.
     """
     none = pd.DataFrame(columns=["page", "search", "task", "weight"])
     if not known.strata:
-        return none, {}
+        return none, {}, False
     query = Query(
-        Filter((Clause("stratum", "=", known.strata),)), member=member or None, since=since, until=until, limit=_MOST, newest_first=False
+        Filter((Clause("stratum", "=", known.strata),)), member=member or None, since=since, until=until, limit=_MOST, newest_first=True
     )
     rows = workbench.snapshot.find(query).reset_index()
+    cut = len(rows) == _MOST
     drawn = rows["stratum"].map(known.rates).to_numpy(dtype=np.float64) == rows["keep_probability"].to_numpy()
     rows = rows[rows["member"].notna() & drawn].sort_values(["member", "served_at", "request_id"], kind="stable").reset_index(drop=True)
     if not len(rows):
-        return none, {}
+        return none, {}, False
     search = rows["task"].isin(search_tasks(workbench.workspace.settings)).to_numpy()
     follows = (rows["member"].to_numpy()[1:] == rows["member"].to_numpy()[:-1]) & search[1:] & ~search[:-1]
     follows &= rows["served_at"].diff().dt.total_seconds().to_numpy()[1:] <= SOON.total_seconds()
@@ -119,4 +122,4 @@ def searched_after(
     ids = rows["request_id"].to_numpy()
     pairs = pd.DataFrame({"page": ids[first], "search": ids[first + 1], "task": rows["task"].to_numpy()[first], "weight": 1.0 / keep})
     pages = rows[~search].assign(weight=1.0 / rows["keep_probability"]).groupby("task")["weight"].sum()
-    return pairs, {str(task): float(weight) for task, weight in pages.items()}
+    return pairs, {str(task): float(weight) for task, weight in pages.items()}, cut

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
+from diagnosis.detect.confined import confined
 from diagnosis.detect.finding import UNIT, Finding
 from diagnosis.detect.observed import GROUPS, Floats, Ints, Observed, Side, onset
 from diagnosis.estimate import Estimate
@@ -94,10 +96,11 @@ def unit_findings(seen: Observed) -> list[Finding]:
         if p > _SURE or _carriers(seen.recent, subject, recent, mixture) < _FEWEST:
             continue
         share = Estimate(fit.share, max(fit.share - 1.96 * fit.se, 0.0), min(fit.share + 1.96 * fit.se, 1.0), fit.se, len(recent.logs), 0.0)
-        where = "" if fit.share > 0.98 else f" in {fit.share:.1%} of its values"
-        text = f"{subject.name} comes times {_factor(fit.factor)}{where}: another unit?"
+        part = "" if fit.share > 0.98 else f" in {fit.share:.1%} of its values"
+        text = f"{subject.name} comes times {_factor(fit.factor)}{part}: another unit?"
         since = mixture.onset(seen.recent, recent)
-        found.append(Finding(UNIT, subject.contract.upstream or subject.name, since, text, subject.name, share, p))
+        where = str(confined(seen.recent, mixture.mostly(seen.recent, recent), since))
+        found.append(Finding(UNIT, subject.contract.upstream or subject.name, since, text, subject.name, share, p, where))
     return found
 
 
@@ -115,10 +118,18 @@ class _Mixture:
 
     def onset(self, side: Side, values: _Values) -> datetime:
         """When scaled values began to come."""
+        return onset(side, self._excess(side, values))
+
+    def mostly(self, side: Side, values: _Values) -> NDArray[np.bool_]:
+        """Requests whose values are rather scaled than not."""
+        return self._excess(side, values) > 0
+
+    def _excess(self, side: Side, values: _Values) -> Floats:
+        """By how much the chance of a request's values to be scaled exceeds what lies between those before and those now."""
         rows = np.bincount(values.owner, minlength=len(side.batch))
         shown = np.bincount(values.owner, weights=self.of(values), minlength=len(side.batch)) / np.maximum(rows, 1)
         between = 0.5 * float(self.plain @ self.odds) + 0.5 * float(np.average(shown[rows > 0]))
-        return onset(side, np.where(rows > 0, shown - between, 0.0))
+        return np.asarray(np.where(rows > 0, shown - between, 0.0))
 
 
 def _by_size(fit: Fit) -> float:

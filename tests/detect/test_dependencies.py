@@ -7,6 +7,7 @@ import pytest
 
 from diagnosis.detect.dependencies import dependency_incidents
 from diagnosis.detect.incidents import OVER, incidents, keep
+from diagnosis.detect.triage import who_acts
 from tests.detect.upstream_world import CHANGED, DAYS, START, World
 
 END = START + timedelta(days=DAYS)
@@ -78,6 +79,26 @@ def test_values_that_grow_old_are_found_before_their_upstream_says_so(tmp_path):
     assert incident.metric == "price"
     assert "price is older than 30 hours in" in incident.sentence
     assert "up to 4 days" in incident.sentence
+
+
+def test_values_of_several_upstreams_that_grow_old_in_one_place_are_one_incident_of_serving(tmp_path):
+    world = World()
+    here = world.late & (world.screen == "large")
+    world.age_s[here] += 3 * 86400
+    world.weight_age_s[here] += 3 * 86400
+    (incident,) = found(world, tmp_path)
+    assert incident.where == "screen=large"
+    assert (incident.cause["component"], incident.cause["target"]) == ("serving", "screen=large")
+    assert incident.series == ("age|price", "age|weight")
+    assert who_acts(incident) == "serving team"
+
+
+def test_a_change_in_one_place_names_the_place(tmp_path):
+    world = World()
+    world.weight[world.late & (world.screen == "small")] *= 1000.0
+    (incident,) = found(world, tmp_path)
+    assert incident.where == "screen=small"
+    assert incident.sentence.endswith("of its values: another unit? (screen=small).")
 
 
 def test_another_schema_of_an_upstream_says_which_columns(tmp_path):

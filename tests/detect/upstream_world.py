@@ -39,6 +39,7 @@ class World:
         self.weight = np.exp(rng.normal(0, 1.0, 80))[item] + 0.05 * rng.random((N, WIDTH))
         self.price = np.exp(rng.normal(3, 0.5, 80))[item]
         self.age_s = rng.random((N, WIDTH)) * 86400
+        self.weight_age_s = rng.random((N, WIDTH)) * 86400
         self.screen = rng.choice(["small", "large"], N)
         self.keep = rng.choice([0.2, 1.0], N)
         self.item, self.member = item, rng.integers(0, 500, N)
@@ -75,6 +76,7 @@ class World:
             "weight": self.weight.ravel(),
             "price": self.price.ravel(),
             "price__at": pa.array(rows - (self.age_s.ravel() * 1e6).astype("timedelta64[us]")).cast(kind),
+            "weight__at": pa.array(rows - (self.weight_age_s.ravel() * 1e6).astype("timedelta64[us]")).cast(kind),
         }
         requests = {
             "request_id": ids,

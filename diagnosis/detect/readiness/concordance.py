@@ -36,11 +36,11 @@ class Shown:
         If there are fewer than 30 such pages.
     """
 
-    def __init__(self, batch: Batch, hits: NDArray[np.bool_], wanted: NDArray[np.bool_] | None = None) -> None:
+    def __init__(self, batch: Batch, hits: NDArray[np.bool_]) -> None:
         shown = wholes(batch.candidates, "position") > 0
         good = np.bincount(batch.owner[shown & hits], minlength=len(batch)) > 0
         other = np.bincount(batch.owner[shown & ~hits], minlength=len(batch)) > 0
-        held = good & other if wanted is None else good & other & wanted
+        held = good & other
         if held.sum() < FEWEST:
             raise CannotSayError(f"Members chose something on {int(held.sum())} of the sampled pages, too few to judge an order.")
         self.batch = batch
@@ -53,11 +53,24 @@ class Shown:
         a, b = score[self.pairs[:, 0]], score[self.pairs[:, 1]]
         return np.asarray(np.where(a > b, 1.0, np.where(a < b, 0.0, 0.5)))
 
-    def mean(self, values: Floats) -> Estimate:
-        """Of a value a pair, every page counting as it is weighted, requests of a member together."""
+    def mean(self, values: Floats, wanted: NDArray[np.bool_] | None = None) -> Estimate:
+        """Of a value a pair, every page counting as it is weighted, requests of a member together.
+
+        Parameters
+        ----------
+        wanted : array of bool, shape (requests,), optional
+            Pages that count; all when not given.
+
+        Raises
+        ------
+        CannotSayError
+            If fewer than 30 of them do.
+        """
         size = np.bincount(self._of, minlength=len(self.batch)).astype(np.float64)
         sums = np.bincount(self._of, weights=values, minlength=len(self.batch))
-        held = size > 0
+        held = size > 0 if wanted is None else (size > 0) & wanted
+        if held.sum() < FEWEST:
+            raise CannotSayError(f"Only {int(held.sum())} pages of it have something chosen and something not.")
         per_page = np.where(held, sums / np.maximum(size, 1.0), 0.0)
         return estimate.ratio(per_page, held.astype(np.float64), 1.0 / self.batch.weights, of="process", clusters=members_of(self.batch))
 

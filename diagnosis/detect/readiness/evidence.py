@@ -19,7 +19,7 @@ from diagnosis.models import Bundle, Model
 from diagnosis.reproduce import Workbench
 from diagnosis.store import Query
 
-SAMPLED, CHECKED, DAYS = 1500, 60, 7
+SAMPLED, CHECKED, DAYS = 1500, 40, 7
 HOLDS, MISSING, CANNOT_TELL = ANSWERS = ("holds", "missing", "cannot_tell")
 
 

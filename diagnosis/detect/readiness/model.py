@@ -7,15 +7,15 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from diagnosis.detect.readiness.concordance import Floats, Shown, shown_of
+from diagnosis.detect.readiness.concordance import Floats, shown_of
 from diagnosis.detect.readiness.evidence import Answer, Evidence, cannot_tell, holds, listed, missing
 from diagnosis.errors import CannotSayError
-from diagnosis.localize.sample import _NO_ATTRIBUTES
 from diagnosis.models import Bundle, encode, read_training
 from diagnosis.store import Query
 
 _BIASED = "on shown pages, which favour what made them"
 _WORSE = 0.05  # of concordance, below all pages, from which on a slice is not served well enough
+_NO_SLICES = frozenset(("status", "fallback", "stratum", "log_schema", "model", "model_version", "ruleset_version", "code_version"))
 _MOST_ROWS, _RIDGE = 20_000, 1.0
 
 
@@ -123,20 +123,18 @@ def _columns(bundle: Bundle, frame: pd.DataFrame) -> Floats:
 def slices(seen: Evidence) -> Answer:
     """Model quality is sufficient on important data slices."""
     whole = shown_of(seen)
-    overall = whole.mean(whole.concordance(whole.scored(seen.model, whole.given(seen.bundle))))
-    names = [
-        n for n in seen.workbench.snapshot.few_valued(most=12, query=Query(since=seen.window[0])) if n == "task" or n not in _NO_ATTRIBUTES
-    ]
+    right = whole.concordance(whole.scored(seen.model, whole.given(seen.bundle)))
+    overall = whole.mean(right)
+    names = [n for n in seen.workbench.snapshot.few_valued(most=12, query=Query(since=seen.window[0])) if n not in _NO_SLICES]
     judged, worse = 0, []
     for name in names:
         values = np.asarray(seen.batch.requests.column(name).to_pylist(), dtype=object)
         for value in sorted({str(v) for v in values if v is not None}):
             try:
-                shown = Shown(seen.batch, seen.hits, values.astype(str) == value)
+                found = whole.mean(right, values.astype(str) == value)
             except CannotSayError:
                 continue
             judged += 1
-            found = shown.mean(shown.concordance(shown.scored(seen.model, shown.given(seen.bundle))))
             if found.high < overall.value - _WORSE:
                 worse.append(f"{name}={value} ({found.value:.2f})")
     if not judged:
