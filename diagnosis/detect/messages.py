@@ -17,7 +17,8 @@ from diagnosis.localize.windows import iso
 _MOST = 400  # characters of one text of a log
 _APART = "\u200b"  # parts what a reader would take for a link or a mention
 _LINKS = re.compile(r"://|(?i:www)\.|@|(?i:mailto|javascript|data|file|tel):")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-!|<>~&])")
+_MARKDOWN = re.compile(r"([\\`*_\[\]!|<>~&]|^[#+=\-])")
+_NUMBERED = re.compile(r"^(\d+)([.)])")
 _ASKED = ("metric", "objective", "watch")
 
 
@@ -94,10 +95,11 @@ def neutral(text: str) -> str:
 def escaped(text: str) -> str:
     """For Markdown: every character that could be markup stands for itself.
 
-    >>> escaped("[x](y) *z*")
-    '\\\\[x\\\\]\\\\(y\\\\) \\\\*z\\\\*'
+    >>> escaped("[x](y) *z*"), escaped("# a-b")
+    ('\\\\[x\\\\](y) \\\\*z\\\\*', '\\\\# a-b')
     """
-    return _LINKS.sub(lambda found: found[0] + _APART, _MARKDOWN.sub(r"\\\1", cleaned(text)))
+    line = _NUMBERED.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\1", cleaned(text)))
+    return _LINKS.sub(lambda found: found[0] + _APART, line)
 
 
 def _plain_text(text: str) -> dict[str, Any]:

@@ -254,6 +254,16 @@ def test_markdown_is_text_and_one_link():
     assert "@here" not in shown
 
 
+@pytest.mark.parametrize(
+    "start", ["# head", "- item", "+ item", "1. item", "2) item", "12. item", "> quote", "===", "---", "```x", "    code", "| a |"]
+)
+def test_evidence_that_begins_like_a_block_is_a_line_of_text(start):
+    html = pytest.importorskip("markdown_it").MarkdownIt("commonmark")
+    shown = html.render(markdown(made(evidence=(start,))))
+    assert shown.count("<ul>") == 1
+    assert not any(tag in shown for tag in ("<h1", "<h2", "<ol", "<blockquote", "<pre", "<hr"))
+
+
 def test_incidents_without_windows_link_to_the_list_and_dependencies_to_what_differs():
     assert link(made(baseline=None), "shop", "https://b") == "https://b/incidents?w=shop"
     assert "metric" not in parse_qs(urlsplit(link(made(kind="dependency", symptom="inputs", metric="price"), "shop", "")).query)
