@@ -20,6 +20,7 @@ from diagnosis.reproduce import Edit, Edits, parse_edit
 
 TABS = ("replay", "inputs", "model", "page", "circumstances", "what-if")
 DRAGS = ("incident", "baseline")
+LOOKS = ("trees", "swaps", "pairs", "surrogate", "layers", "scores")
 PARTS = ("versions", "training", "requests", "tasks", "bisect")
 PAGES: dict[str, Any] = {}
 _KEYS = {"workspace": "w", "edits": "set"}
@@ -73,6 +74,12 @@ class View:
         A model, one of its versions, and the version that it is compared with.
     part : str
         One of `PARTS`: what of a model is looked at.
+    look : str
+        One of `LOOKS`: what of an explanation is looked at more closely.
+    tree : int or None
+        Number of a tree, from 0.
+    feature : str
+        A feature of the model that is looked at.
     """
 
     workspace: str = ""
@@ -104,6 +111,9 @@ class View:
     version: str = ""
     against: str = ""
     part: str = ""
+    look: str = ""
+    tree: int | None = None
+    feature: str = ""
 
     @classmethod
     def from_query(cls, query: Mapping[str, Sequence[str]]) -> View:
@@ -133,6 +143,8 @@ class View:
             raise LinkError(f"Dragging cannot set {values['drag']!r}.", f"it sets {' or '.join(DRAGS)}.")
         if values.get("part") and values["part"] not in PARTS:
             raise LinkError(f"A model has no part {values['part']!r}.", f"there are {', '.join(PARTS)}.")
+        if values.get("look") and values["look"] not in LOOKS:
+            raise LinkError(f"There is no closer look called {values['look']!r}.", f"there are {', '.join(LOOKS)}.")
         return cls(**values)
 
     def to_query(self) -> dict[str, list[str]]:
@@ -328,10 +340,18 @@ def _day(text: str) -> date:
         raise ValueError("write it as 2026-11-01") from None
 
 
+def _index(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else -1
+    if number < 0:
+        raise ValueError(f"{text!r} is no number from 0")
+    return number
+
+
 _READ: dict[str, Callable[[str], Any]] = {
     "date": _day,
     "k": _count,
     "page": _count,
+    "tree": _index,
     "since": moment,
     "until": moment,
     "baseline": _window,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import charts, load, state, views
+from app.screens import request_internals
 from app.state import View
 from diagnosis.internals import Contributions, above, largest
 from diagnosis.internals.contributions import place_of
@@ -38,11 +39,11 @@ def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
     )
     names = {key: views.plain(text) for key, text in names.items()}
     left, right = st.columns(2)
-    pick = state.bound("explain-item", item, lambda v: view.but(item=v or "", tab="model"))
+    pick = state.bound("explain-item", item, lambda v: view.but(item=v or "", tab="model", tree=None))
     left.selectbox("Candidate", order, format_func=names.__getitem__, placeholder="choose a candidate", **pick)
     others = ["", *(i for i in order if i != item)]
     against = state.bound(
-        "explain-above", other if other in others else "", lambda v: view.but(item=item or "", above=v or "", tab="model")
+        "explain-above", other if other in others else "", lambda v: view.but(item=item or "", above=v or "", tab="model", tree=None)
     )
     right.selectbox("Compared with", others, format_func=lambda v: names[v] if v else "nothing: explain its score", **against)
     if item is None:
@@ -54,6 +55,7 @@ def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
         _compared(given, item, other)
     else:
         _explained(given, item)
+    request_internals.show(view, held, found.request, item, other if other != item else "")
     served = str(found.request.row.get("model") or "")
     target = View(workspace=view.workspace, model=served, part="bisect", request=view.request, item=item)
     state.link("model", target, "Through all versions, and to the training rows behind it", ":material/account_tree:")

@@ -107,14 +107,24 @@ def explain(workbench: Workbench, request: Request, *, edits: Edits = NO_EDITS) 
     CannotSayError
         If it cannot be explained.
     """
-    if edits.model_version:
-        name, _, version = edits.model_version.rpartition("/")
-        model = workbench.model(name or request.row.get("model"), version)
-    else:
-        model = workbench.model_of(request)
+    model = explained_model(workbench, request, edits)
     features, _ = apply_edits(edits.values, assemble(model.bundle, request.batch), request.items, model.bundle)
     training = None if isinstance(model, LightgbmModel) else read_training(model.bundle)
     return contributions(model, features, request.items, training=training)
+
+
+def explained_model(workbench: Workbench, request: Request, edits: Edits = NO_EDITS) -> Model:
+    """The model that the log names for a request, or the one that a what-if names.
+
+    Raises
+    ------
+    ModelError, NotFoundError, CannotSayError
+        If it cannot be had.
+    """
+    if not edits.model_version:
+        return workbench.model_of(request)
+    name, _, version = edits.model_version.rpartition("/")
+    return workbench.model(name or request.row.get("model"), version)
 
 
 def contributions(model: Model, features: pd.DataFrame, items: Sequence[str], *, training: pa.Table | None = None) -> Contributions:
