@@ -162,19 +162,19 @@ def _traffic(key: str, by: str, _workbench: Workbench) -> Traffic:
     return traffic_of(_workbench, by)
 
 
-def coverage(held: Bench, metric: str) -> Coverage:
-    """What the sample says of every slice.
+def coverage(held: Bench, metric: str, query: Query, change: float) -> Coverage:
+    """What the sample says of every slice of some requests.
 
     Raises
     ------
-    CannotSayError, NotFoundError, MissingColumnError
+    CannotSayError, NotFoundError, MissingColumnError, FilterError
     """
-    return _coverage(held.key, metric, held.workbench)
+    return _coverage(held.key, metric, repr(query), change, held.workbench, query)
 
 
 @st.cache_resource(max_entries=16, show_spinner="Counting every slice …")
-def _coverage(key: str, metric: str, _workbench: Workbench) -> Coverage:
-    return coverage_of(_workbench, _workbench.metric(metric))
+def _coverage(key: str, metric: str, asked: str, change: float, _workbench: Workbench, _query: Query) -> Coverage:
+    return coverage_of(_workbench, _workbench.metric(metric), query=_query, change=change)
 
 
 def find(held: Bench, query: Query) -> tuple[pd.DataFrame, Count]:

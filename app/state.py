@@ -80,6 +80,8 @@ class View:
         Number of a tree, from 0.
     feature : str
         A feature of the model that is looked at.
+    change : float or None
+        Relative change of a metric that should be seen, above 0.
     """
 
     workspace: str = ""
@@ -114,6 +116,7 @@ class View:
     look: str = ""
     tree: int | None = None
     feature: str = ""
+    change: float | None = None
 
     @classmethod
     def from_query(cls, query: Mapping[str, Sequence[str]]) -> View:
@@ -340,6 +343,13 @@ def _day(text: str) -> date:
         raise ValueError("write it as 2026-11-01") from None
 
 
+def _change(text: str) -> float:
+    number = float(text)
+    if not 0 < number <= 100:
+        raise ValueError(f"{text!r} is no relative change; write 0.1 for 10%")
+    return number
+
+
 def _index(text: str) -> int:
     number = int(text) if text.isascii() and text.isdigit() else -1
     if number < 0:
@@ -352,6 +362,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "k": _count,
     "page": _count,
     "tree": _index,
+    "change": _change,
     "since": moment,
     "until": moment,
     "baseline": _window,
