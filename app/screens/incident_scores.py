@@ -62,10 +62,12 @@ def _shift(held: load.Bench, question: Question, chosen: Chosen) -> Shift | None
     with views.guarded(), st.spinner("Explaining larger and larger samples until the answer is stable …"):
         for found in load_model.shifts(held, question, chosen):
             with place.container():
-                _split(found)
+                _split(found, passing=True)
         kept.clear()
         kept[key] = found
     if found is not None:
+        place.empty()
+        _split(found)
         _table(found)
     return found
 
@@ -74,19 +76,19 @@ def _table(found: Shift) -> None:
     views.table(found.rows.reset_index(), "The shift of the mean score, and of the order, by feature", "score-shift", rows=8)
 
 
-def _split(found: Shift) -> None:
+def _split(found: Shift, *, passing: bool = False) -> None:
     views.sentence(found.sentence)
     rows = found.rows.reset_index()
     left, right = st.columns(2)
     with left:
         said = "Shift of each feature's mean contribution from the baseline to the incident, with 95% intervals."
-        views.chart(charts_internals.shift(rows.head(_DRAWN), "shift", "shift of the mean contribution (score)", said))
+        views.chart(charts_internals.shift(rows.head(_DRAWN), "shift", "shift of the mean contribution (score)", said), passing=passing)
     with right:
         ordered = rows.reindex(rows["order_shift"].abs().sort_values(ascending=False, kind="stable").index).head(_DRAWN)
         drawn = ordered[["feature", "order_shift", "order_low", "order_high"]].set_axis(["feature", "shift", "low", "high"], axis=1)
         said = "How each feature's part in the order of the candidates moved, with 95% intervals."
         if drawn["shift"].notna().any():
-            views.chart(charts_internals.shift(drawn, "shift", "shift of its part in the order (share)", said))
+            views.chart(charts_internals.shift(drawn, "shift", "shift of its part in the order (share)", said), passing=passing)
     views.facts(
         [
             ("requests explained", f"{found.requests[0]:,} and {found.requests[1]:,}"),
