@@ -138,3 +138,52 @@ def two_methods(rows: pd.DataFrame, title: str, description: str) -> alt.LayerCh
     )
     zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=GREY, strokeDash=[4, 3]).encode(x="zero:Q")
     return alt.layer(zero, points).properties(height=70 + 22 * rows["feature"].nunique(), description=description)
+
+
+def bars(rows: pd.DataFrame, column: str, title: str, *, share: bool, description: str) -> alt.Chart:
+    """A bar a feature (columns ``feature``, `column`, ``splits``, ``trees``), in the order given."""
+    form = ".1%" if share else ",.4~g"
+    return (
+        alt.Chart(rows)
+        .mark_bar(color=BLUE, height={"band": 0.7})
+        .encode(
+            y=alt.Y("feature:N", sort=list(rows["feature"]), title=None, axis=alt.Axis(labelLimit=190, labelOverlap=False, ticks=False)),
+            x=alt.X(f"{column}:Q", title=title, axis=alt.Axis(format="%" if share else "~g", tickCount=6)),
+            tooltip=["feature:N", alt.Tooltip(f"{column}:Q", title=title, format=form), "splits:Q", "trees:Q"],
+        )
+        .properties(height=50 + 22 * len(rows), description=description)
+    )
+
+
+def trees(rows: pd.DataFrame, description: str) -> alt.Chart:
+    """What each tree of an ensemble gains (columns ``tree``, ``gain``, ``leaves``, ``depth``, ``root``)."""
+    column, title = ("gain", "gain of its splits") if (rows["gain"] > 0).any() else ("leaves", "leaves")
+    return (
+        alt.Chart(rows)
+        .mark_bar(color=BLUE)
+        .encode(
+            x=alt.X("tree:Q", title="tree (number)", scale=alt.Scale(nice=False, padding=4), axis=alt.Axis(tickMinStep=1)),
+            y=alt.Y(f"{column}:Q", title=title, axis=alt.Axis(format="~s")),
+            tooltip=["tree:Q", alt.Tooltip("gain:Q", format=",.4~g"), "leaves:Q", "depth:Q", "root:N"],
+        )
+        .properties(height=210, description=description)
+    )
+
+
+def by_task(rows: pd.DataFrame, description: str) -> alt.Chart:
+    """A cell a feature and task, darker where the score depends more on it (columns ``feature``, ``task``, ``importance``)."""
+    return (
+        alt.Chart(rows)
+        .mark_rect(stroke=GREY, strokeWidth=0.3)
+        .encode(
+            x=alt.X(
+                "task:N", sort=list(dict.fromkeys(rows["task"])), title=None, axis=alt.Axis(labelAngle=0, orient="top", labelLimit=120)
+            ),
+            y=alt.Y("feature:N", sort=list(dict.fromkeys(rows["feature"])), title=None, axis=alt.Axis(labelLimit=190, ticks=False)),
+            color=alt.Color(
+                "importance:Q", title="mean absolute SHAP value", scale=alt.Scale(scheme="blues"), legend=alt.Legend(orient="bottom")
+            ),
+            tooltip=["feature:N", "task:N", alt.Tooltip("importance:Q", format=".4g")],
+        )
+        .properties(height=90 + 22 * rows["feature"].nunique(), description=description)
+    )

@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.load import Bench
 from diagnosis import internals
-from diagnosis.errors import ContractError
+from diagnosis.errors import CannotSayError, ContractError
 from diagnosis.inputs import read_contracts
 from diagnosis.inputs.contracts import Contract
 from diagnosis.internals.contributions import explained_model
@@ -133,6 +133,30 @@ def layers(held: Bench, request: Request, asked: Asked) -> internals.Activations
 def _layers(key: str, request_id: str, asked: Asked, _workbench: Workbench, _request: Request) -> internals.Activations:
     model, given = _explained(_workbench, _request, asked)
     return internals.activations(model, given.features, list(given.features.index))
+
+
+def structure(held: Bench, name: str, version: str) -> internals.Structure:
+    """What an ensemble is made of."""
+    return _structure(held.key, name, version, held.workbench)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Reading the trees …")
+def _structure(key: str, name: str, version: str, _workbench: Workbench) -> internals.Structure:
+    return internals.structure(_workbench.model(name, version))
+
+
+def importance(held: Bench, name: str, version: str) -> pd.DataFrame:
+    """What a model makes of each feature for each task of its training rows."""
+    return _importance(held.key, name, version, held.workbench)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Explaining the training rows …")
+def _importance(key: str, name: str, version: str, _workbench: Workbench) -> pd.DataFrame:
+    model = _workbench.model(name, version)
+    training = read_training(model.bundle)
+    if training is None:
+        raise CannotSayError(f"{name} {version} has no training rows.", "`diagnosis models add --training FILE` adds a sample of them.")
+    return internals.importance_by(model, training)
 
 
 def scoring(held: Bench, question: Question) -> list[tuple[str, str]]:

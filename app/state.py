@@ -21,7 +21,7 @@ from diagnosis.reproduce import Edit, Edits, parse_edit
 TABS = ("replay", "inputs", "model", "page", "circumstances", "what-if")
 DRAGS = ("incident", "baseline")
 LOOKS = ("trees", "swaps", "pairs", "surrogate", "layers", "scores")
-PARTS = ("versions", "training", "requests", "tasks", "bisect")
+PARTS = ("versions", "structure", "training", "requests", "tasks", "bisect")
 PAGES: dict[str, Any] = {}
 _KEYS = {"workspace": "w", "edits": "set"}
 
