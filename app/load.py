@@ -264,19 +264,21 @@ def features(held: Bench, request: Request, model: str) -> pd.DataFrame | None:
     return assemble(bundle, request.batch).set_axis(pd.Index(request.items, name="item_id"), axis=0)
 
 
-def contributions(held: Bench, request: Request, edits: Edits = NO_EDITS) -> internals.Contributions:
-    """Contributions of every candidate of a request, or of a what-if.
+def contributions(held: Bench, request: Request, edits: Edits = NO_EDITS, stage: str = "") -> internals.Contributions:
+    """Contributions of every candidate of a request, or of a what-if; of a composite by one of its stages.
 
     Raises
     ------
     ModelError, NotFoundError, CannotSayError
     """
-    return _contributions(held.key, request.request_id, replace(edits, ruleset=None), held.workbench, request)
+    return _contributions(held.key, request.request_id, replace(edits, ruleset=None), stage, held.workbench, request)
 
 
 @st.cache_resource(max_entries=64, show_spinner="Explaining the scores …")
-def _contributions(key: str, request_id: str, edits: Edits, _workbench: Workbench, _request: Request) -> internals.Contributions:
-    return internals.explain(_workbench, _request, edits=edits)
+def _contributions(
+    key: str, request_id: str, edits: Edits, stage: str, _workbench: Workbench, _request: Request
+) -> internals.Contributions:
+    return internals.explain(_workbench, _request, edits=edits, stage=stage)
 
 
 def circumstances(held: Bench, request: Request) -> Circumstances:

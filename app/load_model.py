@@ -13,7 +13,7 @@ from diagnosis import internals
 from diagnosis.errors import CannotSayError, ContractError
 from diagnosis.inputs import read_contracts
 from diagnosis.inputs.contracts import Contract
-from diagnosis.internals.contributions import explained_model
+from diagnosis.internals.contributions import explained_model, stages_of
 from diagnosis.localize.asking import Question
 from diagnosis.log import Request, parse_filter
 from diagnosis.models import Model, read_training
@@ -40,6 +40,7 @@ class Asked:
     item: str
     above: str
     edits: Edits
+    stage: str = ""
 
     @property
     def items(self) -> list[str]:
@@ -47,9 +48,14 @@ class Asked:
         return [self.item, self.above] if self.above else [self.item]
 
 
-def kind(held: Bench, request: Request, edits: Edits) -> str:
+def kind(held: Bench, request: Request, asked: Asked) -> str:
     """Kind of the model that is explained: ``lightgbm``, ``sklearn``, ``onnx``."""
-    return explained_model(held.workbench, request, edits).bundle.kind
+    return explained_model(held.workbench, request, asked.edits, asked.stage).bundle.kind
+
+
+def stages(held: Bench, request: Request, edits: Edits) -> list[str]:
+    """Stages of a composite model that score a request, in their order."""
+    return stages_of(held.workbench, request, edits)
 
 
 def turns(held: Bench, request: Request, asked: Asked) -> internals.Turns:
@@ -216,7 +222,8 @@ def _plain(asked: Asked) -> Asked:
 
 
 def _explained(workbench: Workbench, request: Request, asked: Asked) -> tuple[Model, internals.Contributions]:
-    return explained_model(workbench, request, asked.edits), internals.explain(workbench, request, edits=asked.edits)
+    given = internals.explain(workbench, request, edits=asked.edits, stage=asked.stage)
+    return explained_model(workbench, request, asked.edits, asked.stage), given
 
 
 def _contracts(workbench: Workbench) -> tuple[Contract, ...]:

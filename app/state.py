@@ -80,6 +80,8 @@ class View:
         Number of a tree, from 0.
     feature : str
         A feature of the model that is looked at.
+    stage : str
+        Of a composite model: the stage that is looked at.
     change : float or None
         Relative change of a metric that should be seen, above 0.
     """
@@ -116,6 +118,7 @@ class View:
     look: str = ""
     tree: int | None = None
     feature: str = ""
+    stage: str = ""
     change: float | None = None
 
     @classmethod

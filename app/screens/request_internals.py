@@ -19,8 +19,8 @@ Panel = Callable[[View, load.Bench, Request, Asked], None]
 
 def show(view: View, held: load.Bench, request: Request, item: str, above: str) -> None:
     """Draw the chooser, and the panel that is chosen; nothing is computed before."""
-    asked = Asked(item, above, view.what_if)
-    offered = _offered(load_model.kind(held, request, view.what_if), bool(above))
+    asked = Asked(item, above, view.what_if, view.stage)
+    offered = _offered(load_model.kind(held, request, asked), bool(above))
     titles = {look: title for look, (title, _) in offered.items()}
     views.heading("Look closer")
     settings = state.bound("explain-look", titles.get(view.look), lambda title: view.but(tab="model", look=_look(titles, title)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import charts, load, state, views
+from app import charts, load, load_model, state, views
 from app.screens import request_internals
 from app.state import View
 from diagnosis.internals import Contributions, above, largest
@@ -14,7 +14,11 @@ from diagnosis.reproduce.listing import label
 
 def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
     """The score of one candidate split over features, or the difference of two."""
-    given = load.contributions(held, found.request, view.what_if)
+    stages = load_model.stages(held, found.request, view.what_if)
+    if stages:
+        chosen = state.bound("explain-stage", view.stage or stages[-1], lambda name: view.but(tab="model", stage=name or ""))
+        st.segmented_control("Stage of the model", stages, **chosen)
+    given = load.contributions(held, found.request, view.what_if, view.stage)
     if view.edits or view.with_model:
         views.note("info", f"These are the scores of the what-if, not of the log: {view.what_if}.")
         state.link("request", view.but(edits=(), with_model="", with_ruleset=""), "Explain it as logged", ":material/undo:")
@@ -22,7 +26,10 @@ def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
     if rows.empty:
         views.empty("No candidate was logged.", "There is no score to explain.")
         return
-    order = list(dict.fromkeys(map(str, rows.index)))
+    order = [item for item in dict.fromkeys(map(str, rows.index)) if item in given.values.index]
+    if not order:
+        views.empty("No candidate came to this stage.", "Choose another.")
+        return
     for name in ("item", "above"):
         if getattr(view, name) and getattr(view, name) not in order:
             views.note(

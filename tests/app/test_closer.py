@@ -2,12 +2,15 @@
 
 import pandas as pd
 import pytest
+import streamlit as st
 
 from app import charts_internals
 from app.state import LinkError, View
 from tests.app.incident_shop import BASELINE, INCIDENT
+from tests.app.shop import SECRET
 from tests.app.test_charts import fields
 from tests.app.test_screens import screen, words
+from tests.reproduce.test_composite import build as build_cascade
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 ASKED = {"w": "shop", "request": "r1", "tab": "model"}
@@ -99,3 +102,20 @@ def test_two_methods_are_told_apart_by_shape_and_colour():
     spec = charts_internals.two_methods(rows, "effect", "Two.").to_dict()
     assert [len(v) for v in spec["datasets"].values() if "method" in v[0]] == [1]
     assert fields(spec, "shape")[0]["scale"]["range"] == ["triangle-right", "circle"]
+
+
+def test_a_composite_is_explained_stage_by_stage(tmp_path, trained, monkeypatch):
+    monkeypatch.setenv("DIAGNOSIS_SECRET", SECRET)
+    monkeypatch.setenv("DIAGNOSIS_WORKSPACES", str(tmp_path / "cascade"))
+    st.cache_resource.clear()
+    build_cascade(tmp_path / "cascade", trained)
+    asked = {"w": "cascade", "request": "r1", "tab": "model"}
+    last = screen("request", **asked)
+    assert "This part failed" not in words(last)
+    assert len(last.selectbox(key="explain-item").options) == 3
+    replayed = screen("request", w="cascade", request="r1", tab="replay")
+    assert "Stages of the model" in words(replayed)
+    first = screen("request", **asked, stage="light", look="trees")
+    assert len(first.selectbox(key="explain-item").options) == 6
+    assert "through all trees" in words(first)
+    assert "There is no stage 'middle'" in words(screen("request", **asked, stage="middle"))
