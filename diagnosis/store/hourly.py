@@ -309,7 +309,9 @@ def cells(
         chosen = np.arange(len(terms)) if place < shallow else deep
         if len(chosen):
             out.append(
-                _summed(group, hour, y[:, chosen], x[:, chosen], [coded[name] for name in group], tuple(terms[i].name for i in chosen))
+                _summed(
+                    group, hour, y[:, chosen], x[:, chosen], [coded[name] for name in group], tuple(terms[i].name for i in chosen.tolist())
+                )
             )
     return out
 
