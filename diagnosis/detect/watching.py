@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -256,7 +257,7 @@ def _steps(start: int, stop: int, breaks: tuple[int, ...]) -> list[tuple[int, in
     for at in breaks:
         edges |= {at + h for h in (0, 2, 4, 8, 12, 18)}
     kept = sorted(e for e in edges if start <= e <= stop)
-    return list(zip(kept[:-1], kept[1:], strict=True))
+    return list(pairwise(kept))
 
 
 def _watched(walk: _Walk) -> Watched:
