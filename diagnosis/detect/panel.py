@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -54,6 +55,11 @@ class Series:
     def key(self) -> str:
         """Names it among all series of a workspace."""
         return f"{self.name}|{self.where}"
+
+    @property
+    def family(self) -> str:
+        """Series of one family move in like ways: the metric without what it is about."""
+        return re.split(r"[:@ ]", self.name)[0]
 
 
 @dataclass(frozen=True, eq=False)

@@ -179,7 +179,7 @@ def _of_metric(workbench: Workbench, metric: Metric) -> list[Watched]:
         "score_mean": (Term(name, "mean", "score", deep=True), OUTPUTS, "number"),
         "exposure": (Term(name, "exposure", metric.attribute, values=(metric.value,), deep=False), OUTPUTS, "share"),
         "diversity": (Term(name, "diversity", metric.attribute, deep=False), OUTPUTS, "number"),
-        "launch_exposure": (Term(name, "launch"), OUTPUTS, "share"),
+        "launch_exposure": (Term(name, "launch", deep=False), OUTPUTS, "share"),
         "rank_churn": (Term(name, "churn", deep=False), OUTPUTS, "share"),
         "fallback_rate": (Term(name, "status", "status", "requests", ("fallback",)), SERVING, "share"),
         "error_rate": (Term(name, "status", "status", "requests", ("error", "timeout")), SERVING, "share"),

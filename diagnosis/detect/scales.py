@@ -28,6 +28,8 @@ class Scales:
         How much the value moves over time, beside the chance in its sample.
     unit : array of float
         Variance over mean of a sum, per unit of ``xx / x`` (shares, ratios), per request (counts), or the variance itself (numbers).
+    single : array of float
+        Variance of the value of one request; 0 for counts.
     share, count, number : array of bool
         Which form a series has; the rest are ratios.
     """
@@ -35,6 +37,7 @@ class Scales:
     level: Floats
     spread: Floats
     unit: Floats
+    single: Floats
     share: Mask
     count: Mask
     number: Mask
@@ -55,9 +58,10 @@ def scales(panel: Panel, held: Mask) -> Scales:
         per = np.where(share, noise / (seen * (1 - seen)), noise / rate)
         per = np.where(share, (per * np.maximum(events, 0) + _PRIOR) / (np.maximum(events, 0) + _PRIOR), per)
         unit = np.where(count, yy / y, np.where(number, np.maximum(noise, (1e-6 * rate) ** 2 + 1e-24), per))
+        alone = np.where(count, 0.0, np.where(number, unit, unit * seen * np.where(share, 1 - seen, 1.0)))
         level = np.where(count, np.log(rate), np.where(share, seen, rate))
     spread = _spread(panel, held, level, unit, share, count, number)
-    return Scales(level, spread, unit, share, count, number)
+    return Scales(level, spread, unit, np.nan_to_num(alone), share, count, number)
 
 
 def chance(panel: Panel, scales: Scales, expected: Floats, hours: slice) -> tuple[Floats, Floats, Floats]:
@@ -82,7 +86,7 @@ def bounded(scales: Scales, expected: Floats) -> Floats:
 
 def _spread(panel: Panel, held: Mask, level: Floats, unit: Floats, share: Mask, count: Mask, number: Mask) -> Floats:
     """Standard deviation over time, the chance in the sample taken out."""
-    flat = Scales(level, np.ones_like(level), unit, share, count, number)
+    flat = Scales(level, np.ones_like(level), unit, unit, share, count, number)
     expected = np.broadcast_to(level[:, None], panel.x.shape)
     mean, variance, _ = chance(panel, flat, expected, slice(None))
     with np.errstate(invalid="ignore", divide="ignore"):

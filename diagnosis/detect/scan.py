@@ -21,7 +21,9 @@ LONGEST = LENGTHS[-1]
 TRIES = 4.0  # independent windows that the twelve are worth, as simulated at thresholds like those used
 CUT = 6.25  # squared residuals count at most so much for a variance
 USUAL = 0.9776  # what a squared normal variable, cut there, is on average
+_BEFORE = 20.0  # windows that what is taken before any are seen counts for
 _OWN = 10.0  # how many windows of the family count beside a series' own
+_FEWEST = 4.0  # degrees of freedom that are always had
 _FAR = 2.5  # only beyond so many standard errors is the exact chance asked for
 _BEYOND, _NORMAL, _PER_KURTOSIS = (
     3.0,
@@ -108,13 +110,13 @@ def standardised(window: Parts, factor: Floats) -> Standard:
     return Standard(np.nan_to_num(z), np.nan_to_num(skew), np.where(beside > 0, share, 0.0), total)
 
 
-def surprise(found: Standard, kurtosis: Floats, windows: Floats, length: int) -> Floats:
+def surprise(found: Standard, kurtosis: Floats, windows: Floats) -> Floats:
     """Chance of a sum at least so far off on that side; shape (series, hours).
 
     Parameters
     ----------
     kurtosis : array of float, shape (series,)
-        Excess of the series' own variation in one hour.
+        Excess of the series' own variation over such a window.
     windows : array of float, shape (series,)
         How many windows its factor stands on.
     """
@@ -130,7 +132,7 @@ def surprise(found: Standard, kurtosis: Floats, windows: Floats, length: int) ->
     by_skew = np.where(turned > 0, gammaincc(shape, at), gammainc(shape, at))
     by_skew = np.where(size <= 0.01, ndtr(-np.abs(z)), by_skew)
     row = np.nonzero(far)[0]
-    excess = kurtosis[row] * share**2 / np.sqrt(length)
+    excess = kurtosis[row] * share**2
     known = 1 / (1 / (4 + 6 / np.maximum(excess, 1e-6)) + share**2 / np.maximum(windows[row], 3.0))
     known = np.maximum(known, 3.0)
     by_tail = stdtr(known, -np.abs(z) / np.sqrt((known - 2) / known))
@@ -143,13 +145,15 @@ class Strays:
 
     def __init__(self, families: NDArray[np.int64]) -> None:
         self._families = families
+        self._learned = 0
         size = len(families)
         self._strayed, self._allowed, self._windows = (np.zeros((size, len(LENGTHS))) for _ in range(3))
-        self._beyond, self._hours = np.zeros(size), np.zeros(size)
+        self._beyond, self._hours = np.zeros((size, len(LENGTHS))), np.zeros((size, len(LENGTHS)))
 
     def learn(self, place: int, window: Parts, found: Standard, good: Mask) -> None:
         """Windows of length number `place` that ended in hours which were as usual; `good` is of shape (series, hours)."""
         length = LENGTHS[place]
+        self._learned += good.shape[1] if length == 1 else 0
         with np.errstate(invalid="ignore", divide="ignore"):
             weight = np.where(good & (found.total > 0), window.own / found.total**2, 0.0) / length
             strayed = np.minimum(found.z**2, CUT) / USUAL * found.total - window.chance - window.doubt**2
@@ -157,25 +161,25 @@ class Strays:
         self._strayed[:, place] += np.nan_to_num(weight * strayed).sum(axis=1)
         self._allowed[:, place] += np.nan_to_num(weight * window.own).sum(axis=1)
         self._windows[:, place] += unit.sum(axis=1)
-        if length == 1:
-            share = np.where(good, found.share**2, 0.0)
-            self._beyond += (share * ((np.abs(found.z) > _BEYOND) - _NORMAL)).sum(axis=1)
-            self._hours += (share**2).sum(axis=1)
+        share = np.where(good, found.share**2, 0.0) / length
+        self._beyond[:, place] += (share * ((np.abs(found.z) > _BEYOND) - _NORMAL)).sum(axis=1)
+        self._hours[:, place] += (share**2).sum(axis=1) * length
 
     def factors(self) -> tuple[Floats, Floats]:
         """The factor on each series' own variance, by length, and how many windows it stands on; shape (series, lengths) each."""
         strayed, allowed = self._of_family(self._strayed), self._of_family(self._allowed)
-        before = np.sqrt(np.array(LENGTHS, dtype=np.float64))
-        family = (strayed + 3 * before) / (allowed + 3)
+        before = np.minimum(np.array(LENGTHS, dtype=np.float64), 24.0)  # as if a day went its own way, until hours are seen
+        family = (strayed + _BEFORE * before) / (allowed + _BEFORE)
         family = np.maximum(family, 1.0)
         found = (self._strayed + _OWN * family) / (self._allowed + _OWN)
-        windows = self._windows + np.minimum(self._of_family(self._windows), 3 * _OWN)
+        apart = self._learned / np.array(LENGTHS) + _FEWEST  # series of a family share days: more series are not more days
+        windows = np.minimum(self._windows + np.minimum(self._of_family(self._windows), 3 * _OWN), apart)
         return np.maximum(found, 1.0), windows
 
     def kurtosis(self) -> Floats:
-        """Excess kurtosis of each series' own variation in one hour, as far as its family tells; shape (series,)."""
-        beyond, hours = self._of_family(self._beyond[:, None])[:, 0], self._of_family(self._hours[:, None])[:, 0]
-        return np.clip((beyond / _PER_KURTOSIS + 300 * 1.0) / (hours + 300), 0.2, 6.0)
+        """Excess kurtosis of each series' own variation, by length, as far as its family tells; shape (series, lengths)."""
+        beyond, hours = self._of_family(self._beyond), self._of_family(self._hours)
+        return np.clip((beyond / _PER_KURTOSIS + _BEFORE * 1.0) / (hours + _BEFORE), 0.2, 6.0)
 
     def _of_family(self, values: Floats) -> Floats:
         size = int(self._families.max(initial=0)) + 1

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from diagnosis import estimate
 from diagnosis.detect.baseline import Expected, Learner
-from diagnosis.detect.panel import Floats, Mask, Panel
+from diagnosis.detect.panel import INPUTS, OUTPUTS, Floats, Mask, Panel
 from diagnosis.detect.rhythm import Rhythm
 from diagnosis.detect.scales import chance
 from diagnosis.detect.scan import LENGTHS, LONGEST, TRIES, Parts, Strays, standardised, surprise
@@ -24,6 +24,9 @@ SHORTEST = 48  # hours of a series, before anything is said about it
 _FIRST = 7 * 24  # hours that are learned at once, where there are as many
 _RELEARN = 7 * 24
 _STEP = 24
+# How much of the variance of one request all requests of an hour are taken to share, before it is known: pages are made of the same items,
+# which come and go, while members act on their own.
+_SHARED, _SHARED_ELSE = {INPUTS: 1e-3, OUTPUTS: 1e-3}, 3e-6
 
 
 @dataclass(frozen=True)
@@ -106,12 +109,14 @@ class _Walk:
         shape = panel.x.shape
         self.panel, self.options = panel, options
         self.learner = Learner(panel, rhythm)
-        names = {name: i for i, name in enumerate(dict.fromkeys((s.symptom, s.form) for s in panel.series))}
-        self.strays = Strays(np.array([names[(s.symptom, s.form)] for s in panel.series], dtype=np.int64))
+        names = {name: i for i, name in enumerate(dict.fromkeys(s.family for s in panel.series))}
+        self.strays = Strays(np.array([names[s.family] for s in panel.series], dtype=np.int64))
         self.held = (panel.x > 0) & (np.arange(shape[1]) < panel.complete[:, None])
-        self.normal = np.ones(shape, dtype=np.bool_) if normal is None else normal.copy()
+        self.given = np.ones(shape, dtype=np.bool_) if normal is None else normal
+        self.normal = self.given.copy()
         self.parts = Parts.nothing((shape[0], shape[1]))
         self.expected, self.error = np.full(shape, np.nan), np.full(shape, np.nan)
+        self.shared = np.array([_SHARED.get(s.symptom, _SHARED_ELSE) for s in panel.series])
         self.alarms: list[Alarm] = []
         self.known = np.zeros(shape[0], dtype=np.int64)  # hours of data that were learned from
         self.open = np.full(shape[0], -1)  # onset of what is going on
@@ -127,7 +132,7 @@ class _Walk:
         mean, variance, third = chance(self.panel, scales, found.value, hours)
         held = self.held[:, hours] & np.isfinite(mean) & np.isfinite(variance)
         size = np.where(scales.count[:, None], mean, self.panel.x[:, hours])
-        own = size**2 * self.learner.extra[:, None]
+        own = size**2 * (self.learner.extra + self.shared * scales.single)[:, None]
         p = self.parts
         for kept, value in (
             (p.residual, self.panel.y[:, hours] - mean),
@@ -149,23 +154,19 @@ class _Walk:
         factors, windows = self.strays.factors()
         kurtosis, best = self.strays.kurtosis(), np.ones((len(self.known), hours))
         best_z, best_length = np.zeros_like(best), np.ones(best.shape, dtype=np.int64)
-        calm = self._calm(start, stop) & self.held[:, start:stop]
+        usual = self.held[:, start:stop] & self.given[:, start:stop]
         for place, length in enumerate(LENGTHS):
             window = self.parts.summed(stop, hours, length)
             found = standardised(window, factors[:, place])
             if judge:
-                p = surprise(found, kurtosis, windows[:, place], length)
+                p = surprise(found, kurtosis[:, place], windows[:, place])
                 better = p < best
                 best, best_z = np.where(better, p, best), np.where(better, found.z, best_z)
                 best_length = np.where(better, length, best_length)
-            if judge or length <= _STEP // 2:  # of hours that were learned from, longer windows stray too little
-                self.strays.learn(place, window, found, calm)
+            if judge:  # hours that were learned from stray too little
+                self.strays.learn(place, window, found, usual)
         if judge:
             self._judge(start, np.minimum(best * 2 * TRIES, 1.0), best_z, best_length)
-
-    def _calm(self, start: int, stop: int) -> Mask:
-        """Hours whose windows hold no incident that is known."""
-        return np.broadcast_to((self.open < 0)[:, None], (len(self.open), stop - start)) & self.normal[:, start:stop]
 
     def _judge(self, start: int, p: Floats, z: Floats, length: NDArray[np.int64]) -> None:
         enough = self.known >= SHORTEST

@@ -79,7 +79,7 @@ def measures() -> list[Measure]:
         Measure("fallback_rate", SERVING, "share", 0.01, True, 0.2, 0.05, 0.1, 0.05),
         Measure("error_rate", SERVING, "share", 0.002, True, 0.1, 0.0, 0.15, 0.05),
         Measure("latency_slow", SERVING, "share", 0.05, True, 0.3, 0.1, 0.08, 0.05),
-        Measure("launch_exposure", OUTPUTS, "share", 0.06, True, 0.02, 0.1, 0.01, 0.03),
+        Measure("launch_exposure", OUTPUTS, "share", 0.06, False, 0.02, 0.1, 0.01, 0.03),
     ]
     found += [Measure(f"exposure:genre={g}", OUTPUTS, "share", p, False, 0.05, 0.05) for g, p in zip("abcdefgh", (0.25, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06, 0.04), strict=True)]
     for i in range(FEATURES):
