@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from diagnosis.detect.panel import Panel
+from diagnosis.detect.panel import OUTCOMES, Panel
 from diagnosis.detect.scan import LONGEST
 from diagnosis.detect.watching import Alarm, Watched
 from diagnosis.log.filters import parse_filter
@@ -108,9 +108,7 @@ def together(panel: Panel, found: list[Episode]) -> list[list[Episode]]:
     slices = [_slice(panel.series[e.series].where) for e in found]
     for place, i in enumerate(order):
         for j in order[place + 1 :]:
-            if found[j].onset - found[i].onset > _FAR:
-                break
-            if root(i) != root(j) and _akin(found[i], found[j]) and not _apart(slices[i], slices[j]):
+            if root(i) != root(j) and not _apart(slices[i], slices[j]) and _akin(panel, found[i], found[j]):
                 parent[root(j)] = root(i)
     groups: dict[int, list[Episode]] = {}
     for i, episode in enumerate(found):
@@ -118,9 +116,14 @@ def together(panel: Panel, found: list[Episode]) -> list[list[Episode]]:
     return sorted(groups.values(), key=lambda g: min(e.found for e in g))
 
 
-def _akin(a: Episode, b: Episode) -> bool:
-    within = min(max(_NEAR, max(a.length, b.length) // 2), _FAR)
-    return abs(a.onset - b.onset) <= within and a.onset <= b.last + 1 and b.onset <= a.last + 1
+def _akin(panel: Panel, a: Episode, b: Episode) -> bool:
+    """Whether two episodes may have one cause: they began together; or, while both lasted, were of one metric, or of one slice's outcomes."""
+    if not (a.onset <= b.last + 1 and b.onset <= a.last + 1):
+        return False
+    one, other = panel.series[a.series], panel.series[b.series]
+    if one.metric == other.metric or (one.where == other.where and one.symptom == other.symptom == OUTCOMES):
+        return True
+    return abs(a.onset - b.onset) <= min(max(_NEAR, max(a.length, b.length) // 2), _FAR)
 
 
 def _slice(where: str) -> dict[str, tuple[str | None, ...]]:

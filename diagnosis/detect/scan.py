@@ -147,7 +147,7 @@ class Strays:
         self._families = families
         self._learned = 0
         size = len(families)
-        self._strayed, self._allowed, self._windows = (np.zeros((size, len(LENGTHS))) for _ in range(3))
+        self._strayed, self._windows = (np.zeros((size, len(LENGTHS))) for _ in range(2))
         self._beyond, self._hours = np.zeros((size, len(LENGTHS))), np.zeros((size, len(LENGTHS)))
 
     def learn(self, place: int, window: Parts, found: Standard, good: Mask) -> None:
@@ -155,11 +155,10 @@ class Strays:
         length = LENGTHS[place]
         self._learned += good.shape[1] if length == 1 else 0
         with np.errstate(invalid="ignore", divide="ignore"):
-            weight = np.where(good & (found.total > 0), window.own / found.total**2, 0.0) / length
+            there = good & (found.total > 0) & (window.own > 0)
+            unit = np.where(there, found.share**2, 0.0) / length
             strayed = np.minimum(found.z**2, CUT) / USUAL * found.total - window.chance - window.doubt**2
-            unit = np.where(good & (found.total > 0), (window.own / found.total) ** 2, 0.0) / length
-        self._strayed[:, place] += np.nan_to_num(weight * strayed).sum(axis=1)
-        self._allowed[:, place] += np.nan_to_num(weight * window.own).sum(axis=1)
+            self._strayed[:, place] += np.where(there, unit * strayed / window.own, 0.0).sum(axis=1)
         self._windows[:, place] += unit.sum(axis=1)
         share = np.where(good, found.share**2, 0.0) / length
         self._beyond[:, place] += (share * ((np.abs(found.z) > _BEYOND) - _NORMAL)).sum(axis=1)
@@ -167,13 +166,13 @@ class Strays:
 
     def factors(self) -> tuple[Floats, Floats]:
         """The factor on each series' own variance, by length, and how many windows it stands on; shape (series, lengths) each."""
-        strayed, allowed = self._of_family(self._strayed), self._of_family(self._allowed)
+        strayed, seen = self._of_family(self._strayed), self._of_family(self._windows)
         before = np.minimum(np.array(LENGTHS, dtype=np.float64), 24.0)  # as if a day went its own way, until hours are seen
-        family = (strayed + _BEFORE * before) / (allowed + _BEFORE)
+        family = (strayed + _BEFORE * before) / (seen + _BEFORE)
         family = np.maximum(family, 1.0)
-        found = (self._strayed + _OWN * family) / (self._allowed + _OWN)
+        found = (self._strayed + _OWN * family) / (self._windows + _OWN)
         apart = self._learned / np.array(LENGTHS) + _FEWEST  # series of a family share days: more series are not more days
-        windows = np.minimum(self._windows + np.minimum(self._of_family(self._windows), 3 * _OWN), apart)
+        windows = np.minimum(self._windows + np.minimum(seen, 3 * _OWN), apart)
         return np.maximum(found, 1.0), windows
 
     def kurtosis(self) -> Floats:
