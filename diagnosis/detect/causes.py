@@ -7,12 +7,13 @@ from datetime import timedelta
 
 from diagnosis.detect.incidents import Incident
 from diagnosis.errors import DiagnosisError
-from diagnosis.localize import localize
+from diagnosis.localize import CAUSE_FOUND, localize
 from diagnosis.localize.triage import KINDS
 from diagnosis.localize.windows import Window
 from diagnosis.log.filters import parse_filter
 from diagnosis.reproduce import Workbench
 
+_MOST = 12_000  # requests of each window that the localizer reads
 _DAY, _WEEK = timedelta(days=1), timedelta(days=7)
 _ACTS = {"inputs": "owner of the feature", "outputs": "ranking team", "outcomes": "ranking team", "serving": "serving team"}
 
@@ -45,12 +46,18 @@ def localized(workbench: Workbench, incident: Incident) -> Incident:
         metric = workbench.metric(incident.metric)
     except (DiagnosisError, ValueError):  # a feature or an indicator, which is its own likely cause
         return replace(incident, baseline=baseline)
-    try:
-        answer = localize(workbench, metric, baseline, window, where=parse_filter(incident.where), most=8000)
-    except DiagnosisError as error:
-        return replace(incident, baseline=baseline, evidence=(*incident.evidence, f"Its cause could not be looked for: {error.message}"))
-    cause = answer.as_json()["causes"]
-    return replace(incident, baseline=baseline, verdict=answer.verdict, cause=cause[0] if cause else None)
+    problem = ""
+    for where in dict.fromkeys(("", incident.where)):  # a cause in a slice often shows only beside the others
+        try:
+            answer = localize(workbench, metric, baseline, window, where=parse_filter(where), most=_MOST)
+        except DiagnosisError as error:
+            problem = error.message
+            continue
+        cause = answer.as_json()["causes"]
+        found = replace(incident, baseline=baseline, verdict=answer.verdict, cause=cause[0] if cause else None, asked_where=where)
+        if answer.verdict == CAUSE_FOUND or where == incident.where:
+            return found
+    return replace(incident, baseline=baseline, evidence=(*incident.evidence, f"Its cause could not be looked for: {problem}"))
 
 
 def who_acts(incident: Incident) -> str:

@@ -108,7 +108,7 @@ def together(panel: Panel, found: list[Episode]) -> list[list[Episode]]:
     slices = [_slice(panel.series[e.series].where) for e in found]
     for place, i in enumerate(order):
         for j in order[place + 1 :]:
-            if root(i) != root(j) and not _apart(slices[i], slices[j]) and _akin(panel, found[i], found[j]):
+            if root(i) != root(j) and _akin(panel, found[i], found[j], _apart(slices[i], slices[j])):
                 parent[root(j)] = root(i)
     groups: dict[int, list[Episode]] = {}
     for i, episode in enumerate(found):
@@ -116,14 +116,19 @@ def together(panel: Panel, found: list[Episode]) -> list[list[Episode]]:
     return sorted(groups.values(), key=lambda g: min(e.found for e in g))
 
 
-def _akin(panel: Panel, a: Episode, b: Episode) -> bool:
-    """Whether two episodes may have one cause: they began together; or, while both lasted, were of one metric, or of one slice's outcomes."""
+def _akin(panel: Panel, a: Episode, b: Episode, apart: bool) -> bool:
+    """Whether two episodes may have one cause.
+
+    They began together in slices that can share a request, or on one metric; or, while both lasted, were of one metric or of one slice's
+    outcomes.
+    """
     if not (a.onset <= b.last + 1 and b.onset <= a.last + 1):
         return False
     one, other = panel.series[a.series], panel.series[b.series]
-    if one.metric == other.metric or (one.where == other.where and one.symptom == other.symptom == OUTCOMES):
+    same = one.metric == other.metric
+    if not apart and (same or (one.where == other.where and one.symptom == other.symptom == OUTCOMES)):
         return True
-    return abs(a.onset - b.onset) <= min(max(_NEAR, max(a.length, b.length) // 2), _FAR)
+    return (same or not apart) and abs(a.onset - b.onset) <= min(max(_NEAR, max(a.length, b.length) // 2), _FAR)
 
 
 def _slice(where: str) -> dict[str, tuple[str | None, ...]]:

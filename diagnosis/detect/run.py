@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from diagnosis.detect import kept as keeping
+from diagnosis.detect import pictures as drawing
 from diagnosis.detect.causes import localized
 from diagnosis.detect.episodes import CALM, Episode, episodes, together
 from diagnosis.detect.incidents import DISMISSED, OPEN, OVER, Incident, incidents, keep
@@ -128,6 +129,8 @@ def detect(
         if localize:
             found = _causes(workbench, found, {i.key for i in known}, tell)
         new, closed = _keep(workbench, found, known)
+        drawn = [i for i in found if i.status != OVER or i.key in closed]
+        drawing.save(keeping.path_of(workbench).with_name(drawing.FILE), drawing.pictures(watched, drawn, first))
         skipped = (*sums.plan.skipped, *sums.failed.items(), *_silent(panel, watched))
     told_ = tuple(sorted((i for i in found if i.status == OPEN or i.key in closed), key=lambda i: i.since, reverse=True))
     judged = int(watched.judged.sum())

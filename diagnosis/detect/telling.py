@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 
 from diagnosis.detect.episodes import Episode
-from diagnosis.detect.incidents import Incident
+from diagnosis.detect.incidents import FEATURE_WORDS, Incident
 from diagnosis.detect.panel import INPUTS, OUTCOMES, OUTPUTS, SERVING, Series
 from diagnosis.detect.watching import Watched
 from diagnosis.log.filters import Clause, Filter, parse_filter
@@ -77,14 +77,14 @@ def _lengths() -> list[int]:
 def told(watched: Watched, group: list[Episode], now: datetime) -> Incident:
     """The incident of a group of episodes."""
     panel = watched.panel
-    strongest = sorted(group, key=lambda e: (_FIRST[panel.series[e.series].symptom], e.over, -abs(e.z)))
+    strongest = sorted(group, key=lambda e: (e.over, _FIRST[panel.series[e.series].symptom], -abs(e.z)))
     lead = strongest[0]
     series = panel.series[lead.series]
     since, until = lead.onset, max(lead.last + 1, lead.onset + 1)
     where, places = _where(watched, lead, since, until)
     found = measured(watched, places, since, until)
-    if abs(found.z) < abs(lead.z):
-        found = measured(watched, [lead.series], since, until) if places == [lead.series] else found
+    if abs(found.z) < abs(lead.z):  # the whole of it is told less surely than its clearest hours
+        found = replace(found, z=lead.z)
     begin, end = panel.at(since), panel.at(until)
     names = [panel.series[e.series].key for e in sorted(group, key=lambda e: -abs(e.z))]
     return Incident(
@@ -104,7 +104,7 @@ def told(watched: Watched, group: list[Episode], now: datetime) -> Incident:
         expected=found.expected,
         low=found.low,
         high=found.high,
-        z=found.z if abs(found.z) > 0 else lead.z,
+        z=found.z,
         false_discovery=min(e.q for e in group),
         series=tuple(dict.fromkeys(names)),
         evidence=_evidence(watched, group, lead),
@@ -131,7 +131,7 @@ def sentence(series: Series, where: str, found: Measured, since: datetime) -> st
 
 def words(series: Series) -> str:
     """What a series measures, for people."""
-    for kind, text in (("missing", "missing values of {}"), ("mean", "mean of {}"), ("outside", "values of {} outside their contract")):
+    for kind, text in FEATURE_WORDS.items():
         if series.symptom == INPUTS and series.name.startswith(f"{kind}:"):
             return text.format(series.name.partition(":")[2])
     return "requests an hour" if series.form == "count" else series.name

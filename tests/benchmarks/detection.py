@@ -11,19 +11,19 @@ visible to blunt, and data changes that harm nothing. Hours are judged in order,
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from diagnosis.detect.panel import INPUTS, OUTCOMES, OUTPUTS, SERVING, Panel, Series
-from diagnosis.detect.rhythm import Occasion, rhythm
-from diagnosis.detect.watching import Options, Watched, watch
+from diagnosis.detect.rhythm import Occasion
 
-TASKS, DEVICES, COUNTRIES = ("homepage", "related", "search", "notification"), ("tv", "phone", "web", "tablet"), ("us", "gb", "de", "fr", "br", "jp")
+TASKS, DEVICES, COUNTRIES = (
+    ("homepage", "related", "search", "notification"),
+    ("tv", "phone", "web", "tablet"),
+    ("us", "gb", "de", "fr", "br", "jp"),
+)
 ENVIRONMENT = {"us": "us-1", "gb": "eu-1", "de": "eu-1", "fr": "eu-1", "br": "us-1", "jp": "ap-1"}
 FIRST = 494_304  # hours since 1970: a Monday
 BURN_IN = 14
@@ -81,7 +81,10 @@ def measures() -> list[Measure]:
         Measure("latency_slow", SERVING, "share", 0.05, True, 0.3, 0.1, 0.08, 0.05),
         Measure("launch_exposure", OUTPUTS, "share", 0.06, False, 0.02, 0.1, 0.01, 0.03),
     ]
-    found += [Measure(f"exposure:genre={g}", OUTPUTS, "share", p, False, 0.05, 0.05) for g, p in zip("abcdefgh", (0.25, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06, 0.04), strict=True)]
+    found += [
+        Measure(f"exposure:genre={g}", OUTPUTS, "share", p, False, 0.05, 0.05)
+        for g, p in zip("abcdefgh", (0.25, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06, 0.04), strict=True)
+    ]
     for i in range(FEATURES):
         found.append(Measure(f"missing:f{i}", INPUTS, "share", (0.0, 0.001, 0.02, 0.1)[i % 4], False, 0.0, 0.0, 0.02, 0.02))
         found.append(Measure(f"mean:f{i}", INPUTS, "number", float(i % 3), False, 0.02, 0.01, 0.005, 0.006))
@@ -116,7 +119,9 @@ def simulate(seed: int, days: int = 60, *, volume: float = 3000.0, planted: bool
     masks = _slices(leaves)
     metrics = measures()
     plants = _plants(rng, days, metrics, masks, share, volume) if planted else []
-    traffic = np.exp(_wave(rng, hours, 0.5, 0.12) + 0.02 * np.arange(hours) / 168 * rng.normal(0, 1) + _noise(rng, hours, 0.03, 0.5) + 0.25 * moved)
+    traffic = np.exp(
+        _wave(rng, hours, 0.5, 0.12) + 0.02 * np.arange(hours) / 168 * rng.normal(0, 1) + _noise(rng, hours, 0.03, 0.5) + 0.25 * moved
+    )
     n = rng.poisson(volume * share[:, None] * traffic * np.exp(_noise(rng, hours, 0.02, 0.3)))
     n = n * ~((np.arange(hours) // 6 == rng.integers(20 * 4, days * 4)) & (rng.random() < 0.3))  # now and then, six hours were never logged
     series, sums = [], []
@@ -158,7 +163,13 @@ def _plants(rng, days, metrics, masks, share, volume):
     by_name = {m.name: m for m in metrics}
     while at < days * 24 - 96:
         harmful = rng.random() < 0.8
-        name = str(rng.choice(["ctr", "ctr", "ndcg@10", "calibration", "fallback_rate", "error_rate", "latency_slow"] if harmful else [f"{k}:f{rng.integers(FEATURES)}" for k in ("missing", "mean")]))
+        name = str(
+            rng.choice(
+                ["ctr", "ctr", "ndcg@10", "calibration", "fallback_rate", "error_rate", "latency_slow"]
+                if harmful
+                else [f"{k}:f{rng.integers(FEATURES)}" for k in ("missing", "mean")]
+            )
+        )
         m = by_name[name]
         where = str(rng.choice([w for w in masks if m.deep or w == "" or w.startswith("task=")]))
         kind = str(rng.choice(["step", "step", "ramp", "blip"]))
@@ -177,7 +188,12 @@ def _plants(rng, days, metrics, masks, share, volume):
 def _sd(m, requests):
     """Standard error of the value over so many requests of mixed weights."""
     weighty = 1.15
-    one = {"share": np.sqrt(max(m.base, 5e-4) * (1 - m.base) / (PLACES if m.name == "ctr" else 1)), "number": 0.3 if m.symptom == OUTCOMES else 1.0, "ratio": np.sqrt(1 / (PLACES * 0.08)), "count": 1.0}[m.form]
+    one = {
+        "share": np.sqrt(max(m.base, 5e-4) * (1 - m.base) / (PLACES if m.name == "ctr" else 1)),
+        "number": 0.3 if m.symptom == OUTCOMES else 1.0,
+        "ratio": np.sqrt(1 / (PLACES * 0.08)),
+        "count": 1.0,
+    }[m.form]
     return weighty * one / np.sqrt(requests)
 
 
@@ -187,7 +203,12 @@ def _leaf_sums(rng, m, n, weight, moved, plants, masks, leaves):
     w = weight[:, None] * np.ones_like(n, dtype=float)
     if m.form == "count":
         return [n.astype(float), n * w, n * w, n * w**2, n * w**2, n * w**2]
-    relative = _wave(rng, hours, m.daily, m.weekly) + _noise(rng, hours, m.extra, 0.3) + _noise(rng, hours, m.slow, 0.97) + 0.1 * (m.symptom == OUTCOMES) * moved
+    relative = (
+        _wave(rng, hours, m.daily, m.weekly)
+        + _noise(rng, hours, m.extra, 0.3)
+        + _noise(rng, hours, m.slow, 0.97)
+        + 0.1 * (m.symptom == OUTCOMES) * moved
+    )
     own = {leaf[1]: _noise(rng, hours, m.slow / 2, 0.95) for leaf in leaves}
     size = m.base if m.form in ("share", "ratio") else max(abs(m.base), 1.0)
     levels = np.exp(rng.normal(0, 0.15, len(leaves))) if m.form != "ratio" else np.ones(len(leaves))
