@@ -105,10 +105,10 @@ def together(panel: Panel, found: list[Episode]) -> list[list[Episode]]:
         return i
 
     order = sorted(range(len(found)), key=lambda i: found[i].onset)
-    slices = [_slice(panel.series[e.series].where) for e in found]
+    wheres = [panel.series[e.series].where for e in found]
     for place, i in enumerate(order):
         for j in order[place + 1 :]:
-            if root(i) != root(j) and _akin(panel, found[i], found[j], _apart(slices[i], slices[j])):
+            if root(i) != root(j) and _akin(panel, found[i], found[j], apart(wheres[i], wheres[j])):
                 parent[root(j)] = root(i)
     groups: dict[int, list[Episode]] = {}
     for i, episode in enumerate(found):
@@ -116,7 +116,7 @@ def together(panel: Panel, found: list[Episode]) -> list[list[Episode]]:
     return sorted(groups.values(), key=lambda g: min(e.found for e in g))
 
 
-def _akin(panel: Panel, a: Episode, b: Episode, apart: bool) -> bool:
+def _akin(panel: Panel, a: Episode, b: Episode, disjoint: bool) -> bool:
     """Whether two episodes may have one cause.
 
     They began together in slices that can share a request, or on one metric; or, while both lasted, were of one metric or of one slice's
@@ -126,15 +126,12 @@ def _akin(panel: Panel, a: Episode, b: Episode, apart: bool) -> bool:
         return False
     one, other = panel.series[a.series], panel.series[b.series]
     same = one.metric == other.metric
-    if not apart and (same or (one.where == other.where and one.symptom == other.symptom == OUTCOMES)):
+    if not disjoint and (same or (one.where == other.where and one.symptom == other.symptom == OUTCOMES)):
         return True
-    return (same or not apart) and abs(a.onset - b.onset) <= min(max(_NEAR, max(a.length, b.length) // 2), _FAR)
+    return (same or not disjoint) and abs(a.onset - b.onset) <= min(max(_NEAR, max(a.length, b.length) // 2), _FAR)
 
 
-def _slice(where: str) -> dict[str, tuple[str | None, ...]]:
-    return {clause.attribute: clause.values for clause in parse_filter(where).clauses}
-
-
-def _apart(a: dict[str, tuple[str | None, ...]], b: dict[str, tuple[str | None, ...]]) -> bool:
+def apart(one: str, other: str) -> bool:
     """Whether no request is in both slices."""
-    return any(not set(a[name]) & set(b[name]) for name in a.keys() & b.keys())
+    a, b = ({clause.attribute: set(clause.values) for clause in parse_filter(where).clauses} for where in (one, other))
+    return any(not a[name] & b[name] for name in a.keys() & b.keys())

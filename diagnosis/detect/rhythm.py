@@ -119,4 +119,4 @@ def _local(first: int, hours: int, timezone: str) -> tuple[NDArray[np.int64], ND
             "diagnosis.toml", "detect.timezone", f"there is no time zone {timezone!r}", 'write "UTC" or "Europe/Berlin".'
         ) from None
     at = pd.to_datetime(np.arange(first, first + hours) * 3600, unit="s", utc=True).tz_convert(timezone)
-    return np.asarray(at.hour, dtype=np.int64), np.asarray(at.dayofweek, dtype=np.int64)
+    return np.asarray(at.hour, dtype=np.int64), np.asarray(at.day_of_week, dtype=np.int64)

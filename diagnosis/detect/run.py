@@ -14,9 +14,9 @@ import numpy as np
 from diagnosis.detect import kept as keeping
 from diagnosis.detect import pictures as drawing
 from diagnosis.detect.causes import localized
-from diagnosis.detect.episodes import CALM, Episode, episodes, together
+from diagnosis.detect.episodes import CALM, Episode, apart, episodes, together
 from diagnosis.detect.incidents import DISMISSED, OPEN, OVER, Incident, incidents, keep
-from diagnosis.detect.panel import Mask, Panel
+from diagnosis.detect.panel import OUTCOMES, Mask, Panel
 from diagnosis.detect.rhythm import occasions, rhythm
 from diagnosis.detect.telling import told
 from diagnosis.detect.watching import SHORTEST, Options, Watched, watch
@@ -213,10 +213,15 @@ def _known_again(watched: Watched, known: list[Incident], first: int, now: datet
             mine.setdefault(match.key, []).append(episode)
     by_key = {i.key: i for i in known}
     for key, group in mine.items():
-        out[key] = _updated(by_key[key], told(watched, group, now), group)
+        out[key] = _updated(by_key[key], told(watched, group, now))
     for group in together(panel, rest):
         made = told(watched, group, now)
-        if made.key not in by_key:
+        mate = next((i for i in [*out.values(), *known] if _joins(made, i)), None)
+        if mate is not None:
+            out[mate.key] = replace(
+                _updated(out.get(mate.key, mate), made), status=mate.status if mate.status == DISMISSED else made.status
+            )
+        elif made.key not in by_key:
             out[made.key] = made
     for incident in known:
         if (
@@ -239,7 +244,16 @@ def _same(panel: Panel, episode: Episode, incident: Incident) -> bool:
     )
 
 
-def _updated(before: Incident, now: Incident, group: list[Episode]) -> Incident:
+def _joins(made: Incident, known: Incident) -> bool:
+    """Whether what alarms for the first time belongs to an incident that is known: its slice's outcomes, or what began with it."""
+    if known.kind not in ("metric", "input") or not (made.since <= known.seen_at and known.since <= made.seen_at):
+        return False
+    if made.where == known.where and made.symptom == known.symptom == OUTCOMES:
+        return True
+    return abs(made.since - known.since) <= timedelta(hours=3) and not apart(made.where, known.where)
+
+
+def _updated(before: Incident, now: Incident) -> Incident:
     """A known incident with what this run saw; its onset, cause and what somebody decided stay."""
     status = before.status if before.status == DISMISSED else now.status
     series = tuple(dict.fromkeys([*before.series, *now.series]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,12 +96,12 @@ class Cells:
 
 @dataclass(frozen=True)
 class Sources:
-    """Table expressions, and the columns that each has; empty text where there is no such table."""
+    """Table expressions, asked for where they are needed, and the columns that each has."""
 
-    requests: str
-    candidates: str
-    outcomes: str
-    items: str
+    requests: Callable[[], str]
+    candidates: Callable[[], str]
+    outcomes: Callable[[], str]
+    items: Callable[[], str]
     schemas: Mapping[str, pa.Schema]
 
 
@@ -116,7 +116,7 @@ def query(terms: Sequence[Term], attributes: Sequence[str], sources: Sources, po
     schema = sources.schemas["requests"]
     named = [f"{sql.attribute(name, schema, bound)[0]}::VARCHAR AS term_a{i}" for i, name in enumerate(attributes)]
     added = ["1.0 / keep_probability AS term_w", "floor(epoch(served_at) / 3600)::BIGINT AS term_hour", *named]
-    parts = {"r": f"SELECT *, {', '.join(added)} FROM {sources.requests}"}
+    parts = {"r": f"SELECT *, {', '.join(added)} FROM {sources.requests()}"}
     made = [_term(term, i, sources, bound) for i, term in enumerate(terms)]
     if any(m.inner for m in made):
         parts |= {"o": _outcomes(sources, positive, bound), "c": _candidates(sources, made)}
@@ -255,13 +255,13 @@ def _number(column: str) -> str:
 
 def _outcomes(sources: Sources, positive: Sequence[str], bound: sql.Bound) -> str:
     """The seconds until the first positive event of every request and item."""
-    if not sources.outcomes:
+    if "outcomes" not in sources.schemas:
         return "SELECT NULL::VARCHAR AS request_id, NULL::VARCHAR AS item_id, NULL::DOUBLE AS term_delay WHERE false"
     timed = {"happened_at"} <= set(sources.schemas["outcomes"].names)
     delay = "coalesce(epoch(x.happened_at) - epoch(r.served_at), 0)" if timed else "0"
     wanted = f"SELECT unnest({bound.bind(list(positive))}::VARCHAR[])"
     return (
-        f"SELECT x.request_id, x.item_id, min({delay}) AS term_delay FROM {sources.outcomes} x JOIN r USING (request_id) "
+        f"SELECT x.request_id, x.item_id, min({delay}) AS term_delay FROM {sources.outcomes()} x JOIN r USING (request_id) "
         f"WHERE x.event IN ({wanted}) GROUP BY x.request_id, x.item_id"
     )
 
@@ -273,10 +273,10 @@ def _joined(sources: Sources, columns: str) -> str:
     of_items = "".join(f", i.{sql.quote(name)} AS {sql.quote(f'items.{name}')}" for name in attributes)
     position = "c.position" if "position" in sources.schemas["candidates"].names else "NULL::BIGINT"
     task = "" if "task" in sources.schemas["candidates"].names else ", r.task"
-    join = f" LEFT JOIN {sources.items} i ON c.item_id = i.item_id" if attributes else ""
+    join = f" LEFT JOIN {sources.items()} i ON c.item_id = i.item_id" if attributes else ""
     return (
         f"SELECT c.*, r.served_at{task}, {position} AS c_position, {position} IS NOT NULL AS c_shown{of_items}{columns} "
-        f"FROM {sources.candidates} c JOIN r ON c.request_id = r.request_id{join}"
+        f"FROM {sources.candidates()} c JOIN r ON c.request_id = r.request_id{join}"
     )
 
 

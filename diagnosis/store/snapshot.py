@@ -598,13 +598,15 @@ class Snapshot:
 
     def _sources(self, query: Query, bound: sql.Bound) -> hourly.Sources:
         schemas = {name: pinned.schema for name, pinned in self.pinned.items()}
-        known = {name: self._from(name, bound, query=query) if name in self.pinned else "" for name in ("candidates", "outcomes")}
-        items = ""
-        if "items" in self.pinned:
-            versioned = "valid_from" in schemas["items"].names
-            latest = f" QUALIFY row_number() OVER (PARTITION BY item_id{' ORDER BY valid_from DESC NULLS LAST' if versioned else ''}) = 1"
-            items = f"(SELECT * FROM {self._from('items', bound)}{latest})"
-        return hourly.Sources(self._selected(query, bound), known["candidates"], known["outcomes"], items, schemas)
+
+        def items() -> str:
+            order = " ORDER BY valid_from DESC NULLS LAST" if "valid_from" in schemas["items"].names else ""
+            return f"(SELECT * FROM {self._from('items', bound)} QUALIFY row_number() OVER (PARTITION BY item_id{order}) = 1)"
+
+        def logged(name: str) -> Callable[[], str]:
+            return lambda: self._from(name, bound, query=query)
+
+        return hourly.Sources(lambda: self._selected(query, bound), logged("candidates"), logged("outcomes"), items, schemas)
 
     # --- the other tables -----------------------------------------------------------------------------------------------
 
