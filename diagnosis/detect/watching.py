@@ -26,7 +26,7 @@ _RELEARN = 7 * 24
 _STEP = 24
 # How much of the variance of one request all requests of an hour are taken to share, before it is known: pages are made of the same items,
 # which come and go, while members act on their own.
-_SHARED, _SHARED_ELSE = {INPUTS: 1e-3, OUTPUTS: 1e-3}, 3e-6
+_SHARED, _SHARED_ELSE = {INPUTS: 1e-3, OUTPUTS: 1e-3}, 3e-5
 
 
 @dataclass(frozen=True)

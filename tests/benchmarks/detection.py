@@ -423,14 +423,16 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=60)
     parser.add_argument("--only-ours", action="store_true")
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="keep every plant and its delay here")
+    parser.add_argument("--json", type=Path, help="keep every plant and its delay here, seed by seed")
     given = parser.parse_args()
     first, last = (int(v) for v in given.seeds.split(".."))
     asked = [(seed, given.days, not given.only_ours) for seed in range(first, last)]
+    runs = []
     with ProcessPoolExecutor(given.processes) as pool:
-        runs = list(pool.map(one, asked))
-    if given.json:
-        given.json.write_text(json.dumps(runs))
+        for run in pool.map(one, asked):
+            runs.append(run)
+            if given.json:
+                given.json.write_text(json.dumps(runs))
     names = [name for name in runs[0] if name not in ("seed", "seconds")]
     out = {
         "seeds": given.seeds,
