@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -14,6 +15,10 @@ import streamlit as st
 from app.asgi import workspace_paths
 from app.running import Run, Runs
 from diagnosis import cases, inputs, internals
+from diagnosis.detect import pictures as detect_pictures
+from diagnosis.detect.kept import path_of as detect_path
+from diagnosis.detect.run import Detection
+from diagnosis.detect.run import detect as detect_in
 from diagnosis.errors import DiagnosisError, NotFoundError, StateError, WorkspaceError
 from diagnosis.localize import Localization, localize, metric_of
 from diagnosis.localize.asking import Question
@@ -160,6 +165,27 @@ def traffic(held: Bench, by: str) -> Traffic:
 @st.cache_resource(max_entries=32, show_spinner="Counting requests …")
 def _traffic(key: str, by: str, _workbench: Workbench) -> Traffic:
     return traffic_of(_workbench, by)
+
+
+def detect(held: Bench, tell: Callable[[str, float], None]) -> Detection:
+    """Look for incidents now; what is found is kept.
+
+    Raises
+    ------
+    CannotSayError, TableError, ContractError
+    """
+    return detect_in(held.workbench, tell=tell, wait_s=5.0)
+
+
+def pictures(held: Bench) -> detect_pictures.Pictures:
+    """What the series of the incidents were and should have been, as the last detection kept it."""
+    file = detect_path(held.workbench).with_name(detect_pictures.FILE)
+    return _pictures(str(file), _stamp(file))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _pictures(file: str, stamp: str) -> detect_pictures.Pictures:
+    return detect_pictures.load(Path(file))
 
 
 def coverage(held: Bench, metric: str, query: Query, change: float) -> Coverage:
