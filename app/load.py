@@ -15,8 +15,11 @@ import streamlit as st
 from app.asgi import workspace_paths
 from app.running import Run, Runs
 from diagnosis import cases, inputs, internals
+from diagnosis.detect import complaints as member
 from diagnosis.detect import pictures as detect_pictures
 from diagnosis.detect.kept import path_of as detect_path
+from diagnosis.detect.objectives import Status
+from diagnosis.detect.objectives import objectives as objectives_of
 from diagnosis.detect.run import Detection
 from diagnosis.detect.run import detect as detect_in
 from diagnosis.errors import DiagnosisError, NotFoundError, StateError, WorkspaceError
@@ -320,6 +323,40 @@ def circumstances(held: Bench, request: Request) -> Circumstances:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _circumstances(key: str, request_id: str, _workbench: Workbench, _request: Request) -> Circumstances:
     return circumstances_of(_workbench, _request)
+
+
+def complaints(held: Bench, asked: str, task: str, since: datetime | None, until: datetime | None) -> tuple[member.Inbox, dict[str, str]]:
+    """What members may complain about (`asked`: one member's key, or empty), and titles of the items; nothing yet of what people said.
+
+    Raises
+    ------
+    CannotSayError, ContractError
+    """
+    return _complaints(held.key, asked, task, since, until, held.workbench)
+
+
+@st.cache_resource(max_entries=32, show_spinner="Looking at requests as members saw them …")
+def _complaints(
+    key: str, asked: str, task: str, since: datetime | None, until: datetime | None, _workbench: Workbench
+) -> tuple[member.Inbox, dict[str, str]]:
+    found = member.complaints(_workbench, since=since, until=until, member=asked, task=task)
+    items = _workbench.snapshot.items(item_ids=list({c.item for c in found.complaints}))
+    return found, {str(i): str(t) for i, t in items["title"].dropna().items()} if "title" in items else {}
+
+
+def objectives(held: Bench) -> list[Status]:
+    """How every objective stands at the end of the log.
+
+    Raises
+    ------
+    CannotSayError, SettingsError
+    """
+    return _objectives(held.key, held.workbench)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Counting good and bad requests, replaying a few hundred …")
+def _objectives(key: str, _workbench: Workbench) -> list[Status]:
+    return objectives_of(_workbench)
 
 
 # --- two windows ------------------------------------------------------------------------------------------------------------------

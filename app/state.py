@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import streamlit as st
 
+from diagnosis.detect.blame import CAUSES
 from diagnosis.errors import DiagnosisError, WindowError, near_words
 from diagnosis.localize.windows import Window, parse_window
 from diagnosis.reproduce import Edit, Edits, parse_edit
@@ -84,6 +85,8 @@ class View:
         Of a composite model: the stage that is looked at.
     change : float or None
         Relative change of a metric that should be seen, above 0.
+    cause : str
+        One of `CAUSES`: why members had to look far.
     """
 
     workspace: str = ""
@@ -120,6 +123,7 @@ class View:
     feature: str = ""
     stage: str = ""
     change: float | None = None
+    cause: str = ""
 
     @classmethod
     def from_query(cls, query: Mapping[str, Sequence[str]]) -> View:
@@ -151,6 +155,8 @@ class View:
             raise LinkError(f"A model has no part {values['part']!r}.", f"there are {', '.join(PARTS)}.")
         if values.get("look") and values["look"] not in LOOKS:
             raise LinkError(f"There is no closer look called {values['look']!r}.", f"there are {', '.join(LOOKS)}.")
+        if values.get("cause") and values["cause"] not in CAUSES:
+            raise LinkError(f"There is no cause {values['cause']!r}.", f"there are {', '.join(CAUSES)}.")
         return cls(**values)
 
     def to_query(self) -> dict[str, list[str]]:

@@ -245,6 +245,11 @@ def _file_name(text: str) -> str:
     return "-".join(re.findall(r"[a-z0-9]+", text.lower())[:6]) or "chart"
 
 
+def said(text: str) -> None:
+    """What just happened, for a moment, also when the page is drawn anew at once."""
+    st.toast(code(text))
+
+
 def table(
     frame: pd.DataFrame,
     alt: str,

@@ -106,6 +106,42 @@ def counts(n: ArrayLike, weights: ArrayLike, squares: ArrayLike, *, level: float
     return Counts(w, np.maximum(held, w - half), w + half, se, effective)
 
 
+@dataclass(frozen=True)
+class Sums:
+    """What a query knows of a set of logged requests: how many, and the sums of their weights and of the squares of these."""
+
+    n: int
+    weight: float
+    squares: float
+
+
+def event_share(hits: Sums, of: Sums, *, level: float = 0.95, unit: str = "") -> Estimate:
+    """The share of requests with an event, from sums; its interval is that of the process, of requests on their own.
+
+    The variance is linearised, with the weights that requests with and without the event have (they differ where errors are all kept and
+    the rest is sampled); the interval is Wilson's (1927) of as many equal requests as have that variance.
+
+    Parameters
+    ----------
+    hits, of : Sums
+        Requests with the event, and all (those with it included).
+
+    Raises
+    ------
+    CannotSayError
+        If there are no requests.
+    """
+    if of.n <= 0 or of.weight <= 0:
+        raise CannotSayError("There is no request to count.")
+    value = min(max(hits.weight / of.weight, 0.0), 1.0)
+    others = max(of.squares - hits.squares, 0.0)
+    variance = (hits.squares * (1 - value) ** 2 + others * value**2) / of.weight**2
+    effective = of.weight**2 / of.squares
+    equal = value * (1 - value) / variance if 0 < hits.n < of.n and variance > 0 else effective
+    low, high = wilson(value, equal, quantile_of_t(level, effective))
+    return Estimate(value, low, high, float(np.sqrt(variance)), of.n, effective, unit)
+
+
 def total(values: ArrayLike, keep: ArrayLike, *, clusters: ArrayLike | None = None, level: float = 0.95, unit: str = "") -> Estimate:
     """Sum of `values` over the full traffic; shape (n,) each, `clusters` as in `count`.
 

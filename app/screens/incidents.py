@@ -59,7 +59,7 @@ def _look(held: load.Bench, *, first: bool) -> None:
         views.problem(error)
         return
     bar.empty()
-    st.toast(f"{len(found.new)} new, {len(found.closed)} over")
+    views.said(f"{len(found.new)} new, {len(found.closed)} over")
     st.rerun()
 
 

@@ -12,20 +12,68 @@ from diagnosis.cli.output import Folder, Json, document, moment, plain, span, ta
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST", help="Request id.")]
 
 
-def check(workspace: Folder, as_json: Json = False) -> None:
-    """Is everything readable and admitted? What to fix.
+def check(
+    workspace: Folder,
+    ml_test_score: Annotated[bool, typer.Option("--ml-test-score", help="The 28 tests of production readiness, as measured.")] = False,
+    objectives: Annotated[bool, typer.Option("--objectives", help="How every service level objective stands.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Is everything readable and admitted? What to fix. Or: how ready for production is it? Are the objectives kept?
 
     JSON: workspace, ok, findings: [{what, state (ok|warn|fail), text, fix}].
+
+    JSON with --ml-test-score: workspace, score, points: {data, model, infrastructure, monitoring}, watched (whether detection runs here),
+    sentence, tests: [{section, number, test, answer (holds|missing|cannot_tell), points (0|0.5|1), found, to_do}].
+
+    JSON with --objectives: workspace, objectives: [{indicator, form (events|time|value), task, environment, subject, phase, target,
+    threshold, tolerance, window_days, name, alarm, state (kept|missed|open|no_target|cannot_say), value: {value, low, high}, budget_left,
+    burns: [{hours, rate, limit, urgency (page|ticket), alarm}], burning, reason}]. The value is the share of bad events or time, or the
+    metric.
     """
     from diagnosis.reproduce import Workbench
     from diagnosis.reproduce.checkup import checkup
 
+    if ml_test_score or objectives:
+        (_ready if ml_test_score else _kept)(workspace, as_json)
+        return
     findings = checkup(Workbench.open(workspace))
     ok = all(f.state != "fail" for f in findings)
     if as_json:
         document({"workspace": str(workspace), "ok": ok, "findings": [vars(f) for f in findings]})
         return
     table([(f.state, f.what, f.text, f.fix) for f in findings], ("state", "what", "found", "to fix"))
+
+
+def _ready(workspace: Any, as_json: bool) -> None:
+    from diagnosis.detect.readiness import readiness
+    from diagnosis.reproduce import Workbench
+
+    answer = readiness(Workbench.open(workspace))
+    if as_json:
+        document({"workspace": str(workspace), **answer.as_json()})
+        return
+    for section, points in answer.points.items():
+        print(f"\n{section}: {points:g} of 7")
+        for line in (one for one in answer.lines if one.section == section):
+            print(f"  {line.number} {line.answer.replace('_', ' '):11} {line.points:g}  {plain(line.test)}")
+            print(f"      {plain(line.found)}")
+            if line.to_do:
+                print(f"      to do: {plain(line.to_do)}")
+    print(f"\n{plain(answer.sentence)}")
+    if not answer.watched:
+        print("Nothing counts as automated: detection has not run here yet.")
+
+
+def _kept(workspace: Any, as_json: bool) -> None:
+    from diagnosis.detect.objectives import as_table, objectives
+    from diagnosis.reproduce import Workbench
+
+    found = objectives(Workbench.open(workspace))
+    if as_json:
+        document({"workspace": str(workspace), "objectives": [status.as_json() for status in found]})
+        return
+    frame = as_table(found)
+    table(frame.itertuples(index=False), [name.replace("_", " ") for name in frame.columns])
 
 
 def find(

@@ -351,8 +351,16 @@ class RequestLogger:
                     self._seen_of(cell)
             past, self._past = self._past, {}
             self._seen += sum(seen for seen, _, _ in past.values())
+            panels = self._cells.panels()
         rows = [
-            {"hour": hour * 3600, "stratum": cell.name, "attributes": cell.attributes, "seen": seen, "sent": sent, "lost": lost}
+            {
+                "hour": hour * 3600,
+                "stratum": cell.name,
+                "attributes": {"unit": "member", **cell.attributes} if cell.name in panels else cell.attributes,
+                "seen": seen,
+                "sent": sent,
+                "lost": lost,
+            }
             for (hour, cell), (seen, sent, lost) in past.items()
         ]
         return entries, rows

@@ -232,6 +232,11 @@ class Cells:
         """Every stratum there is, once."""
         return list(self._by_name.values())
 
+    def panels(self) -> frozenset[str]:
+        """Strata that draw members, whole; `volumes` say so in a column ``unit``, so that one knows of whom every request is logged."""
+        cells = self.all()
+        return frozenset({cell.name for cell in cells} - {cell.name for cell in cells if cell.unit != "member"})
+
     def _made(self, key: Any, task: str, status: str, request: Mapping[str, Any]) -> Cell:
         values = {**request, "task": task, "status": status}
         attributes = {name: None if values.get(name) is None else str(values[name]) for name in self.sampling.by}

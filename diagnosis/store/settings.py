@@ -44,20 +44,32 @@ class MetricSettings(_Strict):
 
 
 class TaskSettings(_Strict):
-    """A kind of recommendation and its phase."""
+    """A kind of recommendation and its phase; ``search`` says that members come to it with a query of their own."""
 
     phase: Literal["concept", "trial", "production"] = "production"
     description: str = ""
+    search: bool = False
 
 
 class SloSettings(_Strict):
-    """A service level objective."""
+    """A service level objective; `diagnosis.detect.objectives` reads it.
+
+    ``metric`` is an indicator (``latency``, ``errors``, ``fallback``, ``throughput``, ``freshness``, ``jobs``, ``robustness``,
+    ``stability``) or a metric by name. ``target`` is the share of good events where an indicator counts them, else the value to keep.
+    ``threshold`` says what is good (milliseconds, requests an hour, size of the noise); ``tolerance`` how far a metric without a better
+    side may lie from its target. Of several with one ``name`` (the metric, when not given), the one for the task wins over the one for its
+    phase, and that over the general one. Without ``alarm`` it is only reported.
+    """
 
     metric: str
-    target: float
+    target: float = Field(allow_inf_nan=False)
+    name: str = ""
+    threshold: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    tolerance: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     task: str | None = None
     phase: Literal["concept", "trial", "production"] | None = None
-    window_days: int = Field(default=28, ge=1)
+    window_days: int = Field(default=28, ge=1, le=366)
+    alarm: bool = True
 
 
 class DetectSettings(_Strict):
@@ -90,6 +102,12 @@ class RetentionSettings(_Strict):
     days: int | None = Field(default=None, ge=1)
 
 
+class PanelSettings(_Strict):
+    """Strata that keep a member with all requests or with none (``unit = "member"`` in the sampling of the serving processes)."""
+
+    strata: tuple[str, ...] = ()
+
+
 class StateSettings(_Strict):
     """Where cases, shares and admissions are kept. ``env:NAME`` takes a database URL from the environment."""
 
@@ -101,6 +119,31 @@ class StateSettings(_Strict):
         if url and re.search(r"://[^/@:]+:[^/@]+@", url):
             raise ValueError("a password does not belong in this file; write url = 'env:NAME' and set NAME in the environment")
         return url
+
+
+class DeliverySettings(_Strict):
+    """Where incidents are told: a webhook that takes Slack's JSON, and where the workbench is reached from outside.
+
+    ``webhook`` is ``env:NAME``, for its address is a secret; only https, or http on this machine. ``base_url`` begins every link.
+    """
+
+    webhook: str | None = None
+    base_url: str = ""
+    timeout_s: float = Field(default=10.0, gt=0, le=60)
+
+    @field_validator("webhook")
+    @classmethod
+    def _from_environment(cls, webhook: str | None) -> str | None:
+        if webhook and not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*", webhook):
+            raise ValueError("an address of a webhook is a secret; write webhook = 'env:NAME' and set NAME in the environment")
+        return webhook
+
+    @field_validator("base_url")
+    @classmethod
+    def _a_place(cls, url: str) -> str:
+        if url and not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/]*)?", url):
+            raise ValueError("write the address of the workbench, as https://diagnosis.example.com")
+        return url.rstrip("/")
 
 
 class Settings(_Strict):
@@ -130,6 +173,8 @@ class Settings(_Strict):
     engine: Literal["duckdb"] = "duckdb"
     retention: RetentionSettings = RetentionSettings()
     state: StateSettings = StateSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    panel: PanelSettings = PanelSettings()
 
     @property
     def title(self) -> str:
@@ -208,6 +253,8 @@ def _keys(place: tuple[int | str, ...]) -> list[str]:
         "detect": DetectSettings,
         "retention": RetentionSettings,
         "state": StateSettings,
+        "delivery": DeliverySettings,
+        "panel": PanelSettings,
     }
     model: type[Any] = Settings if len(place) == 1 else models.get(str(place[0]), Settings)
     return list(model.model_fields)

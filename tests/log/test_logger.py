@@ -81,6 +81,17 @@ def test_a_panel_keeps_members_whole(tmp_path):
     assert len(kept) == 5 * len({m for m, _ in kept})
 
 
+def test_volumes_say_which_strata_draw_members(tmp_path):
+    rules = Sampling(strata=(Stratum({"task": ("home",)}, 0.5, unit="member"),), default=Stratum(rate=0.5))
+    logger = RequestLogger(tmp_path, member_key=KEY, sampling=rules)
+    for i in range(20):
+        logger.log(f"h{i}", "home", member=f"m{i}")
+        logger.log(f"o{i}", "other", member=f"m{i}")
+    logger.close()
+    told = {row["stratum"]: row["attributes"] for part in parsed(tmp_path) for row in part.volumes}
+    assert told == {"home": {"unit": "member", "task": "home"}, "other": {"task": "other"}}
+
+
 def test_what_must_be_kept_is_kept_with_probability_one(tmp_path):
     rules = Sampling(default=Stratum(rate=1e-9), always_members=frozenset({"vip"}), always_items=frozenset({"new"}))
     logger = RequestLogger(tmp_path, member_key=KEY, sampling=rules)
