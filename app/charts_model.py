@@ -101,7 +101,7 @@ def ranks(rows: pd.DataFrame, places: int, dropped_at: str, description: str) ->
         y=alt.Y("rank:Q", title="rank", scale=alt.Scale(reverse=True, zero=False, padding=16), axis=alt.Axis(tickMinStep=1)),
         tooltip=["version:N", "trained_until:N", alt.Tooltip("rank:Q"), alt.Tooltip("score:Q", title="score (raw)", format=".5g")],
     )
-    fell = f"datum.version === {_quoted(dropped_at)}"
+    fell = f"datum.version === {quoted(dropped_at)}"
     points = base.mark_point(size=110, filled=True, opacity=1).encode(
         color=alt.condition(fell, alt.value(VERMILION), alt.value(SKY)),
         shape=alt.condition(fell, alt.value("triangle-down"), alt.value("circle")),
@@ -111,7 +111,7 @@ def ranks(rows: pd.DataFrame, places: int, dropped_at: str, description: str) ->
     return alt.layer(edge, base.mark_line(color=SKY, size=2), points, texts).properties(height=250, description=description)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Text of the workspace inside an expression of the chart: nothing in it is code."""
     return "'" + "".join(f"\\u{unit:04x}" for unit in _units(text)) + "'"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -15,8 +16,12 @@ from app.asgi import workspace_paths
 from app.running import Run, Runs
 from diagnosis import cases, inputs, internals
 from diagnosis.detect import complaints as member
+from diagnosis.detect import pictures as detect_pictures
+from diagnosis.detect.kept import path_of as detect_path
 from diagnosis.detect.objectives import Status
 from diagnosis.detect.objectives import objectives as objectives_of
+from diagnosis.detect.run import Detection
+from diagnosis.detect.run import detect as detect_in
 from diagnosis.errors import DiagnosisError, NotFoundError, StateError, WorkspaceError
 from diagnosis.localize import Localization, localize, metric_of
 from diagnosis.localize.asking import Question
@@ -165,19 +170,40 @@ def _traffic(key: str, by: str, _workbench: Workbench) -> Traffic:
     return traffic_of(_workbench, by)
 
 
-def coverage(held: Bench, metric: str) -> Coverage:
-    """What the sample says of every slice.
+def detect(held: Bench, tell: Callable[[str, float], None]) -> Detection:
+    """Look for incidents now; what is found is kept.
 
     Raises
     ------
-    CannotSayError, NotFoundError, MissingColumnError
+    CannotSayError, TableError, ContractError
     """
-    return _coverage(held.key, metric, held.workbench)
+    return detect_in(held.workbench, tell=tell, wait_s=5.0)
+
+
+def pictures(held: Bench) -> detect_pictures.Pictures:
+    """What the series of the incidents were and should have been, as the last detection kept it."""
+    file = detect_path(held.workbench).with_name(detect_pictures.FILE)
+    return _pictures(str(file), _stamp(file))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _pictures(file: str, stamp: str) -> detect_pictures.Pictures:
+    return detect_pictures.load(Path(file))
+
+
+def coverage(held: Bench, metric: str, query: Query, change: float) -> Coverage:
+    """What the sample says of every slice of some requests.
+
+    Raises
+    ------
+    CannotSayError, NotFoundError, MissingColumnError, FilterError
+    """
+    return _coverage(held.key, metric, repr(query), change, held.workbench, query)
 
 
 @st.cache_resource(max_entries=16, show_spinner="Counting every slice …")
-def _coverage(key: str, metric: str, _workbench: Workbench) -> Coverage:
-    return coverage_of(_workbench, _workbench.metric(metric))
+def _coverage(key: str, metric: str, asked: str, change: float, _workbench: Workbench, _query: Query) -> Coverage:
+    return coverage_of(_workbench, _workbench.metric(metric), query=_query, change=change)
 
 
 def find(held: Bench, query: Query) -> tuple[pd.DataFrame, Count]:
@@ -267,19 +293,21 @@ def features(held: Bench, request: Request, model: str) -> pd.DataFrame | None:
     return assemble(bundle, request.batch).set_axis(pd.Index(request.items, name="item_id"), axis=0)
 
 
-def contributions(held: Bench, request: Request, edits: Edits = NO_EDITS) -> internals.Contributions:
-    """Contributions of every candidate of a request, or of a what-if.
+def contributions(held: Bench, request: Request, edits: Edits = NO_EDITS, stage: str = "") -> internals.Contributions:
+    """Contributions of every candidate of a request, or of a what-if; of a composite by one of its stages.
 
     Raises
     ------
     ModelError, NotFoundError, CannotSayError
     """
-    return _contributions(held.key, request.request_id, replace(edits, ruleset=None), held.workbench, request)
+    return _contributions(held.key, request.request_id, replace(edits, ruleset=None), stage, held.workbench, request)
 
 
 @st.cache_resource(max_entries=64, show_spinner="Explaining the scores …")
-def _contributions(key: str, request_id: str, edits: Edits, _workbench: Workbench, _request: Request) -> internals.Contributions:
-    return internals.explain(_workbench, _request, edits=edits)
+def _contributions(
+    key: str, request_id: str, edits: Edits, stage: str, _workbench: Workbench, _request: Request
+) -> internals.Contributions:
+    return internals.explain(_workbench, _request, edits=edits, stage=stage)
 
 
 def circumstances(held: Bench, request: Request) -> Circumstances:

@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import state, views
-from app.screens import around, case, cases, coverage, find, incident, member, model, objectives, overview, request
+from app.screens import around, case, cases, coverage, find, incident, incidents, member, model, objectives, overview, request
 
 st.set_page_config(page_title="Diagnosis", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide")
 views.style()
@@ -13,6 +13,7 @@ views.style()
 start = st.Page(lambda: state.forward("overview"), title="Start", url_path="start", default=True, visibility="hidden")
 pages = {
     "overview": st.Page(overview.show, title="Overview", icon=":material/monitoring:", url_path="overview"),
+    "incidents": st.Page(incidents.show, title="Incidents", icon=":material/notifications:", url_path="incidents"),
     "coverage": st.Page(coverage.show, title="Coverage", icon=":material/grid_on:", url_path="coverage"),
     "objectives": st.Page(objectives.show, title="Objectives", icon=":material/speed:", url_path="objectives"),
     "member": st.Page(member.show, title="Member", icon=":material/sentiment_dissatisfied:", url_path="member"),
@@ -26,7 +27,7 @@ pages = {
 state.PAGES.update(pages)
 chosen = st.navigation(
     {
-        "Detect": [start, pages["overview"], pages["coverage"], pages["objectives"], pages["member"]],
+        "Detect": [start, pages["incidents"], pages["overview"], pages["objectives"], pages["member"], pages["coverage"]],
         "Diagnose": [pages["find"], pages["request"], pages["incident"], pages["model"]],
         "Resolve": [pages["cases"], pages["case"]],
     },

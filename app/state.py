@@ -21,7 +21,8 @@ from diagnosis.reproduce import Edit, Edits, parse_edit
 
 TABS = ("replay", "inputs", "model", "page", "circumstances", "what-if")
 DRAGS = ("incident", "baseline")
-PARTS = ("versions", "training", "requests", "tasks", "bisect")
+LOOKS = ("trees", "swaps", "pairs", "surrogate", "layers", "scores")
+PARTS = ("versions", "structure", "training", "requests", "tasks", "bisect")
 PAGES: dict[str, Any] = {}
 _KEYS = {"workspace": "w", "edits": "set"}
 
@@ -74,6 +75,16 @@ class View:
         A model, one of its versions, and the version that it is compared with.
     part : str
         One of `PARTS`: what of a model is looked at.
+    look : str
+        One of `LOOKS`: what of an explanation is looked at more closely.
+    tree : int or None
+        Number of a tree, from 0.
+    feature : str
+        A feature of the model that is looked at.
+    stage : str
+        Of a composite model: the stage that is looked at.
+    change : float or None
+        Relative change of a metric that should be seen, above 0.
     cause : str
         One of `CAUSES`: why members had to look far.
     """
@@ -107,6 +118,11 @@ class View:
     version: str = ""
     against: str = ""
     part: str = ""
+    look: str = ""
+    tree: int | None = None
+    feature: str = ""
+    stage: str = ""
+    change: float | None = None
     cause: str = ""
 
     @classmethod
@@ -137,6 +153,8 @@ class View:
             raise LinkError(f"Dragging cannot set {values['drag']!r}.", f"it sets {' or '.join(DRAGS)}.")
         if values.get("part") and values["part"] not in PARTS:
             raise LinkError(f"A model has no part {values['part']!r}.", f"there are {', '.join(PARTS)}.")
+        if values.get("look") and values["look"] not in LOOKS:
+            raise LinkError(f"There is no closer look called {values['look']!r}.", f"there are {', '.join(LOOKS)}.")
         if values.get("cause") and values["cause"] not in CAUSES:
             raise LinkError(f"There is no cause {values['cause']!r}.", f"there are {', '.join(CAUSES)}.")
         return cls(**values)
@@ -334,10 +352,26 @@ def _day(text: str) -> date:
         raise ValueError("write it as 2026-11-01") from None
 
 
+def _change(text: str) -> float:
+    number = float(text)
+    if not 0 < number <= 100:
+        raise ValueError(f"{text!r} is no relative change; write 0.1 for 10%")
+    return number
+
+
+def _index(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else -1
+    if number < 0:
+        raise ValueError(f"{text!r} is no number from 0")
+    return number
+
+
 _READ: dict[str, Callable[[str], Any]] = {
     "date": _day,
     "k": _count,
     "page": _count,
+    "tree": _index,
+    "change": _change,
     "since": moment,
     "until": moment,
     "baseline": _window,

@@ -7,6 +7,7 @@ Markdown. Backslashes are not enough there: Markdown as Streamlit reads it turns
 
 from __future__ import annotations
 
+import hashlib
 import html
 import logging
 import math
@@ -22,6 +23,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from app.charts import frozen
 from diagnosis.errors import DiagnosisError
 
 STYLE = Path(__file__).with_name("style.css")
@@ -196,9 +198,56 @@ def matrix(columns: Sequence[str], rows: Sequence[tuple[Sequence[str], Sequence[
     )
 
 
-def chart(drawn: Any, *, key: str | None = None, **options: Any) -> None:
-    """A chart; its description is the alternative text."""
-    st.altair_chart(drawn, width="stretch", key=key, **options)
+def chart(drawn: Any, *, key: str | None = None, passing: bool = False, **options: Any) -> None:
+    """A chart and its downloads; its description is the alternative text. One that is drawn anew at once (`passing`) has no downloads."""
+    if passing:
+        st.altair_chart(drawn, width="stretch", key=key, **options)
+        return
+    name = _digest(key or _described(drawn))
+    with st.container(key=f"chart-{name}", gap=None):
+        st.altair_chart(drawn, width="stretch", key=key, **options)
+        with st.container(horizontal=True, gap="small"):
+            for kind, mime in (("PNG", "image/png"), ("SVG", "image/svg+xml")):
+                st.download_button(
+                    kind,
+                    lambda kind=kind: picture(drawn, kind.lower()),
+                    f"{_file_name(_described(drawn))}.{kind.lower()}",
+                    mime,
+                    icon=":material/download:",
+                    key=f"{kind}-{name}",
+                    on_click="ignore",
+                    type="tertiary",
+                    help=f"Download this picture as {kind}",
+                )
+
+
+def picture(drawn: Any, kind: str) -> bytes:
+    """A chart as a file on white: ``png`` at twice its size, or ``svg``. Nothing is fetched while it is drawn."""
+    import vl_convert
+
+    spec = frozen(drawn)
+    if kind == "svg":
+        return str(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])).encode()
+    return bytes(vl_convert.vegalite_to_png(spec, scale=2, allowed_base_urls=[]))
+
+
+def _described(drawn: Any) -> str:
+    said = getattr(drawn, "description", None)
+    return said if isinstance(said, str) else "chart"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+
+
+def _file_name(text: str) -> str:
+    """The first words, in letters that every file system takes."""
+    return "-".join(re.findall(r"[a-z0-9]+", text.lower())[:6]) or "chart"
+
+
+def said(text: str) -> None:
+    """What just happened, for a moment, also when the page is drawn anew at once."""
+    st.toast(code(text))
 
 
 def table(

@@ -6,8 +6,12 @@ import streamlit as st
 
 from app import charts, load, state, views
 from app.state import LinkError, View
+from diagnosis.log import parse_filter
 from diagnosis.metrics import BUILT_IN
-from diagnosis.reproduce.coverage import Coverage
+from diagnosis.reproduce.coverage import CHANGE, Coverage
+from diagnosis.store import Query
+
+_METRIC, _CHANGES = "ctr", (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 _COLUMNS = {
     "slice": st.column_config.TextColumn("slice"),
@@ -27,19 +31,46 @@ def show() -> None:
     view = state.current()
     held = load.bench(view.workspace)
     views.title("Coverage", "The smallest change that the sample would show, slice by slice")
-    metric = view.metric or "ctr"
-    _metric(view, held, metric)
+    _question(view, held)
     with views.guarded():
-        found = load.coverage(held, metric)
+        query = Query(where=parse_filter(view.where), since=view.since, until=view.until)
+        found = load.coverage(held, view.metric or _METRIC, query, view.change or CHANGE)
         _facts(found)
         _slices(found)
         _pair(view, found)
 
 
-def _metric(view: View, held: load.Bench, metric: str) -> None:
+def _question(view: View, held: load.Bench) -> None:
+    metric, change = view.metric or _METRIC, view.change or CHANGE
     names = [*BUILT_IN, *(m.name for m in held.workbench.own_metrics.values())]
-    chosen = state.bound("coverage-metric", metric, lambda name: view.but(metric="" if name in (None, "ctr") else name))
-    st.selectbox("metric", names if metric in names else [*names, metric], width=260, **chosen)
+    with st.container(key="coverage-question", horizontal=True, vertical_alignment="bottom"):
+        chosen = state.bound("coverage-metric", metric, lambda name: view.but(metric="" if name in (None, _METRIC) else name))
+        st.selectbox("Metric", names if metric in names else [*names, metric], width=220, **chosen)
+        wanted = state.bound("coverage-change", change, lambda share: view.but(change=None if share in (None, CHANGE) else share))
+        every = sorted({*_CHANGES, change})
+        st.selectbox("Change that a day should show", every, format_func=lambda share: f"{share:.0%}", width=220, **wanted)
+        attributes = views.code(", ".join(held.workbench.snapshot.attributes()))
+        where = state.bound("coverage-where", view.where, lambda text: view.but(where=str(parse_filter((text or "").strip()))))
+        st.text_input("Only requests where", placeholder="device=tv,phone;country=gb", help=f"Attributes: {attributes}", **where)
+        for name, label in (("since", "Since (UTC)"), ("until", "Until (UTC)")):
+            _time(view, name, label)
+    state.refused()
+    for name in ("where", "since", "until"):
+        error = state.wrong(f"coverage-{name}")
+        if error is not None:
+            views.problem(error)
+
+
+def _time(view: View, name: str, label: str) -> None:
+    held = getattr(view, name)
+
+    def changed(text: str | None) -> View:
+        stripped = (text or "").strip()
+        return view.but(**{name: state.moment(stripped) if stripped else None})
+
+    st.text_input(
+        label, placeholder="2026-11-01T12:00", **state.bound(f"coverage-{name}", f"{held:%Y-%m-%d %H:%M}" if held else "", changed)
+    )
 
 
 def _facts(found: Coverage) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from app import charts_windows, freeze, load, state, views
-from app.screens import incident_answer, incident_different
+from app.screens import incident_answer, incident_different, incident_scores
 from app.state import View
 from diagnosis.errors import DiagnosisError, WindowError
 from diagnosis.localize import Window, parse_window
@@ -51,6 +51,8 @@ def show() -> None:
             incident_answer.causes(view, held, answer)
     with views.guarded(told):
         incident_different.show(held, question)
+    with views.guarded(told):
+        incident_scores.show(view, held, question)
 
 
 # --- the question -----------------------------------------------------------------------------------------------------------------

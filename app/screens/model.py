@@ -5,13 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from app import load, state, views
-from app.screens import model_bisect, model_training, model_versions
+from app.screens import model_bisect, model_structure, model_training, model_versions
 from app.state import View
 from diagnosis.internals.bisecting import in_order
 from diagnosis.models import Bundle
 
 _DRAW = {
     "versions": ("Manifests", model_versions.manifests),
+    "structure": ("Structure", model_structure.show),
     "training": ("Training rows", model_training.show),
     "requests": ("The same requests", model_versions.requests),
     "tasks": ("By outcomes", model_versions.tasks),
@@ -41,6 +42,9 @@ def show() -> None:
         _table(held, name)
     if chosen is not None:
         _parts(view.but(model=name, version=chosen[1], against=chosen[0]), held)
+    elif len(versions) == 1 and not view.against and view.version in ("", versions[0].version):
+        with views.guarded():
+            model_structure.show(view.but(model=name, version=versions[0].version), held)
 
 
 def _choose(view: View, names: list[str], name: str, versions: list[Bundle]) -> tuple[str, str] | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import charts, load, state, views
+from app import charts, load, load_model, state, views
+from app.screens import request_internals
 from app.state import View
 from diagnosis.internals import Contributions, above, largest
 from diagnosis.internals.contributions import place_of
@@ -13,7 +14,11 @@ from diagnosis.reproduce.listing import label
 
 def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
     """The score of one candidate split over features, or the difference of two."""
-    given = load.contributions(held, found.request, view.what_if)
+    stages = load_model.stages(held, found.request, view.what_if)
+    if stages:
+        chosen = state.bound("explain-stage", view.stage or stages[-1], lambda name: view.but(tab="model", stage=name or ""))
+        st.segmented_control("Stage of the model", stages, **chosen)
+    given = load.contributions(held, found.request, view.what_if, view.stage)
     if view.edits or view.with_model:
         views.note("info", f"These are the scores of the what-if, not of the log: {view.what_if}.")
         state.link("request", view.but(edits=(), with_model="", with_ruleset=""), "Explain it as logged", ":material/undo:")
@@ -21,7 +26,10 @@ def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
     if rows.empty:
         views.empty("No candidate was logged.", "There is no score to explain.")
         return
-    order = list(dict.fromkeys(map(str, rows.index)))
+    order = [item for item in dict.fromkeys(map(str, rows.index)) if item in given.values.index]
+    if not order:
+        views.empty("No candidate came to this stage.", "Choose another.")
+        return
     for name in ("item", "above"):
         if getattr(view, name) and getattr(view, name) not in order:
             views.note(
@@ -38,11 +46,11 @@ def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
     )
     names = {key: views.plain(text) for key, text in names.items()}
     left, right = st.columns(2)
-    pick = state.bound("explain-item", item, lambda v: view.but(item=v or "", tab="model"))
+    pick = state.bound("explain-item", item, lambda v: view.but(item=v or "", tab="model", tree=None))
     left.selectbox("Candidate", order, format_func=names.__getitem__, placeholder="choose a candidate", **pick)
     others = ["", *(i for i in order if i != item)]
     against = state.bound(
-        "explain-above", other if other in others else "", lambda v: view.but(item=item or "", above=v or "", tab="model")
+        "explain-above", other if other in others else "", lambda v: view.but(item=item or "", above=v or "", tab="model", tree=None)
     )
     right.selectbox("Compared with", others, format_func=lambda v: names[v] if v else "nothing: explain its score", **against)
     if item is None:
@@ -54,6 +62,7 @@ def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
         _compared(given, item, other)
     else:
         _explained(given, item)
+    request_internals.show(view, held, found.request, item, other if other != item else "")
     served = str(found.request.row.get("model") or "")
     target = View(workspace=view.workspace, model=served, part="bisect", request=view.request, item=item)
     state.link("model", target, "Through all versions, and to the training rows behind it", ":material/account_tree:")

@@ -32,6 +32,11 @@ def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
             ("candidates", f"{len(replay.rows)} logged of {replay.candidates_total}, {replay.scored} scored"),
         ]
     )
+    if len(replay.stages):
+        views.heading("Stages of the model", "what each made of the candidates that came to it")
+        views.table(
+            replay.stages.reset_index(), "Stages of the composite model, logged and replayed", "model-stages", rows=6, columns=_STAGES
+        )
     rows = found.listing.reset_index(names="item")
     drawn = rows[rows["logged"].notna() & rows["logged_rank"].notna()]
     views.heading("Scores")
@@ -57,6 +62,14 @@ def stages(replay: Replay) -> list[tuple[str, str, str]]:
     return list(zip(STAGES, outcome, text, strict=True))
 
 
+_STAGES = {
+    "logged": st.column_config.NumberColumn("candidates with a logged score"),
+    "replayed": st.column_config.NumberColumn("candidates with a replayed score"),
+    "gap": st.column_config.NumberColumn("largest difference (raw score)", format="%.3g"),
+    "dropped": st.column_config.NumberColumn("dropped, as logged"),
+    "same": st.column_config.CheckboxColumn("same"),
+    "text": st.column_config.TextColumn("what differs"),
+}
 COLUMNS = {
     "item": st.column_config.TextColumn("item"),
     "logged_position": st.column_config.NumberColumn("position"),

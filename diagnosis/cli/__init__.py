@@ -1,6 +1,6 @@
 """The command line: one command, `diagnosis`, over the public functions.
 
-Exit status: 0 answered, 2 bad arguments or unknown id (one line on standard error, and a hint), 3 cannot say.
+Exit status: 0 answered, 2 bad arguments or unknown id (one line on standard error, and a hint), 3 cannot say, 4 `detect` found something new.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from diagnosis.cli import ask, bench, casework, collecting, localizing, models, running, sampling, writing
+from diagnosis.cli import ask, bench, casework, collecting, detecting, localizing, models, running, sampling, writing
 from diagnosis.errors import DiagnosisError
 
 COMMANDS = "diagnosis.commands"
@@ -37,6 +37,7 @@ def build(arguments: list[str]) -> typer.Typer:
     app.command("explain")(ask.explain)
     app.command("diagnose")(localizing.diagnose)
     app.command("localize")(localizing.localize)
+    app.command("detect")(detecting.detect)
     app.command("import")(writing.import_)
     app.command("collect")(collecting.collect)
     app.command("forget")(collecting.forget)

@@ -133,7 +133,8 @@ def replay(
 
     JSON: verdict (exact|same_order|reordered|different_scores|not_replayable), reasons, first_stage, candidates: [{item_id,
     logged_score, replayed_score, logged_rank, replayed_rank, logged_position, replayed_position, logged_dropped_by,
-    replayed_dropped_by}], and sentence, model, model_version, ruleset_version, tolerance, gap, noise_floor, edits, problems.
+    replayed_dropped_by}], and sentence, model, model_version, ruleset_version, tolerance, gap, noise_floor, edits, problems;
+    of a composite model also stages: [{stage, logged, replayed, gap, dropped, same, text}].
     """
     from diagnosis.reproduce import Edits, Workbench, parse_edit
 
@@ -145,6 +146,8 @@ def replay(
         rows = answer.rows.sort_values(["replayed_position", "logged_position", "replayed_rank"], na_position="last")
         names = ["logged", "replayed", "logged_rank", "replayed_rank", "logged_position", "replayed_position", "replayed_dropped_by"]
         table(rows[names].reset_index().itertuples(index=False), ["item", *(n.replace("_", " ") for n in names)])
+        if len(answer.stages):
+            table(answer.stages.reset_index().itertuples(index=False), ["stage", "logged", "replayed", "gap", "dropped", "same", ""])
         print(plain(answer.sentence))
         for problem in answer.problems:
             print(f"  {problem.kind}: {plain(problem.text)}")
@@ -233,6 +236,7 @@ def explain(
     surrogate: Annotated[bool, typer.Option("--surrogate", help="A line around the item's score, beside its SHAP values.")] = False,
     layers: Annotated[bool, typer.Option("--layers", help="What the units of a neural network give.")] = False,
     training: Annotated[bool, typer.Option("--training", help="And the training rows behind it.")] = False,
+    stage: Annotated[str, typer.Option(help="Of a composite model: the stage to explain; the last when not given.")] = "",
     as_json: Json = False,
 ) -> None:
     """Which features made the score of an item, or put it above another; and where on its way it fell out.
@@ -269,7 +273,7 @@ def explain(
     answer: dict[str, Any] = {"request_id": request, "item": item}
     answer["funnel"] = {"sentence": way.sentence, "lacking": way.lacking, "stages": way.rows.reset_index().to_dict("records")}
     if item in logged.items:
-        given = contributions_of(workbench, logged)
+        given = contributions_of(workbench, logged, stage=stage)
         mine = given.of(item)
         row = place_of(given, item)
         answer |= {"score": given.score[row], "base": given.base[row], "residual": given.residual, "scale": given.scale}
@@ -279,7 +283,7 @@ def explain(
             differences = other.rows.reset_index()[["feature", "difference", "a", "b"]].to_dict("records")
             answer["above"] = {"item": above, "margin": other.margin, "residual": other.residual, "sentence": other.sentence}
             answer["above"]["differences"] = differences
-        inside = parts(workbench, logged, given, item, above, wanted)
+        inside = parts(workbench, logged, given, item, above, wanted, stage)
         if above is not None:
             answer["above"] |= {key: inside.pop(key) for key in ("differing", "alike", "upstreams")}
         if inside:

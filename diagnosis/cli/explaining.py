@@ -26,12 +26,13 @@ class Wanted:
             raise ValueError("--swaps and --pairs compare two candidates; give --above ITEM too.")
 
 
-def parts(workbench: Any, request: Any, given: Any, item: str, above: str | None, wanted: Wanted) -> dict[str, Any]:
+def parts(workbench: Any, request: Any, given: Any, item: str, above: str | None, wanted: Wanted, stage: str = "") -> dict[str, Any]:
     """What is asked for, each part under its name; see `explain` for the keys."""
     from diagnosis.errors import ContractError
     from diagnosis.inputs import read_contracts
     from diagnosis.internals import above as compare
     from diagnosis.internals import activations, by_upstream, interactions, surrogate, swaps, together
+    from diagnosis.internals.contributions import explained_model
     from diagnosis.models import read_training
 
     try:
@@ -45,7 +46,7 @@ def parts(workbench: Any, request: Any, given: Any, item: str, above: str | None
         out |= {"differing": comparison.differing, "alike": comparison.alike, "upstreams": _records(upstreams.reset_index())}
     if wanted == Wanted():
         return out
-    model = workbench.model_of(request)
+    model = explained_model(workbench, request, stage=stage)
     if wanted.pairs and above is not None:
         out["pairs"] = _records(together(interactions(model, given.features, list(given.features.index)), item, above))
     if wanted.swaps and above is not None:

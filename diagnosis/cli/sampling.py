@@ -21,7 +21,7 @@ def coverage(
     workspace: Folder,
     metric: Annotated[str, typer.Option(help="Metric whose changes should be seen.")] = "ctr",
     by: Annotated[str | None, typer.Option(help="Attributes, with commas; those with few values when not given.")] = None,
-    change: Annotated[str, typer.Option(help="A slice in which a day does not show so large a change is blind.")] = "10%",
+    change: Annotated[str, typer.Option(help="A slice in which a day does not show so large a change is blind.")] = "25%",
     since: Since = None,
     until: Until = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many slices in the table.")] = 30,

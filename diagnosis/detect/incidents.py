@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from diagnosis.store.state import incidents as TABLE
 
 OPEN, OVER, DISMISSED = "open", "over", "dismissed"
 STATUSES = (OPEN, OVER, DISMISSED)
+FEATURE_WORDS = {"missing": "missing values of {}", "mean": "mean of {}", "outside": "values of {} outside their contract"}
 KINDS = ("metric", "objective", "input", "dependency", "watch")
 
 
@@ -49,6 +50,8 @@ class Incident:
         The first cause of `localize --json`, once it was localized; `verdict` is the localizer's, empty before.
     baseline : Window or None
         What to compare with, where the localizer can be asked.
+    asked_where : str
+        The slice that the localizer was asked about; everything, where that moved enough to tell the cause.
     """
 
     key: str
@@ -75,10 +78,20 @@ class Incident:
     cause: Mapping[str, Any] | None = None
     baseline: Window | None = None
     evidence: tuple[str, ...] = field(default=())
+    asked_where: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS or self.status not in STATUSES:
             raise ValueError(f"no incident is of kind {self.kind!r} and status {self.status!r}")
+
+    @property
+    def title(self) -> str:
+        """What and where, for a heading."""
+        what = self.metric
+        for kind, text in FEATURE_WORDS.items():
+            if self.symptom == "inputs" and what.startswith(f"{kind}:"):
+                what = text.format(what.partition(":")[2])
+        return f"{what} of {self.where}" if self.where else what
 
     @property
     def window(self) -> Window | None:
@@ -135,3 +148,18 @@ def incident(state: State, workspace: str, key: str) -> Incident:
     if found is None:
         raise NotFoundError("incident", key, [d.key for d in documents.listed(state, TABLE, workspace)])
     return Incident.from_json(found.payload)
+
+
+def decide(state: State, workspace: str, key: str, status: str, *, actor: str | None = None) -> Incident:
+    """Dismiss an incident, or open it again; what is dismissed stays so when it is found again.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none of that key.
+    ValueError
+        If there is no such status.
+    """
+    changed = replace(incident(state, workspace, key), status=status)
+    keep(state, workspace, changed, actor=actor)
+    return changed

@@ -13,8 +13,8 @@ import pandas as pd
 
 from diagnosis.detect import burning
 from diagnosis.detect.burning import Burn, Events
+from diagnosis.detect.lateness import Lateness, late_jobs, stale_upstreams
 from diagnosis.detect.levels import Level, level
-from diagnosis.detect.rhythm import Lateness, late_jobs, stale_upstreams
 from diagnosis.detect.targets import Objective, objectives_of
 from diagnosis.errors import CannotSayError, DiagnosisError
 from diagnosis.estimate import Estimate

@@ -1,124 +1,122 @@
-"""When jobs and upstreams were late, by what they promised or by their own rhythm."""
+"""What time says about a series: hours of the day, days of the week, trend, holidays and campaigns, as columns of a regression.
+
+Every column comes with how far it may bend the series before any data are seen, in units of the spread of the series over time: a
+season that few days have shown stays near zero, and its doubt goes into the interval.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from diagnosis.detect.burning import Span
+from diagnosis.errors import SettingsError
 
-GOOD = frozenset({"ok", "success", "successful", "succeeded", "finished", "completed", "complete", "done", "passed"})
-RUNS = 4  # fewer say nothing of a rhythm
-SLACK = 0.5  # of the usual time between two runs, before a run is late
-_SPREADS = 4.0  # or so many robust standard deviations of it, where that is more
+Floats = NDArray[np.float64]
+WEEK = 168
+CAMPAIGN = timedelta(days=7)  # how long a campaign counts whose end nobody wrote down
+_ENDED = {"", "off", "none", "ended", "end", "stopped", "false"}
 
 
-@dataclass(frozen=True)
-class Lateness:
-    """One job or upstream.
+@dataclass(frozen=True, eq=False)
+class Rhythm:
+    """Columns over hours.
 
     Attributes
     ----------
-    spans : tuple of (datetime, datetime)
-        When it was late; the last ends at the moment that was asked about where it still is.
-    due : datetime or None
-        When it should have come, if it is late now.
-    usual : timedelta or None
-        Time between two runs; None where they are too few.
-    failed : str
-        Status of its last run, if that was none of `GOOD`.
-    failed_at : datetime or None
+    columns : array of float, shape (hours, columns)
+    reach : array of float, shape (columns,)
+        Standard deviation of each coefficient before data.
+    breaks : tuple of int
+        Hours in which a campaign or holiday begins: what was learned before does not know it.
     """
 
-    name: str
-    owner: str = ""
-    spans: tuple[Span, ...] = ()
-    due: datetime | None = None
-    usual: timedelta | None = None
-    failed: str = ""
-    failed_at: datetime | None = None
-
-    @property
-    def late(self) -> bool:
-        """Whether it is late now."""
-        return self.due is not None
+    columns: Floats
+    reach: Floats
+    breaks: tuple[int, ...] = ()
 
 
-def stale_upstreams(upstreams: pd.DataFrame, at: datetime) -> list[Lateness]:
-    """When each upstream was older than it promised (``fresh_until``) until somebody saw it fresh again.
+@dataclass(frozen=True)
+class Occasion:
+    """A holiday or a campaign."""
+
+    since: datetime
+    until: datetime
+    target: str
+
+
+def occasions(changes: pd.DataFrame) -> tuple[Occasion, ...]:
+    """Holidays and campaigns among the changes of a workspace.
+
+    A row of kind ``campaign`` begins one. It ends with the next row of its target whose ``after`` is empty or says that it is off, else
+    after a week. So a holiday is a campaign of one day.
+    """
+    if not len(changes):
+        return ()
+    found: list[Occasion] = []
+    begun: dict[str, datetime] = {}
+    for row in changes[changes["kind"] == "campaign"].sort_values("changed_at").itertuples():
+        at, target = pd.Timestamp(row.changed_at).to_pydatetime(), str(row.target)  # type: ignore[arg-type]  # a column of times
+        after = getattr(row, "after", None)
+        over = isinstance(after, str) and after.strip().lower() in _ENDED
+        over = over or (not isinstance(after, str) and isinstance(getattr(row, "before", None), str))
+        if over and target in begun:
+            found.append(Occasion(begun.pop(target), at, target))
+        elif not over:
+            if target in begun:
+                found.append(Occasion(begun[target], min(at, begun[target] + CAMPAIGN), target))
+            begun[target] = at
+    found += [Occasion(since, since + CAMPAIGN, target) for target, since in begun.items()]
+    return tuple(sorted(found, key=lambda o: o.since))
+
+
+def rhythm(first: int, hours: int, known: tuple[Occasion, ...] = (), *, timezone: str = "UTC") -> Rhythm:
+    """Columns for `hours` hours from hour `first` (since 1970, UTC).
 
     Parameters
     ----------
-    upstreams : pandas.DataFrame
-        As `Snapshot.table` gives it. Rows without ``observed_at`` or ``fresh_until`` say nothing.
+    timezone : str
+        Where members live: hours of the day and days of the week are counted there, so that clock changes are no surprise.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such time zone.
     """
-    if not {"observed_at", "fresh_until"} <= set(upstreams.columns):
-        return []
-    held = upstreams.dropna(subset=["upstream", "observed_at", "fresh_until"])
-    held = held[held["observed_at"] <= at].sort_values("observed_at", kind="stable")
-    found = []
-    for name, rows in held.groupby("upstream", sort=True):
-        fresh = np.maximum.accumulate(_times(rows["fresh_until"]))
-        seen = [*_times(rows["observed_at"])[1:], np.datetime64(at.replace(tzinfo=None), "us")]
-        spans = tuple((_utc(a, at), _utc(b, at)) for a, b in zip(fresh, seen, strict=True) if a < b)
-        due = spans[-1][0] if spans and fresh[-1] < seen[-1] else None
-        found.append(Lateness(str(name), _last(rows, "owner"), spans, due))
-    return found
+    hour, day = _local(first, hours, timezone)
+    t = np.arange(hours)
+    blocks: list[tuple[Floats, float | Floats]] = [(np.ones((hours, 1)), 10.0), ((t[:, None] / (4 * WEEK)), 0.5)]
+    angle = 2 * np.pi * hour[:, None] / 24
+    waves = np.concatenate([np.concatenate([np.sin(k * angle), np.cos(k * angle)], axis=1) for k in range(1, 5)], axis=1)
+    blocks.append((waves, np.repeat(1.0 / np.arange(1, 5), 2)))
+    blocks.append(((hour[:, None] == np.arange(24)).astype(np.float64), 0.3))
+    blocks.append(((day[:, None] == np.arange(7)).astype(np.float64), 0.5))
+    blocks.append(((day[:, None] >= 5) * waves[:, :6], 0.4))
+    knots = np.arange(WEEK // 2, hours, WEEK // 2)
+    if len(knots):
+        blocks.append((np.clip((t[:, None] - knots) / (WEEK / 2), 0, 1), 0.15))
+    begins = []
+    for occasion in known:
+        since, until = (int(at.astimezone(UTC).timestamp() // 3600) - first for at in (occasion.since, occasion.until))
+        inside = ((t >= since) & (t < max(until, since + 1))).astype(np.float64)[:, None]
+        if inside.any():
+            blocks.append((np.concatenate([inside, inside * waves[:, :2]], axis=1), np.array([2.0, 0.5, 0.5])))
+            begins.append(max(since, 0))
+    reach = np.concatenate([np.broadcast_to(np.asarray(r, dtype=np.float64), (b.shape[1],)) for b, r in blocks])
+    return Rhythm(np.concatenate([b for b, _ in blocks], axis=1), reach, tuple(sorted(begins)))
 
 
-def late_jobs(jobs: pd.DataFrame, at: datetime) -> list[Lateness]:
-    """When each job was later than its own rhythm, and whether its last run failed.
-
-    A run is good when it finished with one of the statuses in `GOOD` (or with none, where the table has no statuses). The next good one is
-    due the usual time (the median) after the last, and half of that more, or `_SPREADS` robust deviations where that is more.
-    """
-    if "finished_at" not in jobs.columns:
-        return []
-    found = []
-    for name, rows in jobs.dropna(subset=["job"]).groupby("job", sort=True):
-        done = rows.dropna(subset=["finished_at"]).sort_values("finished_at", kind="stable")
-        found.append(_late_job(str(name), done[done["finished_at"] <= at], at))
-    return found
-
-
-def _late_job(name: str, done: pd.DataFrame, at: datetime) -> Lateness:
-    status = [_plain(s) for s in done["status"]] if "status" in done.columns else [""] * len(done)
-    good = np.array([s in GOOD or not s for s in status], dtype=np.bool_)
-    failed, failed_at = ("", None) if not len(done) or good[-1] else (str(done["status"].iloc[-1]), _last_time(done))
-    finished = _times(done["finished_at"])[good]
-    if len(finished) < RUNS:
-        return Lateness(name, failed=failed, failed_at=failed_at)
-    gaps = np.diff(finished) / np.timedelta64(1, "s")
-    usual = float(np.median(gaps))
-    spread = 1.4826 * float(np.median(np.abs(gaps - usual)))
-    allowed = np.timedelta64(int((usual + max(SLACK * usual, _SPREADS * spread)) * 1e6), "us")
-    ends = [*finished[1:], np.datetime64(at.replace(tzinfo=None), "us")]
-    spans = tuple((_utc(a + allowed, at), _utc(b, at)) for a, b in zip(finished, ends, strict=True) if a + allowed < b)
-    due = spans[-1][0] if spans and finished[-1] + allowed < ends[-1] else None
-    return Lateness(name, "", spans, due, timedelta(seconds=usual), failed, failed_at)
-
-
-def _plain(status: Any) -> str:
-    return status.strip().casefold() if isinstance(status, str) else ""
-
-
-def _times(column: Any) -> Any:
-    return pd.DatetimeIndex(column).tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
-
-
-def _utc(time: Any, like: datetime) -> datetime:
-    return datetime.fromisoformat(str(time)).replace(tzinfo=like.tzinfo)
-
-
-def _last(rows: pd.DataFrame, column: str) -> str:
-    held = [v for v in rows[column].tolist() if isinstance(v, str)] if column in rows.columns else []
-    return held[-1] if held else ""
-
-
-def _last_time(rows: pd.DataFrame) -> datetime:
-    at: datetime = rows["finished_at"].iloc[-1].to_pydatetime()
-    return at
+def _local(first: int, hours: int, timezone: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Hour of the day and day of the week (Monday 0) of each hour, where members live."""
+    try:
+        ZoneInfo(timezone)
+    except (KeyError, ValueError, OSError):
+        raise SettingsError(
+            "diagnosis.toml", "detect.timezone", f"there is no time zone {timezone!r}", 'write "UTC" or "Europe/Berlin".'
+        ) from None
+    at = pd.to_datetime(np.arange(first, first + hours) * 3600, unit="s", utc=True).tz_convert(timezone)
+    return np.asarray(at.hour, dtype=np.int64), np.asarray(at.day_of_week, dtype=np.int64)

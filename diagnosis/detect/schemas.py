@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from diagnosis.detect.finding import FAILED, LATE, ROWS, SCHEMA, Finding
-from diagnosis.detect.rhythm import late_jobs, stale_upstreams
+from diagnosis.detect.lateness import late_jobs, stale_upstreams
 
 RUNS = 4  # earlier observations that say how many rows are usual
 _FACTOR = 1.25  # rows that change by less are no finding

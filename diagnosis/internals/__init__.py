@@ -2,6 +2,7 @@
 
 from diagnosis.internals.behind import Behind, behind
 from diagnosis.internals.bisecting import Bisection, bisect
+from diagnosis.internals.clouds import Clouds, clouds
 from diagnosis.internals.cohort import Cohort, cohort, cohort_against, cohort_matrix, mean_contributions
 from diagnosis.internals.compare import Comparison, above, by_upstream, together
 from diagnosis.internals.confirmation import shown_rows, unconfirmed
@@ -33,6 +34,7 @@ __all__ = [
     "Activations",
     "Behind",
     "Bisection",
+    "Clouds",
     "Cohort",
     "Comparison",
     "Contributions",
@@ -69,6 +71,7 @@ __all__ = [
     "bisect",
     "by_task",
     "by_upstream",
+    "clouds",
     "cohort",
     "cohort_against",
     "cohort_matrix",

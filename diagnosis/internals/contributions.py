@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from diagnosis.errors import CannotSayError, NotFoundError
 from diagnosis.internals.estimators import coefficients, permuted, tree_values
 from diagnosis.log.records import Request, to_frame
-from diagnosis.models import Model, assemble, encode, read_training
+from diagnosis.models import CompositeModel, Model, assemble, encode, read_training
 from diagnosis.models.scoring import LightgbmModel, SklearnModel
 from diagnosis.reproduce import NO_EDITS, Edits, Workbench
 from diagnosis.reproduce.edits import apply_edits
@@ -97,24 +97,71 @@ class Contributions:
         return text + (f", mostly by {top}." if top else ".")
 
 
-def explain(workbench: Workbench, request: Request, *, edits: Edits = NO_EDITS) -> Contributions:
+def explain(workbench: Workbench, request: Request, *, edits: Edits = NO_EDITS, stage: str = "") -> Contributions:
     """Contributions of every candidate of a logged request, by the model that the log names, or of a what-if.
+
+    Of a composite: by one of its stages (the last that scores the request's task, when none is named), for the candidates that came to it.
 
     Raises
     ------
     ModelError, NotFoundError
-        If that model cannot be had, or `edits` names what is not there.
+        If that model cannot be had, or `edits` or `stage` names what is not there.
     CannotSayError
         If it cannot be explained.
     """
-    if edits.model_version:
-        name, _, version = edits.model_version.rpartition("/")
-        model = workbench.model(name or request.row.get("model"), version)
-    else:
-        model = workbench.model_of(request)
-    features, _ = apply_edits(edits.values, assemble(model.bundle, request.batch), request.items, model.bundle)
+    whole = _whole_model(workbench, request, edits)
+    features, _ = apply_edits(edits.values, assemble(whole.bundle, request.batch), request.items, whole.bundle)
+    model, items = whole, np.array(request.items, dtype=object)
+    if isinstance(whole, CompositeModel):
+        model, here = _stage_of(whole, stage, request, features)
+        features, items = features.loc[here, model.bundle.names].reset_index(drop=True), items[here]
     training = None if isinstance(model, LightgbmModel) else read_training(model.bundle)
-    return contributions(model, features, request.items, training=training)
+    return contributions(model, features, list(items), training=training)
+
+
+def explained_model(workbench: Workbench, request: Request, edits: Edits = NO_EDITS, stage: str = "") -> Model:
+    """The model that the log names for a request, or the one that a what-if names; of a composite one of its stages, as `explain` takes it.
+
+    Raises
+    ------
+    ModelError, NotFoundError, CannotSayError
+        If it cannot be had.
+    """
+    whole = _whole_model(workbench, request, edits)
+    return whole.stages[_stage_name(whole, stage, request.task)] if isinstance(whole, CompositeModel) else whole
+
+
+def stages_of(workbench: Workbench, request: Request, edits: Edits = NO_EDITS) -> list[str]:
+    """Stages that score a request of that task, in their order; empty where the model is no composite."""
+    whole = _whole_model(workbench, request, edits)
+    return [s.name for s in whole.bundle.stages if s.applies_to(request.task)] if isinstance(whole, CompositeModel) else []
+
+
+def _whole_model(workbench: Workbench, request: Request, edits: Edits) -> Model:
+    if not edits.model_version:
+        return workbench.model_of(request)
+    name, _, version = edits.model_version.rpartition("/")
+    return workbench.model(name or request.row.get("model"), version)
+
+
+def _stage_name(whole: CompositeModel, stage: str, task: str | None) -> str:
+    if stage and stage not in whole.stages:
+        raise NotFoundError("stage", stage, list(whole.stages))
+    return stage or whole.stage_for(task)
+
+
+def _stage_of(whole: CompositeModel, stage: str, request: Request, features: pd.DataFrame) -> tuple[Model, NDArray[np.bool_]]:
+    """A stage, and which candidates came to it: not those that were dropped before the first."""
+    name, table = _stage_name(whole, stage, request.task), request.table
+    came = np.ones(table.num_rows, dtype=np.bool_)
+    if "dropped_by" in table.column_names and "score" in table.column_names:
+        drops = np.array([str(d) if d is not None else "" for d in table.column("dropped_by").to_pylist()], dtype=object)
+        unscored = np.asarray(table.column("score").is_null().to_numpy(), dtype=np.bool_)
+        came = ~((drops != "") & unscored & ~np.isin(drops.astype(str), list(whole.stages)))
+    made = whole.run(features[came].reset_index(drop=True)).by_stage[name]
+    here = np.zeros(len(came), dtype=np.bool_)
+    here[came] = ~np.isnan(made)
+    return whole.stages[name], here
 
 
 def contributions(model: Model, features: pd.DataFrame, items: Sequence[str], *, training: pa.Table | None = None) -> Contributions:

@@ -118,6 +118,10 @@ def check_digests(bundle: Bundle, admission: Admission | None) -> tuple[bytes, b
     ):
         if hashlib.sha256(data).hexdigest() != wanted:
             raise ChangedArtifactError(bundle.name, bundle.version, file)
+    for stage in bundle.stages:  # their digests stand in the manifest, which is as admitted
+        path = bundle.folder / stage.artifact
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != stage.sha256:
+            raise ChangedArtifactError(bundle.name, bundle.version, stage.artifact)
     return manifest, artifact
 
 

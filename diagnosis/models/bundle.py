@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import tomli_w
 
 from diagnosis.errors import BundleError
+from diagnosis.models.stages import Stage, parse_stages
 
 MANIFEST, TRAINING = "model.toml", "training.parquet"
 DTYPES = ("double", "float", "long", "bool", "category")
-KINDS = ("lightgbm", "sklearn", "onnx")
-LATER_KINDS = ("composite",)
+KINDS = ("lightgbm", "sklearn", "onnx", "composite")
 _TEXTS = ("objective", "link", "scope", "label", "trained_at", "trained_from", "trained_until", "code_version", "parent")
 
 
@@ -62,7 +62,7 @@ class Bundle:
     ----------
     folder : Path
     kind : str
-        ``lightgbm``, ``sklearn`` or ``onnx``.
+        ``lightgbm``, ``sklearn``, ``onnx`` or ``composite``.
     artifact, sha256 : str
         File name beside the manifest, and its digest.
     link : str
@@ -71,6 +71,8 @@ class Bundle:
         ``row``, or ``list`` when a candidate's score depends on the others.
     features : tuple of Feature
         In the model's order.
+    stages : tuple of Stage
+        Of a composite, in the order they score.
     trained_at, trained_from, trained_until : str
         ISO times, or empty.
     """
@@ -94,6 +96,7 @@ class Bundle:
     code_version: str = ""
     parent: str = ""
     library_versions: Mapping[str, str] = field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -144,13 +147,14 @@ def parse_manifest(data: bytes, folder: Path) -> Bundle:
             raise BundleError(f"{place}: {key} is missing.", f"add {key}; see DESIGN 4.5.")
     kind = str(raw["kind"])
     if kind not in KINDS:
-        known = "is not supported yet" if kind in LATER_KINDS else "is unknown"
-        raise BundleError(f"{place}: kind {kind!r} {known}.", f"supported: {', '.join(KINDS)}.")
+        raise BundleError(f"{place}: kind {kind!r} is unknown.", f"supported: {', '.join(KINDS)}.")
     artifact = str(raw["artifact"])
     if Path(artifact).name != artifact:
         raise BundleError(f"{place}: artifact {artifact!r} must be a file name beside the manifest.", "move the file there.")
     if artifact.endswith((".pkl", ".pickle", ".joblib")):
         raise BundleError(f"{place}: {artifact} is a pickle, which can run any code.", "save LightGBM as text, scikit-learn with skops.")
+    features = tuple(_feature(place, number, entry) for number, entry in enumerate(raw["features"]))
+    sources = {f.name: f.source for f in features}
     return Bundle(
         folder=folder,
         name=str(raw["name"]),
@@ -158,11 +162,12 @@ def parse_manifest(data: bytes, folder: Path) -> Bundle:
         kind=kind,
         artifact=artifact,
         sha256=str(raw.get("sha256", "")),
-        features=tuple(_feature(place, number, entry) for number, entry in enumerate(raw["features"])),
+        features=features,
+        stages=parse_stages(place, raw.get("stages", ()), sources, artifact) if kind == "composite" else (),
         preprocessing={str(k): str(v) for k, v in raw.get("preprocessing", {}).items()},
         outputs={str(k): int(v) for k, v in raw.get("outputs", {}).items()},
         library_versions={str(k): str(v) for k, v in raw.get("library_versions", {}).items()},
-        **{key: str(raw[key]) for key in _TEXTS if key in raw},
+        **{key: str(raw[key]) for key in _TEXTS if key in raw} | ({"scope": "list"} if kind == "composite" else {}),
     )
 
 
@@ -184,8 +189,15 @@ def _feature(place: str, number: int, entry: Any) -> Feature:
     return Feature(name, source, dtype, categories)
 
 
-def write_bundle(models_dir: Path, bundle: Bundle, artifact: bytes, training: pa.Table | None = None) -> Bundle:
+def write_bundle(
+    models_dir: Path, bundle: Bundle, artifact: bytes, training: pa.Table | None = None, earlier: Mapping[str, bytes] | None = None
+) -> Bundle:
     """Write a bundle to ``models_dir/<name>/<version>/`` and give it back with folder and digest filled in.
+
+    Parameters
+    ----------
+    earlier : mapping of str to bytes, optional
+        Of a composite, the artifacts of the stages before the last, by file name.
 
     Raises
     ------
@@ -198,11 +210,15 @@ def write_bundle(models_dir: Path, bundle: Bundle, artifact: bytes, training: pa
     folder = models_dir / bundle.name / bundle.version
     if (folder / MANIFEST).exists():
         raise BundleError(f"Model {bundle.name!r} version {bundle.version!r} is there already.", "give it another version.")
-    made = replace(bundle, folder=folder, sha256=hashlib.sha256(artifact).hexdigest())
+    files = {**(earlier or {}), bundle.artifact: artifact}
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    stages = tuple(replace(s, sha256=digests.get(s.artifact, s.sha256)) for s in bundle.stages)
+    made = replace(bundle, folder=folder, sha256=digests[bundle.artifact], stages=stages, scope="list" if stages else bundle.scope)
     data = tomli_w.dumps(_manifest(made)).encode()
     parse_manifest(data, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / made.artifact).write_bytes(artifact)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
     if training is not None:
         pq.write_table(training, folder / TRAINING, compression="zstd")
     (folder / MANIFEST).write_bytes(data)
@@ -217,6 +233,8 @@ def _manifest(bundle: Bundle) -> dict[str, Any]:
         {"name": f.name, "from": f.source, "dtype": f.dtype} | ({"categories": list(f.categories)} if f.categories else {})
         for f in bundle.features
     ]
+    if bundle.stages:
+        raw["stages"] = [stage.as_toml() for stage in bundle.stages]
     for key in ("preprocessing", "outputs", "library_versions"):
         if getattr(bundle, key):
             raw[key] = dict(getattr(bundle, key))

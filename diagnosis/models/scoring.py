@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from diagnosis.errors import BundleError
 from diagnosis.models.admission import Admission, check_digests
 from diagnosis.models.bundle import Bundle, parse_manifest
+from diagnosis.models.composite import CompositeModel
 from diagnosis.models.features import encode
 from diagnosis.models.network import OnnxModel
 
@@ -136,6 +137,8 @@ def build(bundle: Bundle, artifact: bytes) -> Model:
     BundleError
         If the artifact is not what the manifest says.
     """
+    if bundle.kind == "composite":
+        return CompositeModel(bundle, build)
     if bundle.kind == "lightgbm":
         return LightgbmModel(bundle, artifact)
     return OnnxModel(bundle, artifact) if bundle.kind == "onnx" else SklearnModel(bundle, artifact)
@@ -150,7 +153,7 @@ def load(bundle: Bundle, admission: Admission | None) -> Model:
     """
     manifest, artifact = check_digests(bundle, admission)
     assert admission is not None
-    key = (admission.manifest_sha256, admission.artifact_sha256)
+    key = (admission.manifest_sha256, admission.artifact_sha256)  # a manifest holds the digests of all its stages
     with _lock:
         if key in _loaded:
             _loaded.move_to_end(key)

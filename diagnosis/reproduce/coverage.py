@@ -19,7 +19,7 @@ from diagnosis.store import Query
 Floats = NDArray[np.float64]
 MOST_ATTRIBUTES = 8
 _NULL = "\ue000null"  # stands for null while rows are joined; a private character, which no log has
-CHANGE = 0.1  # a slice in which a day does not show so large a change, relative to the metric, is blind
+CHANGE = 0.25  # a slice in which a day does not show so large a change, relative to the metric, is blind
 
 
 @dataclass(frozen=True, eq=False)

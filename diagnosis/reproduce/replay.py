@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from diagnosis.errors import BundleError, DiagnosisError, MissingFeaturesError
 from diagnosis.log.records import Request
-from diagnosis.models import Model, Problem, assemble
+from diagnosis.models import CompositeModel, Model, Problem, assemble
+from diagnosis.models.stages import names_of
 from diagnosis.reproduce import agreement
 from diagnosis.reproduce.agreement import DIFFERENT_SCORES, EXACT, NOT_REPLAYABLE, REORDERED, SAME_ORDER
 from diagnosis.reproduce.batch import SERVED, doubles, scored, wholes
@@ -58,6 +59,10 @@ class Replay:
         What makes the replay less than exact, or impossible.
     plain : Replay or None
         Of a what-if: the same request without edits, where it could be had.
+    stages : pandas.DataFrame
+        Of a composite, one row a stage, index ``stage``: ``logged``, ``replayed`` (int64, candidates with a score of that stage), ``gap``
+        (float64, largest difference of these scores; NaN where the log has none), ``dropped`` (int64, that the log says it dropped), ``same`` (bool), ``text``
+        (what differs). Empty for other models.
     """
 
     request_id: str
@@ -74,6 +79,7 @@ class Replay:
     candidates_total: int
     problems: tuple[Problem, ...] = ()
     plain: Replay | None = None
+    stages: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def gap(self) -> float:
@@ -168,9 +174,9 @@ class Replay:
         return f"; {who} would have shown {int((page & shown).sum())} of the {int(shown.sum())} items on the page"
 
     def as_json(self) -> dict[str, Any]:
-        """The document of ``diagnosis replay --json`` (NaN, infinity and null are None)."""
+        """The document of ``diagnosis replay --json`` (NaN, infinity and null are None); ``stages`` is there for composites only."""
         shown = self.rows.drop(columns="due").rename(columns=_JSON)
-        return {
+        return _said_of_stages(self.stages) | {
             "request_id": self.request_id,
             "verdict": self.verdict,
             "reasons": list(self.reasons),
@@ -192,6 +198,13 @@ class Replay:
                 for item, row in zip(shown.index, shown.to_dict("records"), strict=True)
             ],
         }
+
+
+def _said_of_stages(rows: pd.DataFrame) -> dict[str, Any]:
+    if rows.empty:
+        return {}
+    records = zip(rows.index, rows.to_dict("records"), strict=True)
+    return {"stages": [{"stage": str(name), **{key: _plain(value) for key, value in row.items()}} for name, row in records]}
 
 
 def replay(
@@ -247,15 +260,19 @@ def replay(
     was = scored(request.table)
     open_request = request if was.any() else _reopened(request, ruleset)
     dropped = before(ruleset, open_request, items) if ruleset else _dropped_unscored(open_request)
+    if isinstance(model, CompositeModel):  # what an earlier stage did not keep goes through the stages again
+        dropped[np.isin(dropped.astype(str), list(names_of(model.bundle.stages)))] = None
     now = np.array([d is None for d in dropped], dtype=np.bool_)
     fatal = [p for p in problems if p.fatal]
     result = _Scores(np.full(len(now), np.nan)) if model is None or fatal else _score(request, model, edits, now, noise or tolerate_noise)
+    if result.cut is not None:
+        dropped, now = np.where(now, result.cut, dropped), now & np.array([c is None for c in result.cut], dtype=np.bool_)
     if tolerate_noise and result.noise_floor > tolerance:
         tolerance = result.noise_floor
     every = [*problems, *result.problems]
     reasons = _why_not(request, model, every, unavailable, was, bool(edits))
     rows = _rows(open_request, result.score, was | now, ruleset, items, dropped)
-    rows["logged_dropped_by"] = _texts(request.table, "dropped_by")
+    rows["logged_dropped_by"] = pd.Series(_texts(request.table, "dropped_by"), index=rows.index, dtype=object)
     total = max(int(request.row.get("candidates_total") or 0), len(rows))
     verdict = NOT_REPLAYABLE if reasons else _verdict(rows, tolerance)
     if verdict == NOT_REPLAYABLE:
@@ -264,6 +281,10 @@ def replay(
         first = _first_stage(rows, was, now, verdict, edits, ruleset is not None, total > len(rows))
     if verdict == DIFFERENT_SCORES and not edits:
         reasons = _differences(rows, was, now, tolerance)
+    stages = _stages(request, result.by_stage, tolerance)
+    if verdict != NOT_REPLAYABLE and not edits and not stages["same"].all():
+        first, reasons = "filtered", [*reasons, *(f"stage {name}: {text}" for name, text in stages["text"][~stages["same"]].items())]
+        verdict = DIFFERENT_SCORES
     return Replay(
         request_id=request.request_id,
         rows=rows,
@@ -278,14 +299,17 @@ def replay(
         edits=edits,
         candidates_total=total,
         problems=tuple(every),
+        stages=stages,
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Scores:
     score: NDArray[np.float64]
     noise_floor: float = math.nan
     problems: tuple[Problem, ...] = ()
+    cut: NDArray[np.object_] | None = None  # of a composite: the stage that did not keep a candidate
+    by_stage: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def _score(request: Request, model: Model, edits: Edits, now: NDArray[np.bool_], noise: bool) -> _Scores:
@@ -302,8 +326,44 @@ def _score(request: Request, model: Model, edits: Edits, now: NDArray[np.bool_],
     features, problems = apply_edits(edits.values, features, request.items, model.bundle)
     held = features if now.all() else features[now].reset_index(drop=True)
     groups = np.array([len(held)], dtype=np.int64)
-    score[now] = np.asarray(model.score(held, groups=groups), dtype=np.float64)
-    return _Scores(score, _noise(model, held, groups, score[now]) if noise else math.nan, problems)
+    cut, by_stage = None, {}
+    if isinstance(model, CompositeModel):
+        run = model.run(held, groups)
+        score[now], cut = run.score, np.full(len(now), None, dtype=object)
+        cut[now] = run.dropped_by
+        by_stage = {name: _spread(values, now) for name, values in run.by_stage.items()}
+    else:
+        score[now] = np.asarray(model.score(held, groups=groups), dtype=np.float64)
+    return _Scores(score, _noise(model, held, groups, score[now]) if noise else math.nan, problems, cut, by_stage)
+
+
+def _spread(values: NDArray[np.float64], rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Values at `rows`, NaN elsewhere."""
+    out = np.full(len(rows), np.nan)
+    out[rows] = values
+    return out
+
+
+def _stages(request: Request, by_stage: Mapping[str, NDArray[np.float64]], tolerance: float) -> pd.DataFrame:
+    """Each stage of a composite against what the log holds of it (``score__<stage>``, ``dropped_by``); see `Replay.stages`."""
+    drops, rows = _texts(request.table, "dropped_by"), []
+    for name, replayed in by_stage.items():
+        column = f"score__{name}"
+        logged = doubles(request.table, column)
+        known = request.table.column(column).is_valid().to_numpy() if column in request.table.column_names else np.zeros(len(logged), bool)
+        gap = float(agreement.gaps(logged, replayed, known, np.zeros(len(logged), dtype=np.int64), 1)[0]) if known.any() else math.nan
+        cut = int((drops == name).sum())
+        differ = bool(known.any()) and not gap <= tolerance
+        text = (
+            f"its scores differ by up to {gap:.3g}"
+            if differ and not math.isnan(gap)
+            else "it has no score where the log has one"
+            if differ
+            else ""
+        )
+        rows.append((name, int(known.sum()), int((~np.isnan(replayed)).sum()), gap, cut, not differ, text))
+    columns = ["stage", "logged", "replayed", "gap", "dropped", "same", "text"]
+    return pd.DataFrame(rows, columns=columns).astype({"same": bool}).set_index("stage")
 
 
 def _noise(model: Model, features: pd.DataFrame, groups: NDArray[np.int64], score: NDArray[np.float64]) -> float:

@@ -72,6 +72,30 @@ class SloSettings(_Strict):
     alarm: bool = True
 
 
+class DetectSettings(_Strict):
+    """What `diagnosis detect` looks at. Left out: whatever the log allows.
+
+    Attributes
+    ----------
+    metrics : tuple of str, optional
+        Metrics by name, built in or own.
+    by : tuple of str, optional
+        Attributes of requests to slice by; ``"task,device"`` slices by both together.
+    features : tuple of str, optional
+        Features whose values, gaps and breaches are watched.
+    timezone : str
+        Where members live: the hours of their day and the days of their week are counted there.
+    false_per_month : float
+        How many false incidents a month may have.
+    """
+
+    metrics: tuple[str, ...] | None = None
+    by: tuple[str, ...] | None = None
+    features: tuple[str, ...] | None = None
+    timezone: str = "UTC"
+    false_per_month: float = Field(default=0.5, gt=0)
+
+
 class RetentionSettings(_Strict):
     """How long log tables are kept, in days."""
 
@@ -143,6 +167,7 @@ class Settings(_Strict):
     metrics: Mapping[str, MetricSettings] = {}
     tasks: Mapping[str, TaskSettings] = {}
     slos: tuple[SloSettings, ...] = ()
+    detect: DetectSettings = DetectSettings()
     positive_events: tuple[str, ...] = ("click", "play", "purchase")
     attribution_time_s: float = Field(default=86400.0, gt=0)
     engine: Literal["duckdb"] = "duckdb"
@@ -225,6 +250,7 @@ def _keys(place: tuple[int | str, ...]) -> list[str]:
         "metrics": MetricSettings,
         "tasks": TaskSettings,
         "slos": SloSettings,
+        "detect": DetectSettings,
         "retention": RetentionSettings,
         "state": StateSettings,
         "delivery": DeliverySettings,

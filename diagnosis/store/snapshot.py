@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from diagnosis.errors import MissingTableError, NotFoundError, TableError
 from diagnosis.log.filters import Filter
 from diagnosis.log.records import Batch, Request, to_frame
-from diagnosis.store import leaves, slices, sql
+from diagnosis.store import hourly, leaves, slices, sql
+from diagnosis.store.hourly import Cells, Term
 from diagnosis.store.leaves import Leaves
 from diagnosis.store.scan import Scan, scanned
 from diagnosis.store.tables import LOG_TABLES, SMALL_TABLES, Pinned, damaged
@@ -527,6 +528,85 @@ class Snapshot:
         days = (_utc_date(query.since) if query.since else None, _utc_date(query.until) if query.until else None)
         files = [file for file in pinned.on(None, *days) if file not in self._bad]
         return scanned(_first_of_each(requests), pinned, files, self._bad)
+
+    def hours(
+        self, terms: Sequence[Term], groups: Sequence[tuple[str, ...]], *, query: Query | None = None, shallow: int = 1
+    ) -> list[Cells]:
+        """Sums of each term by hour (UTC) and by the values of each group of attributes; one entry a group.
+
+        Parameters
+        ----------
+        shallow : int
+            Terms that are not `deep` are summed in the first so many groups only.
+
+        Raises
+        ------
+        MissingColumnError, FilterError
+            If a term or a group is about a column that there is not.
+        """
+        bound, query = sql.Bound(), query or Query()
+        attributes = list(dict.fromkeys(name for group in groups for name in group))
+        positive = self.workspace.settings.positive_events
+        table = self._ask(lambda: hourly.query(terms, attributes, self._sources(query, bound), positive, bound), bound)
+        return hourly.cells(table, terms, attributes, groups, shallow)
+
+    def counted(self, query: Query | None = None) -> dict[int, int]:
+        """How many requests are logged in each hour (since 1970, UTC) that has any."""
+        bound, query = sql.Bound(), query or Query()
+        text = "SELECT floor(epoch(served_at) / 3600)::BIGINT AS h, count(*) AS n FROM {} GROUP BY h ORDER BY h"
+        table = self._ask(lambda: text.format(self._selected(query, bound)), bound)
+        return dict(zip(table.column("h").to_pylist(), table.column("n").to_pylist(), strict=True))
+
+    def touched(self, requests: Sequence[str], outcomes: Sequence[str]) -> set[int]:
+        """Hours (since 1970, UTC) of the requests in some files of `requests`, and of those that some files of `outcomes` are about."""
+        found: set[int] = set()
+        for name, files in (("requests", requests), ("outcomes", outcomes)):
+            if not files:
+                continue
+            bound, pinned = sql.Bound(), self._pin(name)
+            days = {day for file, day in zip(pinned.files, pinned.dates, strict=True) if file in set(files)}
+
+            def text(name: str = name, files: Sequence[str] = files, pinned: Pinned = pinned, days: set[date | None] = days) -> str:
+                new = sql.relation(pinned.schema, [f for f in files if f not in self._bad], bound, any(pinned.dates), pinned.converted)  # noqa: B023
+                dates = None if None in days else {day for day in days if day}
+                hour = "SELECT DISTINCT floor(epoch(served_at) / 3600)::BIGINT AS h FROM"
+                if name == "requests":
+                    return f"{hour} {new}"
+                return f"{hour} {self._from('requests', bound, dates=dates)} WHERE request_id IN (SELECT request_id FROM {new})"  # noqa: B023
+
+            found |= set(self._ask(text, bound).column("h").to_pylist())
+        return found
+
+    def arrived(self) -> tuple[datetime | None, float]:
+        """When the latest outcome arrived, and after how many seconds those of the last days arrive, all but one in a hundred."""
+        if "outcomes" not in self.pinned:
+            return None, 0.0
+        bound, pinned = sql.Bound(), self._pin("outcomes")
+        timed = {"happened_at", "logged_at"} & set(pinned.schema.names)
+        if "happened_at" not in timed:
+            return None, 0.0
+        at = "coalesce(logged_at, happened_at)" if "logged_at" in timed else "happened_at"
+        days = sorted({day for day in pinned.dates if day is not None})[-3:]
+        table = self._ask(
+            lambda: (
+                f"SELECT max({at}) AS last, approx_quantile(epoch({at}) - epoch(happened_at), 0.99) AS lag "
+                f"FROM {self._from('outcomes', bound, dates=days or None)}"
+            ),
+            bound,
+        )
+        return table.column("last")[0].as_py(), max(float(table.column("lag")[0].as_py() or 0.0), 0.0)
+
+    def _sources(self, query: Query, bound: sql.Bound) -> hourly.Sources:
+        schemas = {name: pinned.schema for name, pinned in self.pinned.items()}
+
+        def items() -> str:
+            order = " ORDER BY valid_from DESC NULLS LAST" if "valid_from" in schemas["items"].names else ""
+            return f"(SELECT * FROM {self._from('items', bound)} QUALIFY row_number() OVER (PARTITION BY item_id{order}) = 1)"
+
+        def logged(name: str) -> Callable[[], str]:
+            return lambda: self._from(name, bound, query=query)
+
+        return hourly.Sources(lambda: self._selected(query, bound), logged("candidates"), logged("outcomes"), items, schemas)
 
     # --- the other tables -----------------------------------------------------------------------------------------------
 

@@ -172,6 +172,10 @@ def test_markup_in_titles_and_values_never_runs(hostile, serve, browser):
     item, edit = quote("a" + EVIL, safe=""), quote(f"*:colour={quote(EVIL, safe='')}", safe="")
     paths = ["overview?w=hostile", "find?w=hostile", "cases?w=hostile", f"case?w=hostile&case={case_id}"]
     paths += [f"request?w=hostile&request=r1&tab={tab}&item={item}&above={quote('b' + EVIL, safe='')}" for tab in tabs]
+    paths += [
+        f"request?w=hostile&request=r1&tab=model&look={look}&item={item}&above={quote('b' + EVIL, safe='')}"
+        for look in ("trees", "swaps", "pairs")
+    ]
     paths += [f"request?w=hostile&request=r1&tab=what-if&set={edit}", f"request?w=hostile&request={item}", f"find?w=hostile&member={item}"]
     paths += [f"incident?w=hostile&metric=score_mean&where={item}", f"incident?w=hostile&metric={item}"]
     paths += ["incident?w=hostile&metric=score_mean", f"incident?w=hostile&baseline={item}", "incident?w=hostile&metric=score_mean&asked=1"]

@@ -48,6 +48,14 @@ def test_the_screen_compares_the_latest_version_with_the_one_before(shop):
     assert "This part failed" not in said
 
 
+def test_the_structure_tells_trees_features_and_what_is_missing_for_tasks(shop):
+    said = words(screen("model", w="shop", part="structure"))
+    assert "trees with" in said
+    assert "most gain by price" in said
+    assert "do not tell their task" in said
+    assert "This part failed" not in said
+
+
 def test_training_rows_that_lost_labels_are_told_first(lessons):
     said = words(screen("model", w="shop", part="training"))
     assert "Problem: Labels of device phone: 0.00% positive in 2" in said

@@ -21,6 +21,7 @@ def test_from_the_versions_to_the_training_rows_behind_a_score(tmp_path, trained
     page.get_by_role("heading", name="Model ranker").wait_for(timeout=30_000)
     page.get_by_text("the same features; nothing else differs").wait_for(timeout=60_000)
     for name, part, said in (
+        ("Structure", "structure", "trees with"),
         ("Training rows", "training", "Slices of the training rows"),
         ("The same requests", "requests", "What moved the scores"),
         ("By outcomes", "tasks", "The versions cannot be judged by outcomes"),

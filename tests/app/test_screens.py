@@ -26,7 +26,7 @@ def screen(module, **query):
         from app import state, views
         from app.screens import around
 
-        names = ("overview", "coverage", "find", "request", "incident", "model", "member", "objectives", "cases", "case")
+        names = ("overview", "incidents", "coverage", "find", "request", "incident", "model", "cases", "case", "member", "objectives")
         state.PAGES.update({page: st.Page(lambda: None, title=page, url_path=page) for page in names})
         st.navigation(list(state.PAGES.values()), position="hidden")
         with views.guarded():
@@ -297,13 +297,27 @@ def test_screens_know_no_sql():
 def test_coverage_names_the_slices_that_the_sample_cannot_tell(shop):
     test = screen("coverage", w="shop")
     said = words(test)
-    assert "blind: a day does not show 10%" in said
+    assert "blind: a day does not show 25%" in said
     rows = test.dataframe[0].value
     assert set(rows["blind"]) == {"blind"}
     assert "task=homepage" in set(rows["slice"])
     assert rows.set_index("slice").loc["task=homepage", "kept"] == 2
     assert rows.set_index("slice").loc["task=homepage", "estimated"] == 6.0
     assert labelled(test.selectbox, "attributes").value == "status,device"
+
+
+def test_coverage_is_asked_of_a_window_and_a_change(troubled):
+    asked = {"w": "shop", "metric": "score_mean", "change": "0.5"}
+    test = screen("coverage", **asked, since="2026-11-08T00:00")
+    assert "a day does not show 50%" in words(test)
+    every = screen("coverage", **asked).dataframe[0].value["kept"].sum()
+    assert 0 < test.dataframe[0].value["kept"].sum() < every / 3
+    test.text_input(key="coverage-since").set_value("yesterday").run()
+    assert "'yesterday' is no time" in words(test)
+    assert test.query_params["since"] == "2026-11-08T00:00"
+    with_filter = screen("coverage", w="shop", where="planet=mars")
+    assert "planet" in words(with_filter)
+    assert "This part failed" not in words(with_filter)
 
 
 def test_coverage_of_what_a_link_misspells_is_told(shop):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app import state, views
+from app import charts_internals, state, views
 
 
 def test_text_from_logs_cannot_be_markup():
@@ -59,3 +59,17 @@ def test_only_our_own_value_errors_are_for_people():
         np.zeros((2, 2)).reshape(3)
     assert views._ours(ours.value)
     assert not views._ours(theirs.value)
+
+
+def test_a_chart_is_a_picture_on_white_with_its_text_escaped():
+    rows = pd.DataFrame({"feature": ["<script>x</script>", "b"], "shift": [0.1, -0.2], "low": [0.05, -0.4], "high": [0.2, 0.1]})
+    drawn = charts_internals.shift(rows, "shift", "shift", "Two features.")
+    svg = views.picture(drawn, "svg").decode()
+    assert svg.startswith("<svg")
+    assert "<script" not in svg
+    assert views.picture(drawn, "png").startswith(b"\x89PNG")
+
+
+def test_files_of_charts_are_named_by_their_words_only():
+    assert views._file_name("Shift of ../../etc/passwd, by «feature» in 2 windows") == "shift-of-etc-passwd-by-feature"
+    assert views._file_name("») ") == "chart"

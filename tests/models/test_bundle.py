@@ -22,7 +22,7 @@ def test_a_version_is_never_overwritten(tmp_path, trained):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('kind = "lightgbm"', 'kind = "composite"', "not supported yet"),
+        ('kind = "lightgbm"', 'kind = "composite"', "has no stages"),
         ('kind = "lightgbm"', 'kind = "magic"', "unknown"),
         ('artifact = "model.txt"', 'artifact = "../model.txt"', "file name beside"),
         ('artifact = "model.txt"', 'artifact = "model.pkl"', "pickle"),

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 
-from diagnosis.detect.rhythm import late_jobs, stale_upstreams
+from diagnosis.detect.lateness import late_jobs, stale_upstreams
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 START = datetime(2026, 11, 1, tzinfo=UTC)

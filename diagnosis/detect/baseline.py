@@ -1,0 +1,141 @@
+"""What a series is expected to be: a robust Bayesian regression on its rhythm, learned hour by hour.
+
+Each hour counts by its precision: the chance in its sample plus the series' own variation. Hours that stand out count less (Huber 1964),
+those of an incident nothing. What few data have shown stays near what is usual and its doubt is part of the prediction, so a short history
+gives wide intervals instead of alarms (Gelman et al.: Bayesian Data Analysis, 2013, chapter 14).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagnosis.detect.panel import Floats, Mask, Panel
+from diagnosis.detect.rhythm import Rhythm
+from diagnosis.detect.scales import Scales, bounded, chance, scales
+
+HUBER = 2.5
+_ROUNDS = 4  # of reweighting when everything is learned anew
+_TRIMMED = 6.25  # squared residuals count at most so much for the series' own variation
+_USUAL = 0.9776  # what a squared normal variable, cut there, is on average
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What some hours are expected to be; shape (series, hours) each.
+
+    Attributes
+    ----------
+    value : array of float
+        In the unit of the series; of counts, the logarithm. NaN where nothing can be said.
+    doubt : array of float
+        Standard error of it.
+    """
+
+    value: Floats
+    doubt: Floats
+
+
+class Learner:
+    """The regressions of all series of a panel, and what they have learned so far."""
+
+    def __init__(self, panel: Panel, rhythm: Rhythm) -> None:
+        self.panel, self.rhythm = panel, rhythm
+        self.scales: Scales | None = None
+        self.extra = np.zeros(len(panel.series))
+        size = len(rhythm.reach)
+        self._precision = np.zeros((len(panel.series), size, size))
+        self._moment = np.zeros((len(panel.series), size))
+
+    def relearn(self, until: int, held: Mask) -> None:
+        """Learn hours before `until` anew, those that are `held` (shape (series, hours))."""
+        there = held.copy()
+        there[:, until:] = False
+        self.scales = scales(self.panel, there)
+        hours = slice(0, until)
+        beta: Floats = np.zeros(self._moment.shape)
+        for turn in range(_ROUNDS):
+            expected = self._values(beta, hours)
+            response, noise = self._response(expected, hours)
+            z2 = (response - expected) ** 2
+            if turn:
+                self.extra = _extra(z2, noise, there[:, hours], self.extra if turn > 1 else None)
+            weight = self._weights(response, expected, noise, there[:, hours]) if turn else self._flat(noise, there[:, hours])
+            self._set(weight, response, hours)
+            beta = np.asarray(np.linalg.solve(self._precision, self._moment[:, :, None])[:, :, 0], dtype=np.float64)
+
+    def learn(self, hours: slice, expected: Expected, held: Mask) -> None:
+        """Learn some hours more; `held` of shape (series, those hours)."""
+        response, noise = self._response(expected.value, hours)
+        weight = self._weights(response, expected.value, noise + expected.doubt**2, held)
+        self._set(weight, response, hours, anew=False)
+
+    def predict(self, hours: slice) -> Expected:
+        """What some hours should be, from all that was learned."""
+        assert self.scales is not None
+        rows = self.rhythm.columns[hours]
+        wanted = np.broadcast_to(rows.T, (len(self._moment), *rows.T.shape))
+        solved = np.linalg.solve(self._precision, np.concatenate([self._moment[:, :, None], wanted], axis=2))
+        value = self._values(solved[:, :, 0], hours)
+        doubt = np.sqrt(np.maximum(np.einsum("hp,sph->sh", rows, solved[:, :, 1:]), 0.0)) * self.scales.spread[:, None]
+        return Expected(value, doubt)
+
+    def _values(self, beta: Floats, hours: slice) -> Floats:
+        assert self.scales is not None
+        bent = beta @ self.rhythm.columns[hours].T
+        return bounded(self.scales, self.scales.level[:, None] + self.scales.spread[:, None] * bent)
+
+    def _response(self, expected: Floats, hours: slice) -> tuple[Floats, Floats]:
+        """What the hours were, and the variance that chance gives them; NaN where nothing is logged."""
+        assert self.scales is not None
+        mean, variance, _ = chance(self.panel, self.scales, expected, hours)
+        x, y, count = self.panel.x[:, hours], self.panel.y[:, hours], self.scales.count[:, None]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            size = np.where(count, mean, x)
+            around = np.where(
+                count, expected + np.clip((y - mean) / mean, -0.95, 3.0), y / x
+            )  # the logarithm, linear around what is expected
+            return np.where(size > 0, around, np.nan), np.where(size > 0, variance / size**2, np.nan)
+
+    def _flat(self, noise: Floats, held: Mask) -> Floats:
+        assert self.scales is not None
+        square = self.scales.spread[:, None] ** 2
+        return np.where(held & np.isfinite(noise), square / (noise + 0.25 * square), 0.0)
+
+    def _weights(self, response: Floats, expected: Floats, noise: Floats, held: Mask) -> Floats:
+        assert self.scales is not None
+        with np.errstate(invalid="ignore", divide="ignore"):
+            z = np.abs(response - expected) / np.sqrt(noise + self.extra[:, None])
+            robust = np.minimum(1.0, HUBER / z) * np.where(z > 2 * HUBER, HUBER / z, 1.0)
+            weight = robust * self.scales.spread[:, None] ** 2 / (noise + self.extra[:, None] + 1e-30)
+        return np.where(held & np.isfinite(weight) & np.isfinite(response), weight, 0.0)
+
+    def _set(self, weight: Floats, response: Floats, hours: slice, *, anew: bool = True) -> None:
+        assert self.scales is not None
+        rows = self.rhythm.columns[hours]
+        size = rows.shape[1]
+        pairs = (rows[:, :, None] * rows[:, None, :]).reshape(len(rows), size * size)
+        with np.errstate(invalid="ignore"):
+            bent = np.where(weight > 0, (response - self.scales.level[:, None]) / self.scales.spread[:, None], 0.0)
+        bent = np.nan_to_num(bent)
+        precision, moment = (weight @ pairs).reshape(-1, size, size), (weight * bent) @ rows
+        if anew:
+            self._precision, self._moment = precision + np.diag(self.rhythm.reach**-2.0), moment
+        else:
+            self._precision, self._moment = self._precision + precision, self._moment + moment
+
+
+def _extra(square: Floats, noise: Floats, held: Mask, start: Floats | None) -> Floats:
+    """The series' own variance beside the chance in its sample, so that cut squared residuals are as large as they should be."""
+    good = held & np.isfinite(square) & np.isfinite(noise)
+    count = np.maximum(good.sum(axis=1), 1)
+    square, noise = np.where(good, square, 0.0), np.where(good, noise, 1.0)
+    top = np.maximum((square.sum(axis=1) / count), 1e-300) * 2
+    low, high = np.zeros(len(square)), top
+    for _ in range(12):
+        middle = (low + high) / 2
+        held_z = np.where(good, np.minimum(square / (noise + middle[:, None]), _TRIMMED), 0.0).sum(axis=1) / count
+        low, high = np.where(held_z > _USUAL, middle, low), np.where(held_z > _USUAL, high, middle)
+    found = np.where(high <= top * 2.0**-11, 0.0, (low + high) / 2)
+    return found if start is None else (found + start) / 2

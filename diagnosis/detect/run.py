@@ -1,0 +1,302 @@
+"""One run of detection: read what is new, judge it, keep what was found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from diagnosis.detect import kept as keeping
+from diagnosis.detect import pictures as drawing
+from diagnosis.detect.causes import localized
+from diagnosis.detect.episodes import CALM, Episode, apart, episodes, together
+from diagnosis.detect.incidents import DISMISSED, OPEN, OVER, Incident, incidents, keep
+from diagnosis.detect.panel import OUTCOMES, Mask, Panel
+from diagnosis.detect.rhythm import occasions, rhythm
+from diagnosis.detect.telling import told
+from diagnosis.detect.watching import SHORTEST, Options, Watched, watch
+from diagnosis.errors import CannotSayError
+from diagnosis.localize.windows import iso
+from diagnosis.reproduce import Workbench
+from diagnosis.store.alone import alone
+
+JUDGED = timedelta(days=7)  # hours that are judged when nobody says from when on
+LOCALIZED = 5  # new incidents whose cause is looked for at once
+_WAIT_S = 60.0
+Tell = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """What a run found.
+
+    Attributes
+    ----------
+    incidents : tuple of Incident
+        Those that are open, and those that this run closed; the latest first.
+    new, closed : tuple of str
+        Keys of what was not known before, and of what is over since.
+    since, until : datetime
+        Hours that were judged, half-open.
+    series, judged : int
+        How many series there are, and how many had enough history to be judged.
+    hours_read : int
+        Hours of the log that were read; the others were known.
+    skipped : tuple of (str, str)
+        What could not be watched, and why.
+    watched : Watched
+        Every series, as it was and as it was expected.
+    """
+
+    incidents: tuple[Incident, ...]
+    new: tuple[str, ...]
+    closed: tuple[str, ...]
+    since: datetime
+    until: datetime
+    series: int
+    judged: int
+    hours_read: int
+    skipped: tuple[tuple[str, str], ...]
+    elapsed_s: float
+    watched: Watched
+
+    def as_json(self) -> dict[str, Any]:
+        """What `diagnosis detect --json` prints."""
+        return {
+            "incidents": [i.as_json() for i in self.incidents],
+            "new": list(self.new),
+            "closed": list(self.closed),
+            "since": iso(self.since),
+            "until": iso(self.until),
+            "series": self.series,
+            "judged": self.judged,
+            "hours_read": self.hours_read,
+            "skipped": [{"what": what, "why": why} for what, why in self.skipped],
+            "elapsed_s": round(self.elapsed_s, 2),
+        }
+
+
+def _nothing(text: str, share: float) -> None:
+    """Tell nobody."""
+
+
+def detect(
+    workbench: Workbench,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    localize: bool = True,
+    tell: Tell = _nothing,
+    wait_s: float = _WAIT_S,
+) -> Detection:
+    """Find what is wrong, for whom, since when; new incidents are kept, known ones found again, those that are over closed.
+
+    Parameters
+    ----------
+    since, until : datetime, optional
+        Hours to judge; by default the last week of the log. Earlier hours are only learned from.
+    localize : bool
+        Whether the cause of new incidents is looked for.
+    tell : callable
+        Told what is being done, and the share that is done.
+    wait_s : float
+        How long to wait for another detection of this workspace.
+
+    Raises
+    ------
+    CannotSayError
+        If the log is empty, its history is too short for every series, or another detection is at work.
+    TableError, ContractError, SettingsError
+    """
+    began = time.monotonic()
+    with _alone(workbench, tell, wait_s):
+        known = incidents(workbench.state, workbench.workspace.id)
+        sums, panel = _sums(workbench, until, tell)
+        first = _first(panel, since)
+        tell("judging", 0.5)
+        watched = _watch(workbench, panel, first, known, lambda share: tell("judging", 0.5 + 0.3 * share))
+        if not watched.judged.any():
+            raise CannotSayError(
+                f"No series has {SHORTEST} hours of history before {panel.at(first):%Y-%m-%d %H:%M} UTC.",
+                "wait for more of the log, or judge later hours with --since.",
+            )
+        found = _known_again(watched, known, first, datetime.now(UTC))
+        if localize:
+            found = _causes(workbench, found, {i.key for i in known}, tell)
+        new, closed = _keep(workbench, found, known)
+        drawn = [i for i in found if i.status != OVER or i.key in closed]
+        drawing.save(keeping.path_of(workbench).with_name(drawing.FILE), drawing.pictures(watched, drawn, first))
+        skipped = (*sums.plan.skipped, *sums.failed.items(), *_silent(panel, watched))
+    told_ = tuple(sorted((i for i in found if i.status == OPEN or i.key in closed), key=lambda i: i.since, reverse=True))
+    judged = int(watched.judged.sum())
+    elapsed = time.monotonic() - began
+    tell("done", 1.0)
+    return Detection(
+        told_, new, closed, panel.at(first), panel.at(panel.hours), len(panel.series), judged, sums.read, skipped, elapsed, watched
+    )
+
+
+@contextmanager
+def _alone(workbench: Workbench, tell: Tell, wait_s: float) -> Any:
+    """Hold the folder of detection; wait for another run that does."""
+    until = time.monotonic() + wait_s
+    while True:
+        with alone(keeping.path_of(workbench).parent) as mine:
+            if mine:
+                yield
+                return
+        if time.monotonic() >= until:
+            raise CannotSayError(
+                "Another detection is at work on this workspace.", "its result will be here when it is done; ask again then."
+            )
+        tell("waiting for another detection of this workspace", 0.0)
+        time.sleep(min(0.5, max(wait_s, 0.01)))
+
+
+def _sums(workbench: Workbench, until: datetime | None, tell: Tell) -> tuple[keeping.Kept, Panel]:
+    file = keeping.path_of(workbench)
+    before = keeping.load(file)
+    sums = keeping.gather(workbench, before, lambda text, share: tell(text, 0.5 * share))
+    if before is None or sums.read or before.files != sums.files:
+        keeping.save(file, sums)
+    panel = keeping.panel_of(workbench, sums, until)
+    if panel is None or not len(panel.series):
+        raise CannotSayError("No full hour of requests is logged here yet.", "`diagnosis import` reads a log, `diagnosis collect` a spool.")
+    return sums, panel
+
+
+def _first(panel: Panel, since: datetime | None) -> int:
+    """The first hour that is judged."""
+    asked = panel.place(since) if since is not None else panel.hours - int(JUDGED / timedelta(hours=1))
+    if asked >= panel.hours:
+        raise CannotSayError(f"The log ends at {panel.at(panel.hours):%Y-%m-%d %H:%M} UTC, before --since.", "judge earlier hours.")
+    return max(asked, min(SHORTEST, panel.hours - 1))
+
+
+def _watch(workbench: Workbench, panel: Panel, first: int, known: list[Incident], tell: Callable[[float], None]) -> Watched:
+    settings = workbench.workspace.settings.detect
+    shape = rhythm(panel.first, panel.hours, occasions(workbench.snapshot.changes()), timezone=settings.timezone)
+    options = Options(false_per_month=settings.false_per_month, judged_from=first)
+    return watch(panel, shape, options, normal=_normal(panel, known, first), tell=tell)
+
+
+def _normal(panel: Panel, known: list[Incident], first: int) -> Mask | None:
+    """Hours that were as usual, as far as earlier runs know; what somebody dismissed is usual."""
+    normal = np.ones((len(panel.series), panel.hours), dtype=np.bool_)
+    places = {s.key: i for i, s in enumerate(panel.series)}
+    for incident in known:
+        if incident.kind in ("metric", "input") and incident.status != DISMISSED:
+            start, stop = panel.place(incident.since), min(panel.place(incident.seen_at), first)
+            for key in incident.series:
+                if key in places and stop > max(start, 0):
+                    normal[places[key], max(start, 0) : stop] = False
+    return normal
+
+
+def _known_again(watched: Watched, known: list[Incident], first: int, now: datetime) -> list[Incident]:
+    """Incidents of this run: those that are known under their key, and new ones."""
+    panel = watched.panel
+    recent = [e for e in episodes(watched) if e.last >= first]
+    out: dict[str, Incident] = {}
+    rest: list[Episode] = []
+    mine: dict[str, list[Episode]] = {}
+    for episode in recent:
+        match = next((i for i in known if _same(panel, episode, i)), None)
+        if match is None:
+            rest.append(episode)
+        else:
+            mine.setdefault(match.key, []).append(episode)
+    by_key = {i.key: i for i in known}
+    for key, group in mine.items():
+        out[key] = _updated(by_key[key], told(watched, group, now))
+    for group in together(panel, rest):
+        made = told(watched, group, now)
+        mate = next((i for i in [*out.values(), *known] if _joins(made, i)), None)
+        if mate is not None:
+            out[mate.key] = replace(
+                _updated(out.get(mate.key, mate), made), status=mate.status if mate.status == DISMISSED else made.status
+            )
+        elif made.key not in by_key:
+            out[made.key] = made
+    for incident in known:
+        if (
+            incident.status == OPEN
+            and incident.kind in ("metric", "input")
+            and incident.key not in out
+            and incident.since < panel.at(panel.hours)
+        ):
+            out[incident.key] = replace(incident, status=OVER)
+    return list(out.values())
+
+
+def _same(panel: Panel, episode: Episode, incident: Incident) -> bool:
+    """Whether an episode belongs to an incident that is known."""
+    if panel.series[episode.series].key not in incident.series or incident.kind not in ("metric", "input"):
+        return False
+    margin = timedelta(hours=CALM)
+    return incident.since - margin <= panel.at(episode.onset) <= incident.seen_at + margin or (
+        panel.at(episode.onset) <= incident.since and panel.at(episode.last) >= incident.since
+    )
+
+
+def _joins(made: Incident, known: Incident) -> bool:
+    """Whether what alarms for the first time belongs to an incident that is known: its slice's outcomes, or what began with it."""
+    if known.kind not in ("metric", "input") or not (made.since <= known.seen_at and known.since <= made.seen_at):
+        return False
+    if made.where == known.where and made.symptom == known.symptom == OUTCOMES:
+        return True
+    return abs(made.since - known.since) <= timedelta(hours=3) and not apart(made.where, known.where)
+
+
+def _updated(before: Incident, now: Incident) -> Incident:
+    """A known incident with what this run saw; its onset, cause and what somebody decided stay."""
+    status = before.status if before.status == DISMISSED else now.status
+    series = tuple(dict.fromkeys([*before.series, *now.series]))
+    same = before.metric == now.metric and before.where == now.where
+    fresh = replace(before, seen_at=max(before.seen_at, now.seen_at), status=status, series=series)
+    if same:
+        fresh = replace(fresh, value=now.value, expected=now.expected, low=now.low, high=now.high, z=now.z, sentence=now.sentence)
+    return fresh
+
+
+def _causes(workbench: Workbench, found: list[Incident], known: set[str], tell: Tell) -> list[Incident]:
+    """Looks for the cause of what is new, the surest first."""
+    fresh = sorted((i for i in found if i.key not in known and i.status == OPEN), key=lambda i: -abs(i.z))[:LOCALIZED]
+    out = {i.key: i for i in found}
+    for n, incident in enumerate(fresh):
+        tell(f"looking for the cause of {incident.metric} {incident.where}".strip(), 0.8 + 0.2 * n / len(fresh))
+        out[incident.key] = localized(workbench, incident)
+    return list(out.values())
+
+
+def _keep(workbench: Workbench, found: list[Incident], known: list[Incident]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Write what changed; keys of what is new, and of what is over since."""
+    before = {i.key: i for i in known}
+    new, closed = [], []
+    for incident in found:
+        old = before.get(incident.key)
+        if old is None:
+            new.append(incident.key)
+        elif old.status == OPEN and incident.status == OVER:
+            closed.append(incident.key)
+        if old is None or old.as_json() != incident.as_json():
+            keep(workbench.state, workbench.workspace.id, incident)
+    return tuple(new), tuple(closed)
+
+
+def _silent(panel: Panel, watched: Watched) -> list[tuple[str, str]]:
+    """Series that cannot be judged yet, and stretches in which nothing was logged."""
+    out = []
+    young = int((~watched.judged).sum())
+    if young:
+        names = ", ".join(panel.series[i].key.rstrip("|") for i in np.flatnonzero(~watched.judged)[:3])
+        out.append((f"{young} series", f"fewer than {SHORTEST} hours of data so far: {names}{' …' if young > 3 else ''}"))
+    empty = np.flatnonzero(panel.n.sum(axis=0) == 0)
+    if len(empty):
+        out.append((f"{len(empty)} hours", f"nothing was logged, first at {panel.at(int(empty[0])):%Y-%m-%d %H:%M} UTC"))
+    return out

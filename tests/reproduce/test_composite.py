@@ -1,0 +1,109 @@
+"""A request that two models scored, one after the other, is replayed stage by stage."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from diagnosis.errors import NotFoundError
+from diagnosis.internals import explain
+from diagnosis.reproduce import Edit, Edits, Workbench, replay_batch
+from diagnosis.store import Query, Workspace
+from tests.conftest import AT
+from tests.models.cascade import ROWS, expected, rows, write_cascade
+
+ITEMS = [f"i{k}" for k in range(ROWS)]
+
+
+def build(path, trained, *, spoil=None, keep=3):
+    """One request of task homepage and one of search, as the cascade serves them; `spoil` changes the candidates' columns."""
+    workspace = Workspace.create(path, id="cascade")
+    write_cascade(trained, workspace.models_dir, keep=keep)
+    frame = rows()
+    first, second = expected(trained, frame)
+    kept = np.zeros(ROWS, dtype=bool)
+    kept[np.argsort(-first, kind="stable")[:3]] = True
+    columns = {"price": [], "colour": [], "score": [], "score__light": [], "rank": [], "dropped_by": []}
+    for last in (second, first):
+        score = np.where(kept, last, np.nan)
+        columns["price"] += frame["price"].tolist()
+        columns["colour"] += frame["colour"].tolist()
+        columns["score"] += [float(s) if k else None for s, k in zip(score, kept, strict=True)]
+        columns["score__light"] += first.tolist()
+        ranks = pd.Series(score).rank(ascending=False, method="first")
+        columns["rank"] += [int(r) if k else None for r, k in zip(ranks, kept, strict=True)]
+        columns["dropped_by"] += [None if k else "light" for k in kept]
+    if spoil:
+        spoil(columns)
+    ids = np.repeat(["r1", "r2"], ROWS)
+    table = pa.table({"request_id": ids, "item_id": ITEMS * 2, **columns, "position": columns["rank"]})
+    requests = pa.table(
+        {
+            "request_id": ["r1", "r2"],
+            "served_at": pa.array([AT, AT], pa.timestamp("us", "UTC")),
+            "task": ["homepage", "search"],
+            "status": ["ok", "ok"],
+            "model": ["cascade", "cascade"],
+            "model_version": ["1", "1"],
+            "slots": [3, 3],
+            "keep_probability": [1.0, 1.0],
+        }
+    )
+    workspace.append(requests=requests, candidates=table)
+    bench = Workbench.open(path)
+    bench.admit()
+    return bench
+
+
+def test_both_stages_are_reproduced_for_both_tasks(tmp_path, trained):
+    bench = build(tmp_path / "w", trained)
+    for request in ("r1", "r2"):
+        found = bench.replay(request)
+        assert (found.verdict, found.first_stage) == ("exact", None)
+        assert found.stages.loc["light", ["logged", "replayed", "gap", "dropped", "same"]].tolist() == [ROWS, ROWS, 0.0, 3, True]
+        assert found.rows["replayed_dropped_by"].tolist() == found.rows["logged_dropped_by"].tolist()
+    assert [s["stage"] for s in bench.replay("r1").as_json()["stages"]] == ["light", "heavy"]
+
+
+def test_a_first_stage_that_served_other_scores_is_where_it_parts(tmp_path, trained):
+    def spoil(columns):
+        columns["score__light"][0] += 0.5
+
+    found = build(tmp_path / "w", trained, spoil=spoil).replay("r1")
+    assert (found.verdict, found.first_stage) == ("different_scores", "filtered")
+    assert any("stage light: its scores differ by up to 0.5" in reason for reason in found.reasons)
+
+
+def test_a_candidate_that_the_first_stage_would_not_have_kept_is_told(tmp_path, trained):
+    found = build(tmp_path / "w", trained, keep=2).replay("r1")
+    assert found.verdict == "different_scores"
+    assert any("have a logged score and no replayed one" in reason for reason in found.reasons)
+
+
+def test_an_edit_can_bring_back_what_the_first_stage_dropped(tmp_path, trained):
+    bench = build(tmp_path / "w", trained)
+    lost = bench.replay("r1").rows.index[bench.replay("r1").rows["logged"].isna()][0]
+    found = bench.replay("r1", edits=Edits((Edit(lost, "price", "9.0"),)))
+    assert found.rows["replayed"].notna()[lost]
+    assert int(found.rows["replayed"].notna().sum()) == 3
+
+
+def test_many_requests_replay_at_once(tmp_path, trained):
+    bench = build(tmp_path / "w", trained)
+    batch = bench.snapshot.sample(10, query=Query())
+    assert set(replay_batch(batch, bench.model("cascade", "1")).verdict) == {"exact"}
+
+
+def test_each_stage_is_explained_for_the_candidates_that_came_to_it(tmp_path, trained):
+    bench = build(tmp_path / "w", trained)
+    request = bench.request("r1")
+    last, first = explain(bench, request), explain(bench, request, stage="light")
+    assert (len(last.values), list(last.values.columns)) == (3, ["price", "colour"])
+    assert (len(first.values), list(first.values.columns)) == (ROWS, ["price"])
+    assert last.adds_up
+    assert first.adds_up
+    scores = dict(zip(request.items, request.table.column("score").to_pylist(), strict=True))
+    assert [scores[item] for item in last.values.index] == last.score.tolist()
+    assert list(explain(bench, bench.request("r2")).values.columns) == ["price"]
+    with pytest.raises(NotFoundError, match="middle"):
+        explain(bench, request, stage="middle")
