@@ -66,6 +66,10 @@ def _summary(view: View, inbox: Inbox) -> None:
         f"{len(inbox.complaints):,} of {inbox.requests:,} sampled requests are the most surprising{handled}. Nobody complained: "
         "a choice fell where few do, or somebody went on to search for what was missing."
     )
+    for row in inbox.telling.itertuples():
+        views.note(
+            "bad", f"{WORDS[row.cause]} in {row.here:.0%} of the choices far down, and in {row.elsewhere:.0%} of others.".capitalize()
+        )
     for text in inbox.notes:
         views.quiet(f"Not looked at: {text}.")
     groups = inbox.groups

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diagnosis.inputs import Contract, check_request
-from diagnosis.log.records import Request
+from diagnosis.errors import NotFoundError
+from diagnosis.inputs import Contract, check_request, contracts_of
+from diagnosis.log.records import Batch, Request
 from diagnosis.models import Bundle
+from diagnosis.reproduce import Workbench
 from diagnosis.reproduce.batch import SERVED
 
 INPUTS, FEATURE_MISSING, RULES, RETRIEVAL, FALLBACK, CACHED, SCORED_LOW = CAUSES = (
@@ -59,6 +61,28 @@ def blame(request: Request, item: str, contracts: Sequence[Contract], bundle: Bu
     row = request.table.slice(request.items.index(item), 1).to_pylist()[0]
     moved = _moved(request, row)
     return (RULES, moved) if moved else (SCORED_LOW, _ranked(row))
+
+
+def blames(workbench: Workbench, batch: Batch, wanted: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """`blame` of several requests of a batch: pairs of request id and item.
+
+    Raises
+    ------
+    ContractError
+    """
+    contracts, found = contracts_of(workbench), []
+    for request_id, item in wanted:
+        request = batch.one(request_id)
+        found.append(blame(request, item, contracts, _named(workbench, request)))
+    return found
+
+
+def _named(workbench: Workbench, request: Request) -> Bundle | None:
+    """The model that the log names for a request; None where it names none, or one that is not here."""
+    try:
+        return workbench.bundle_of(request) if request.row.get("model_version") else None
+    except NotFoundError:
+        return None
 
 
 def _not_proposed(request: Request) -> tuple[str, str]:

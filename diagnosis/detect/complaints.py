@@ -16,14 +16,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from diagnosis.detect.blame import CAUSES, blame
+from diagnosis.detect.blame import CACHED, CAUSES, FALLBACK, FEATURE_MISSING, INPUTS, blames
 from diagnosis.detect.known import key_of
 from diagnosis.detect.panels import panels, searched_after
-from diagnosis.errors import CannotSayError, NotFoundError
-from diagnosis.inputs import contracts_of
-from diagnosis.log.records import Batch, Request
+from diagnosis.errors import CannotSayError
+from diagnosis.log.records import Batch
 from diagnosis.metrics import positives
-from diagnosis.models import Bundle
 from diagnosis.reproduce import Workbench
 from diagnosis.reproduce.batch import wholes
 from diagnosis.store import Query
@@ -33,6 +31,8 @@ LEAST = 4.0  # bits: one choice in sixteen falls so low
 WINDOW = timedelta(days=7)
 SAMPLED, MOST = 4000, 100
 _FEWEST = 30  # choices that make a curve
+_USUAL, _SURE = 80, 0.01  # other choices to compare with; chance below which a cause is more frequent than there
+_ANYWHERE = (INPUTS, FEATURE_MISSING, FALLBACK, CACHED)  # causes that do not hang on where a choice falls
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,14 @@ class Inbox:
         Sampled requests that were looked at.
     notes : tuple of str
         What could not be looked at.
+    usual : tuple of str
+        The cause that a few choices of everybody would be given, wherever they fell: what is as frequent there explains nothing.
     """
 
     complaints: tuple[Complaint, ...]
     requests: int
     notes: tuple[str, ...]
+    usual: tuple[str, ...] = ()
 
     @property
     def open(self) -> tuple[Complaint, ...]:
@@ -106,6 +109,20 @@ class Inbox:
     def handled(self) -> tuple[Complaint, ...]:
         """Those that are done or no problem."""
         return tuple(c for c in self.complaints if c.said)
+
+    @property
+    def telling(self) -> pd.DataFrame:
+        """Causes that choices far down have more often than others, beyond chance: columns ``cause``, ``here``, ``elsewhere`` (float64, shares).
+
+        Of causes that do not hang on the place itself; exact binomial test, corrected for how many there are.
+        """
+        low = [one.cause for one in self.complaints if one.kind == CHOSEN_LOW]
+        rows = []
+        for cause in _ANYWHERE:
+            k, other = low.count(cause), self.usual.count(cause)
+            if k and self.usual and _more(k, len(low), other, len(self.usual)) < _SURE / len(_ANYWHERE):
+                rows.append((cause, k / len(low), other / len(self.usual)))
+        return pd.DataFrame(rows, columns=["cause", "here", "elsewhere"]).astype({"here": "float64", "elsewhere": "float64"})
 
     @property
     def groups(self) -> pd.DataFrame:
@@ -153,7 +170,8 @@ def complaints(
     low, notes = _chosen_low(workbench, everybody, mine)
     searched, more = _searched(workbench, since, until, member, task)
     found = sorted([*low, *searched], key=lambda c: (-c.surprise, -c.rank, c.request_id, c.item))[:most]
-    return Inbox(tuple(_blamed(workbench, found)), len(mine), tuple([*notes, *more]))
+    usual = _usual(workbench, everybody) if any(c.kind == CHOSEN_LOW for c in found) else ()
+    return Inbox(tuple(_blamed(workbench, found)), len(mine), tuple([*notes, *more]), usual)
 
 
 # --- chosen, though low -----------------------------------------------------------------------------------------------------------
@@ -266,17 +284,21 @@ def _shown(batch: Batch, request_id: str) -> set[str]:
 
 
 def _blamed(workbench: Workbench, found: Sequence[Complaint]) -> list[Complaint]:
-    batch, contracts = workbench.snapshot.fetch([c.request_id for c in found]), contracts_of(workbench)
-    out = []
-    for one in found:
-        request = batch.one(one.request_id)
-        cause, text = blame(request, one.item, contracts, _named(workbench, request))
-        out.append(replace(one, cause=cause, text=text))
-    return out
+    batch = workbench.snapshot.fetch([c.request_id for c in found])
+    seen = blames(workbench, batch, [(c.request_id, c.item) for c in found])
+    return [replace(one, cause=cause, text=text) for one, (cause, text) in zip(found, seen, strict=True)]
 
 
-def _named(workbench: Workbench, request: Request) -> Bundle | None:
-    try:
-        return workbench.bundle_of(request) if request.row.get("model_version") else None
-    except NotFoundError:
-        return None
+def _usual(workbench: Workbench, everybody: Batch) -> tuple[str, ...]:
+    """The causes that a few first choices would be given, an even part of all."""
+    first = _first_choices(workbench, everybody)
+    few = first.iloc[:: max(1, len(first) // _USUAL)].head(_USUAL)
+    pairs = [(everybody.request_ids[place], str(item)) for place, item in few[["request", "item"]].itertuples(index=False)]
+    return tuple(cause for cause, _ in blames(workbench, everybody, pairs))
+
+
+def _more(k: int, n: int, other: int, of: int) -> float:
+    """Chance of so many among both if the share were one."""
+    from scipy.stats import binom
+
+    return float(binom.sf(k - 1, k + other, n / (n + of)))

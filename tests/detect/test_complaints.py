@@ -110,6 +110,21 @@ def test_too_few_choices_make_no_curve_and_it_says_so(tmp_path):
     assert "browse has 21 choices in the sample, too few to say which place is low" in found.notes
 
 
+def test_a_cause_that_is_more_frequent_far_down_is_told_and_one_that_is_as_frequent_elsewhere_is_not(tmp_path):
+    log = Log()
+    usual(log, 400)
+    for i in range(12):
+        log.add(30_000 + i * 60, member=f"f{i}", chosen=[8], status="fallback")
+    found = complaints(log.open(tmp_path / "w"))
+    assert found.telling[["cause", "here"]].to_records(index=False).tolist() == [("fallback", 1.0)]
+    assert found.telling["elsewhere"].iloc[0] < 0.1
+    everywhere = Log()
+    usual(everywhere, 400, status="fallback")
+    for i in range(12):
+        everywhere.add(30_000 + i * 60, member=f"f{i}", chosen=[8], status="fallback")
+    assert not len(complaints(everywhere.open(tmp_path / "e")).telling)
+
+
 def test_a_panel_member_who_searches_for_what_the_page_lacked_is_found(tmp_path):
     log = Log()
     usual(log)
