@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from diagnosis.cli import ask, bench, casework, collecting, localizing, models, running, sampling, writing
+from diagnosis.cli import ask, bench, casework, collecting, launching, localizing, models, running, sampling, writing
 from diagnosis.errors import DiagnosisError
 
 COMMANDS = "diagnosis.commands"
@@ -37,6 +37,7 @@ def build(arguments: list[str]) -> typer.Typer:
     app.command("explain")(ask.explain)
     app.command("diagnose")(localizing.diagnose)
     app.command("localize")(localizing.localize)
+    app.command("launches")(launching.launches)
     app.command("import")(writing.import_)
     app.command("collect")(collecting.collect)
     app.command("forget")(collecting.forget)
