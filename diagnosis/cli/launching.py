@@ -26,7 +26,7 @@ def launches(
 
     JSON: until, days, data, forecasts: [{item, title, launched_at, sentence, first_day and first_week {exposure, shown, position, success,
     positives: {value, low, high}, tasks: {task: the same}}, expected, reference, against (team|alike|""), flag (buried|over_exposed|""),
-    sure, alike, reach: {retriever or any: {task: share}}, reasons and fixes: [{kind (feature|retriever|rule|pin), target, exposure,
+    sure, alike, reach: {retriever or any: {task: share}}, reasons and fixes: [{kind (feature|retriever|rule|pin|block), target, exposure,
     position, text}]}], earlier_launches, intervals (conformal|student|assumed), slope, correlation, production, notes, elapsed_s. Exposures
     are shares of shown positions. With --score: coverage {first_day, first_week: {value, low, high}}, flags, flags_right, open,
     by_horizon: [{horizon, weeks_ahead, forecasts, error, factor, inside}], forecasts: [{item, launched_at, horizon, days_ahead, value, low,
@@ -75,6 +75,8 @@ def _show(answer: Launches) -> None:
             print(f"  why: {plain(reason.text)}, {reason.exposure:.2%}")
         for fix in found.fixes:
             print(f"  fix: {plain(fix.text)}, {fix.exposure:.2%}")
+        if not found.fixes:
+            print("  fix: no single change that was rehearsed brings it near what it is held against")
     print(f"\nMade from the log until {plain(answer.until)}, set right by {answer.earlier} earlier launches. {answer.elapsed_s:.1f} s.")
     for note in answer.notes:
         print(plain(note))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,15 +38,24 @@ class Catalogue:
     first: datetime
     last: datetime
 
-    @property
+    @cached_property
     def attributes(self) -> tuple[str, ...]:
         """Columns that say what kind an item is: of few values, or numbers."""
         return tuple(name for name in self.items.columns if name not in _NOT_ATTRIBUTES and _tells(self.items[name]))
 
-    @property
+    @cached_property
     def grouping(self) -> tuple[str, ...]:
         """Attributes of few values: what items have in common."""
         return tuple(name for name in self.attributes if 2 <= self.items[name].map(plain).nunique() <= _MOST_VALUES)
+
+    def kind(self, item: str) -> tuple[str, ...]:
+        """Values of the attributes in `grouping` as text, in their order; ``None`` for what is missing."""
+        return self._kinds.get(item, ("None",) * len(self.grouping))
+
+    @cached_property
+    def _kinds(self) -> dict[str, tuple[str, ...]]:
+        columns = [[str(plain(value)) for value in self.items[name]] for name in self.grouping]
+        return {str(item): tuple(column[k] for column in columns) for k, item in enumerate(self.items.index)}
 
     def upcoming(self, days: float) -> list[str]:
         """Items that launch in so many days after the end of the log, the next first."""
@@ -61,8 +71,8 @@ class Catalogue:
         return [str(item) for item in inside.sort_values(kind="stable").index]
 
     def said(self, item: str, column: str) -> Any:
-        """What the items table says of an item; None where it says nothing."""
-        return plain(self.items[column].loc[item])
+        """What the items table says of an item; None where it says nothing, or does not know the item."""
+        return plain(self.items[column].loc[item]) if item in self.items.index else None
 
     def title(self, item: str) -> str:
         """Its title; its id where it has none. Untrusted text."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from diagnosis.predict.donors import Donors
 from diagnosis.predict.entrant import Columns, entrant
-from diagnosis.predict.launching import WEEK, Catalogue, plain
+from diagnosis.predict.launching import WEEK, Catalogue
 from diagnosis.predict.material import Floats, Ints, Mask, Material
 from diagnosis.predict.sources import Source
 
@@ -157,8 +157,8 @@ def _kinds(calendar: Catalogue, taught: Lessons, hit: Mask, rows: Ints) -> tuple
     )
     overall = float(rate[size > 0].mean())
     found: dict[tuple[str, Any], float] = {}
-    for name in calendar.grouping:
-        values = calendar.items[name].reindex(list(taught.items)).map(lambda value: str(plain(value))).to_numpy()
+    for place, name in enumerate(calendar.grouping):
+        values = np.array([calendar.kind(item)[place] for item in taught.items], dtype=object)
         for value in set(values[size > 0]):
             mine = (values == value) & (size > 0)
             found[name, value] = float((rate[mine].sum() + _PRIOR * overall) / (mine.sum() + _PRIOR))
@@ -166,5 +166,5 @@ def _kinds(calendar: Catalogue, taught: Lessons, hit: Mask, rows: Ints) -> tuple
 
 
 def _rates_of(calendar: Catalogue, rates: dict[tuple[str, Any], float], overall: float, item: str) -> NDArray[np.float64]:
-    names = calendar.grouping
-    return np.array([rates.get((name, str(calendar.said(item, name))), overall) for name in names] or [0.0])
+    held = zip(calendar.grouping, calendar.kind(item), strict=True)
+    return np.array([rates.get(key, overall) for key in held] or [0.0])

@@ -80,7 +80,7 @@ class Change:
     Attributes
     ----------
     kind : str
-        ``feature``, ``retriever``, ``rule`` or ``pin``.
+        ``feature``, ``retriever``, ``rule``, ``pin`` or ``block`` (left out of a task).
     target : str
         Which.
     exposure : float
@@ -134,7 +134,7 @@ class Forecast:
         Of a flagged item: what, made as it is for items that are shown (or as production does without it), moves it most towards the
         reference; the strongest first.
     fixes : tuple of Change
-        Of a flagged item: what would bring it back within half and twice the reference, the smallest first.
+        Of a flagged item: what would bring it to half of the reference at least (twice at most), the smallest first.
     """
 
     item: str

@@ -57,8 +57,10 @@ def _source(material: Material, column: str, few: Mask) -> Source:
             return Source(column, "age", unit=unit)
     item, owner = material.item[0][few], material.owner[few]
     day = np.floor(material.served / 86400.0).astype(np.int64)[owner]
-    if _constant(item * 100_000 + day - day.min(), codes) >= _ENOUGH:
-        return Source(column, "item")
+    since = np.nan_to_num(np.floor(material.age[few]), nan=-1.0).astype(np.int64)
+    for held in (day - day.min(), since - since.min()):
+        if _counted(item * 100_000 + held, values, codes):
+            return Source(column, "item")
     if _constant(owner, codes) >= _ENOUGH:
         return Source(column, "shared")
     best, share = "", 0.0
@@ -98,6 +100,16 @@ def _constant(groups: Ints, codes: Ints) -> float:
     many = np.repeat(size > 1, size)
     same = held == np.repeat(held[first], size)
     return float(same[many & ~first].mean()) if (many & ~first).any() else 0.0
+
+
+def _counted(groups: Ints, values: NDArray[Any], codes: Ints) -> bool:
+    """Whether a column hardly differs within an item and day: counted once a day, or all the time."""
+    if _constant(groups, codes) >= _ENOUGH:
+        return True
+    if values.dtype == object or _pairs(groups) < 0.2:
+        return False
+    number = np.nan_to_num(values)
+    return _within(groups, number) <= (1 - _ENOUGH) * float(number.var())
 
 
 def _pairs(groups: Ints) -> float:

@@ -52,9 +52,14 @@ class Entry:
     columns: Columns
     reach: dict[str, Floats]
 
-    def having(self, **columns: Floats) -> Entry:
+    def having(self, columns: Columns) -> Entry:
         """The same with other values in some columns."""
         return replace(self, columns={**self.columns, **columns})
+
+    def take(self, n: int) -> Entry:
+        """The same in the first `n` requests; they stand in no order."""
+        columns, reach = ({name: values[:n] for name, values in held.items()} for held in (self.columns, self.reach))
+        return Entry(self.item, self.at[:n], self.day[:n], self.draw[:n], self.donor[:n], columns, reach)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,12 +117,12 @@ def enter(
 
 
 def _requests_for(material: Material, item: str, n: int, seed: int) -> Ints:
-    """At most `n` requests, in order."""
+    """At most `n` requests, shuffled."""
     launch = material.calendar.launched[item]
     before = np.arange(len(material)) if launch is None or launch != launch else np.flatnonzero(material.served < launch.timestamp())
     pool = before if len(before) >= n else np.arange(len(material))
     chosen = pool if len(pool) <= n else np.random.default_rng([seed, 5]).choice(pool, n, replace=False)
-    return np.sort(chosen).astype(np.int64)
+    return np.random.default_rng([seed, 6]).permutation(np.sort(chosen)).astype(np.int64)
 
 
 def rehearse(material: Material, entry: Entry, lines: Sequence[Line] | None = None) -> Rehearsal:
