@@ -9,10 +9,23 @@ from diagnosis.reproduce import Workbench
 from tests.predict.shop import open_shop
 
 
+SECRET = "launches"
+
+
+@pytest.fixture(autouse=True)
+def _one_secret(monkeypatch):
+    """What was admitted once is admitted in every test."""
+    monkeypatch.setenv("DIAGNOSIS_SECRET", SECRET)
+
+
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory):
     """The shop with its planted launches."""
-    return open_shop(tmp_path_factory.mktemp("launches") / "shop")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIAGNOSIS_SECRET", SECRET)
+        bench = open_shop(tmp_path_factory.mktemp("launches") / "shop")
+        assert bench.admissions  # read, and kept
+    return bench
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +44,6 @@ def copy(shop, tmp_path):
         bench = Workbench.open(folder)
         if items is not None:
             bench.workspace.replace("items", items)
-        bench.admit()  # what was admitted is not in another folder
         return bench.refreshed()
 
     return made

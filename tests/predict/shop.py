@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from diagnosis.models import Bundle, Feature, write_bundle
 from diagnosis.reproduce import Workbench
@@ -95,7 +96,7 @@ def taught():
     return lightgbm.train(options, data, 50)
 
 
-def open_shop(folder, *, launches=EARLIER, soon=None, expected=None, model=None, seed=0, items=True):
+def open_shop(folder, *, launches=EARLIER, soon=None, expected=None, seed=0, items=True, until=DAYS):
     """Write the shop and open it.
 
     Parameters
@@ -104,11 +105,10 @@ def open_shop(folder, *, launches=EARLIER, soon=None, expected=None, model=None,
         Items that launch five days after the log ends.
     expected : mapping of str to float, optional
         What teams expect.
+    until : float
+        Day on which the log ends for now; see `go_on`.
     """
-    shop, booster = Shop(seed, launches), model or taught()
-    score = booster.predict(shop.matrix(), raw_score=True).reshape(shop.item.shape)
-    rank = np.argsort(np.argsort(-score, axis=1, kind="stable"), axis=1) + 1
-    liked = (shop.luck < 0.35 / rank / (1 + np.exp(-score))) & (rank <= SLOTS)
+    shop, booster = Shop(seed, launches), taught()
     workspace = Workspace.create(folder, id="shop", name="Shop")
     bundle = Bundle(workspace.models_dir, "ranker", "1", "lightgbm", "model.txt", objective="regression", features=FEATURES)
     write_bundle(workspace.models_dir, bundle, booster.model_to_string().encode(), None)
@@ -116,11 +116,30 @@ def open_shop(folder, *, launches=EARLIER, soon=None, expected=None, model=None,
     (workspace.rulesets_dir / "spring.toml").write_text(RULES)
     if items:
         workspace.replace("items", items_of(shop, soon if soon is not None else PLANTED, expected or {}))
-    ids = np.array([f"q{k:05d}" for k in range(REQUESTS)], dtype=object)
-    workspace.append(requests=requests_of(shop, ids), candidates=candidates_of(shop, score, rank, ids), outcomes=outcomes_of(shop, liked, ids))
+    write_log(workspace, shop, booster, 0, until)
     bench = Workbench.open(folder)
     bench.admit()
     return bench
+
+
+def go_on(bench, since, until=DAYS, *, seed=0, launches=EARLIER):
+    """Write what the shop does next."""
+    write_log(bench.workspace, Shop(seed, launches), taught(), since, until)
+    return bench.refreshed()
+
+
+def write_log(workspace, shop, booster, since, until):
+    score = booster.predict(shop.matrix(), raw_score=True).reshape(shop.item.shape)
+    rank = np.argsort(np.argsort(-score, axis=1, kind="stable"), axis=1) + 1
+    liked = (shop.luck < 0.35 / rank / (1 + np.exp(-score))) & (rank <= SLOTS)
+    ids = np.array([f"q{k:05d}" for k in range(REQUESTS)], dtype=object)
+    chosen = pa.array(ids[(shop.at >= since) & (shop.at < until)])
+    tables = {
+        "requests": requests_of(shop, ids),
+        "candidates": candidates_of(shop, score, rank, ids),
+        "outcomes": outcomes_of(shop, liked, ids),
+    }
+    workspace.append(**{name: t.filter(pc.is_in(t.column("request_id"), value_set=chosen)) for name, t in tables.items()})
 
 
 PLANTED = {

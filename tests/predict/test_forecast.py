@@ -118,7 +118,10 @@ def test_a_model_that_was_not_admitted_cannot_forecast(copy):
 def test_what_a_team_expects_is_learned_from_what_earlier_teams_got(copy):
     shop = Shop()
     expected = {item: 100.0 for item in shop.ids}
-    found = launches(copy(items_of(shop, {"plain-lamp": ("lamp", 0.55, False), "dream": ("lamp", 0.55, False)}, {**expected, "dream": 4000.0})), requests=300)
+    found = launches(
+        copy(items_of(shop, {"plain-lamp": ("lamp", 0.55, False), "dream": ("lamp", 0.55, False)}, {**expected, "dream": 4000.0})),
+        requests=300,
+    )
     dream, plain = found.of("dream"), found.of("plain-lamp")
     assert (dream.flag, dream.against) == (BURIED, "team")
     assert (plain.flag, plain.against) == ("", "alike")
