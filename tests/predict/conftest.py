@@ -8,7 +8,6 @@ from diagnosis.predict import launches
 from diagnosis.reproduce import Workbench
 from tests.predict.shop import open_shop
 
-
 SECRET = "launches"
 
 
