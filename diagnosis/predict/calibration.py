@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
-_SLOPE_SD = 0.5
-_SHIFT_SD = 1.5
+_SLOPE_SD = 0.3
+_SHIFT_SD = 0.75
 _ASSUMED_SD = 1.0  # of a logarithm, before any launch was seen: within a factor of about five either way
 _ASSUMED_FREEDOM = 2.0  # launches that the assumption counts as
 
