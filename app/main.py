@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import state, views
-from app.screens import around, case, cases, coverage, find, incident, model, overview, request
+from app.screens import around, case, cases, coverage, find, incident, item, launches, model, overview, request
 
 st.set_page_config(page_title="Diagnosis", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide")
 views.style()
@@ -14,6 +14,8 @@ start = st.Page(lambda: state.forward("overview"), title="Start", url_path="star
 pages = {
     "overview": st.Page(overview.show, title="Overview", icon=":material/monitoring:", url_path="overview"),
     "coverage": st.Page(coverage.show, title="Coverage", icon=":material/grid_on:", url_path="coverage"),
+    "item": st.Page(item.show, title="Item", icon=":material/deployed_code:", url_path="item"),
+    "launches": st.Page(launches.show, title="Launches", icon=":material/rocket_launch:", url_path="launches"),
     "find": st.Page(find.show, title="Find", icon=":material/search:", url_path="find"),
     "request": st.Page(request.show, title="Request", icon=":material/biotech:", url_path="request"),
     "incident": st.Page(incident.show, title="Incident", icon=":material/troubleshoot:", url_path="incident"),
@@ -24,7 +26,8 @@ pages = {
 state.PAGES.update(pages)
 chosen = st.navigation(
     {
-        "Detect": [start, pages["overview"], pages["coverage"]],
+        "Detect": [start, pages["overview"], pages["coverage"], pages["item"]],
+        "Predict": [pages["launches"]],
         "Diagnose": [pages["find"], pages["request"], pages["incident"], pages["model"]],
         "Resolve": [pages["cases"], pages["case"]],
     },

@@ -19,6 +19,8 @@ _SLOPE_SD = 0.3
 _SHIFT_SD = 0.75
 _ASSUMED_SD = 1.0  # of a logarithm, before any launch was seen: within a factor of about five either way
 _ASSUMED_FREEDOM = 2.0  # launches that the assumption counts as
+_MEDIAN_PRIOR = 10.0  # launches without which the median residual is taken to be 0
+_FEWEST = 9  # launches for a conformal interval of 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,25 +49,32 @@ class Calibration:
     @property
     def how(self) -> str:
         """``conformal``, ``student`` (few launches) or ``assumed`` (none)."""
-        return "assumed" if self.n == 0 else "conformal" if self.n >= 19 else "student"
+        return "assumed" if self.n == 0 else "conformal" if self.n >= _FEWEST else "student"
 
-    def predict(self, x: float) -> float:
+    def line(self, x: float) -> float:
         """The line at `x`."""
         return self.middle + self.shift + self.slope * (x - self.middle)
 
+    def predict(self, x: float) -> float:
+        """Where the next launch ends in the middle: the line, and the median residual as far as so many launches know it."""
+        return self.line(x) + (float(np.median(self.residuals)) * self.n / (self.n + _MEDIAN_PRIOR) if self.n else 0.0)
+
     def interval(self, x: float, level: float = 0.9) -> tuple[float, float]:
         """Where the next launch ends with at least that chance."""
-        centre = self.predict(x)
-        if self.how == "conformal":
-            low = math.floor((self.n + 1) * (1 - level) / 2)  # rank from below; at least 1 for a level of 0.9 from 19 launches on
-            if low >= 1:
-                return centre + float(self.residuals[low - 1]), centre + float(self.residuals[self.n - low])
+        centre = self.line(x)
+        low = math.floor((self.n + 1) * (1 - level) / 2)  # rank from either end; at least 1 for a level of 0.9 from 19 launches on
+        if low >= 1:
+            return centre + float(self.residuals[low - 1]), centre + float(self.residuals[self.n - low])
+        both = math.ceil((self.n + 1) * level - 1e-9)  # rank of the sizes of residuals, for fewer
+        if both <= self.n:
+            half = float(np.sort(np.abs(self.residuals))[both - 1])
+            return centre - half, centre + half
         half = _quantile(0.5 + level / 2, self.n + _ASSUMED_FREEDOM) * self.spread
         return centre - half, centre + half
 
     def below(self, x: float, limit: float) -> float:
         """Chance that the next launch ends below `limit`."""
-        gap = limit - self.predict(x)
+        gap = limit - self.line(x)
         t = _cdf(gap / self.spread, self.n + _ASSUMED_FREEDOM)
         if self.n == 0:
             return t

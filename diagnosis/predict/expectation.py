@@ -80,6 +80,7 @@ def flagged(calibration: Calibration, x: float, reference: float, floor: float) 
     """
     if not (np.isfinite(x) and np.isfinite(reference) and reference > 0):
         return "", float("nan")
+    reference = max(reference, 2.0 * floor)  # less than one logged place cannot be told from nothing
     under = calibration.below(x, float(np.log(reference / FACTOR + floor)))
     over = 1.0 - calibration.below(x, float(np.log(reference * FACTOR + floor)))
     if under >= SURE:

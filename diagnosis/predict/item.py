@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from diagnosis.predict.alone import Alone, alone
 from diagnosis.predict.keeping import Record, records
-from diagnosis.predict.launching import Catalogue, catalogue, known, likeness
+from diagnosis.predict.launching import Catalogue, catalogue, known, likeness, plain
 from diagnosis.reproduce import Workbench
 from diagnosis.store import Query
 
@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 LIKE = 20  # items that it is held against
 _KNOWN = 20.0  # positive events after which an item is known: its success is then told to about a quarter
 _Z90 = 1.645
+_SAID = ("title", "launched_at", "valid_from")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +95,28 @@ class ItemView:
             text += f"; items of its age and kind have {expected:.2%}"
         return f"{text}. {self.alone.sentence}"
 
+    @property
+    def spoken_bias(self) -> str:
+        """`production_bias` in words."""
+        return "–" if math.isnan(self.production_bias) else f"{self.production_bias:.2f} times"
+
+    @property
+    def forecast_rows(self) -> pd.DataFrame:
+        """Kept forecasts of its first week: columns ``until`` (end of the log), ``value``, ``low``, ``high``, ``observed`` (float64, shares;
+        NaN where not known yet), ``flag``."""
+        rows = [(r.until, *r.ends("first_week"), r.observed.get("first_week", math.nan), r.forecast["flag"]) for r in self.forecasts]
+        return pd.DataFrame(rows, columns=["until", "value", "low", "high", "observed", "flag"])
+
+    @property
+    def forecast_boxes(self) -> pd.DataFrame:
+        """The latest forecast as boxes: columns ``since``, ``until``, ``value``, ``low``, ``high``; a row a horizon, none without one."""
+        names = ["since", "until", "value", "low", "high"]
+        if not self.forecasts:
+            return pd.DataFrame(columns=names)
+        latest, at = self.forecasts[0], self.forecasts[0].launched_at
+        ends = [(at, at + timedelta(days=7), *latest.ends("first_week"))]
+        return pd.DataFrame(ends, columns=names)
+
     def as_json(self) -> dict[str, Any]:
         """As plain values."""
         frames = {name: getattr(self, name).to_dict("records") for name in ("days", "tasks", "retrievers", "funnel", "dropped")}
@@ -136,7 +159,7 @@ def item_view(workbench: Workbench, item: str, *, days: int = 28) -> ItemView:
         item=item,
         title=calendar.title(item),
         launched_at=None if at != at else at.to_pydatetime(),
-        attributes=tuple((str(name), str(value)) for name, value in said.items() if name not in ("title", "launched_at", "valid_from")),
+        attributes=tuple((str(name), text) for name, value in said.items() if name not in _SAID and (text := _text(value))),
         days=_days(totals, item, origins[item]),
         tasks=_tasks(mine, others),
         retrievers=_retrievers(counted, seen, item),
@@ -149,6 +172,16 @@ def item_view(workbench: Workbench, item: str, *, days: int = 28) -> ItemView:
         like=like,
         forecasts=tuple(records(workbench, item)),
     )
+
+
+def _text(value: Any) -> str:
+    """An attribute as text; empty where it is not said."""
+    held = plain(value)
+    if held is None:
+        return ""
+    if isinstance(held, (bool, np.bool_)):
+        return "yes" if held else "no"
+    return f"{held:.6g}" if isinstance(held, float) else str(held)
 
 
 def _like(calendar: Catalogue, item: str) -> tuple[str, ...]:

@@ -93,6 +93,11 @@ class Scorecard:
         share = float(inside.mean())
         return (share, *wilson(share, float(len(inside)), 1.96))
 
+    def spoken_coverage(self, horizon: str) -> str:
+        """`coverage` in words."""
+        share, low, high = self.coverage(horizon)
+        return "none yet" if math.isnan(share) else f"{share:.0%} ({low:.0%} to {high:.0%})"
+
     @property
     def precision(self) -> tuple[int, int]:
         """Flags that came true, and flags whose week is over; one a launch, by its latest forecast."""
