@@ -54,7 +54,7 @@ def forecasts(rows: pd.DataFrame, description: str) -> alt.LayerChart:
         color=alt.Color("flag:N", title=None, scale=_COLOURS, legend=legend),
         shape=alt.Shape("flag:N", title=None, scale=_SHAPES, legend=legend),
     )
-    return alt.layer(reach, held, points).properties(height=70 + 21 * len(rows), description=description)
+    return alt.layer(reach, held, points).properties(height=120 + 24 * len(rows), description=description)
 
 
 def timeline(rows: pd.DataFrame, description: str) -> alt.Chart:
@@ -105,7 +105,9 @@ def calibration(rows: pd.DataFrame, description: str) -> alt.LayerChart:
     points = base.mark_point(size=55, filled=True, opacity=0.95).encode(
         y=alt.Y("observed:Q", title="observed", scale=scale, axis=axis),
         color=alt.Color("where:N", title=None, scale=inside, legend=alt.Legend(orient="top")),
-        shape=alt.Shape("horizon:N", title=None, scale=shapes, legend=alt.Legend(orient="top")),
+        shape=alt.Shape(
+            "horizon:N", title=None, scale=shapes, legend=alt.Legend(orient="top", symbolFillColor=GREY, symbolStrokeColor=GREY)
+        ),
     )
     ends = [float(min(rows["value"].min(), rows["observed"].min())), float(max(rows["value"].max(), rows["observed"].max()))]
     line = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
 from app import charts_launches, freeze_item, load, sharing_item, state, views
@@ -27,6 +28,8 @@ def show() -> None:
             f"This workspace has no item {view.item!r}.",
             "Nothing else is shown in its place." if matches.empty else "Did you mean one of these?",
         )
+        if not matches.empty:
+            _matches(view, matches)
         _search(view, held)
         return
     found = load.item_view(held, view.item)
@@ -55,6 +58,10 @@ def _search(view: View, held: load.Bench) -> None:
         return
     if len(matches) == 1:
         state.go("item", View(workspace=view.workspace, item=str(matches["item"].iloc[0])))
+    _matches(view, matches)
+
+
+def _matches(view: View, matches: pd.DataFrame) -> None:
     columns = {"launched_at": st.column_config.DatetimeColumn("launched at (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC")}
     picking = {"on_select": "rerun", "selection_mode": "single-row"}
     event = views.table(matches, "Items found; choose a row to open it", "item-matches", columns=columns, **picking)

@@ -142,4 +142,4 @@ def _scored(held: load.Bench, records: list[Record]) -> None:
         "factor": st.column_config.NumberColumn("times too high or low, median", format="%.2f"),
         "inside": st.column_config.NumberColumn("inside 90%", format="percent"),
     }
-    views.table(card.by_horizon, "Errors by horizon and by how far ahead was looked", "launch-errors", columns=columns)
+    views.table(shown.error_rows(card.by_horizon), "Errors by horizon and by how far ahead was looked", "launch-errors", columns=columns)

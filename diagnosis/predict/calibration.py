@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 _SLOPE_SD = 0.3
 _SHIFT_SD = 0.75
-_ASSUMED_SD = 1.0  # of a logarithm, before any launch was seen: within a factor of about five either way
+_ASSUMED_SD = 0.6  # of a logarithm, before any launch was seen: with so little freedom, within a factor of about six either way
 _ASSUMED_FREEDOM = 2.0  # launches that the assumption counts as
 _MEDIAN_PRIOR = 10.0  # launches without which the median residual is taken to be 0
-_FEWEST = 9  # launches for a conformal interval of 0.9
+_FEWEST = 19  # launches for a conformal interval of 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +65,6 @@ class Calibration:
         low = math.floor((self.n + 1) * (1 - level) / 2)  # rank from either end; at least 1 for a level of 0.9 from 19 launches on
         if low >= 1:
             return centre + float(self.residuals[low - 1]), centre + float(self.residuals[self.n - low])
-        both = math.ceil((self.n + 1) * level - 1e-9)  # rank of the sizes of residuals, for fewer
-        if both <= self.n:
-            half = float(np.sort(np.abs(self.residuals))[both - 1])
-            return centre - half, centre + half
         half = _quantile(0.5 + level / 2, self.n + _ASSUMED_FREEDOM) * self.spread
         return centre - half, centre + half
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from diagnosis.predict.result import BURIED, OVER
 WORDS = {BURIED: "buried", OVER: "over-exposed", "": "as expected"}
 NOT_SAID = "nothing to hold against"
 _SEARCHED = 20
+_HORIZONS = {"first_day": "first day", "first_week": "first week"}
 
 
 def latest(records: Sequence[Record]) -> list[Record]:
@@ -77,7 +77,7 @@ def task_rows(record: Record) -> pd.DataFrame:
     """One row a horizon and task (``all`` first): columns ``horizon``, ``task``, ``exposure``, ``exposure_low``, ``exposure_high``,
     ``shown``, ``position``, ``success``, ``positives`` (float64)."""
     rows = []
-    for name, words in (("first_day", "first day"), ("first_week", "first week")):
+    for name, words in _HORIZONS.items():
         held = record.forecast[name]
         for task, found in (("all", held), *held["tasks"].items()):
             ends = found["exposure"]
@@ -139,13 +139,12 @@ def searched(calendar: Catalogue, text: str) -> pd.DataFrame:
 def scored_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """Scored forecasts for a chart of forecast against observed: those above nothing, as logarithms need; see `Scorecard.rows`."""
     shown = rows.assign(**{name: np.maximum(rows[name].astype("float64"), 1e-5) for name in ("value", "low", "high", "observed")})
-    words = {"first_day": "first day", "first_week": "first week"}
-    return shown.assign(horizon=shown["horizon"].map(words), where=np.where(shown["inside"], "inside its interval", "outside"))
+    return shown.assign(horizon=shown["horizon"].map(_HORIZONS), where=np.where(shown["inside"], "inside its interval", "outside"))
 
 
-def until_of(records: Sequence[Record]) -> datetime | None:
-    """End of the log that forecasts were made from."""
-    return records[0].until if records else None
+def error_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Errors with horizons in words; see `Scorecard.by_horizon`."""
+    return rows.assign(horizon=rows["horizon"].map(_HORIZONS))
 
 
 def number(value: Any) -> float:

@@ -55,9 +55,12 @@ def reasons_and_fixes(school: School, found: Rehearsal, flag: str, reference: fl
         if tried.text and moved >= _MOVES:
             reasons.append((moved, Change(tried.kind, tried.target, share, place, tried.text)))
         if tried.fix and (share >= reference / FACTOR if flag == BURIED else share <= reference * FACTOR):
-            fixes.append((_SIZE[tried.kind], abs(np.log(share / reference)), Change(tried.kind, tried.target, share, place, tried.fix)))
+            off = abs(np.log(max(share, 1e-9) / reference))
+            fixes.append((off > np.log(FACTOR), _SIZE[tried.kind], off, Change(tried.kind, tried.target, share, place, tried.fix)))
     reasons.sort(key=lambda one: -one[0])
-    fixes.sort(key=lambda one: one[:2])
+    fixes.sort(key=lambda one: one[:3])
+    if fixes and not fixes[0][0]:
+        fixes = [one for one in fixes if not one[0]]  # none that goes too far, where one does not
     return tuple(change for _, change in reasons[:_MOST]), tuple(change for *_, change in fixes[:_MOST])
 
 
