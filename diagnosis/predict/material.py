@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,12 +12,13 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from diagnosis.errors import CannotSayError, DiagnosisError
+from diagnosis.errors import CannotSayError, DiagnosisError, RulesError
 from diagnosis.log.records import Batch
 from diagnosis.models import Model, assemble
 from diagnosis.predict.launching import WEEK, Catalogue
 from diagnosis.reproduce import Workbench
 from diagnosis.rules import Ruleset
+from diagnosis.rules.batch import Shelf, pages
 from diagnosis.store import Query
 
 Floats = NDArray[np.float64]
@@ -183,6 +184,7 @@ def gather(workbench: Workbench, calendar: Catalogue, *, most: int = MOST, seed:
         line_of[np.isin(tasks.astype(str), line.tasks)] = place
     batch, line_of = _some(batch, line_of >= 0), line_of[line_of >= 0]
     batch = _with_slots(batch)
+    lines = [_ruled(line, batch, calendar, notes) for line in lines]
     needed = _needed(lines, batch)
     return Material(calendar, batch, tuple(lines), line_of, _scores(batch, lines, line_of), needed, tuple(notes))
 
@@ -211,6 +213,17 @@ def _lines(workbench: Workbench, batch: Batch) -> tuple[list[Line], list[str]]:
         except DiagnosisError as error:
             notes.append(f"{', '.join(tasks)}: {error.message.rstrip('.')}")
     return lines, notes
+
+
+def _ruled(line: Line, batch: Batch, calendar: Catalogue, notes: list[str]) -> Line:
+    """The line; without its rules where one of them needs what the log lacks."""
+    few = _some(batch, np.arange(len(batch)) < 1)
+    try:
+        pages(line.ruleset, Shelf.of(few, calendar.items), np.zeros(few.candidates.num_rows))
+    except RulesError as error:
+        notes.append(f"the rules of {line.ruleset.version} ({error.message.rstrip('.')}), so pages are made of scores alone")
+        return replace(line, ruleset=NO_RULES)
+    return line
 
 
 def _some(batch: Batch, chosen: Mask) -> Batch:

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from diagnosis.errors import RulesError
 from diagnosis.log.records import Batch
 from diagnosis.models import assemble
 from diagnosis.predict.donors import Donors, drawn
@@ -157,10 +156,7 @@ def _served(material: Material, line: Line, entry: Entry, rows: Ints) -> tuple[F
     else:
         alone = Batch(batch.requests, mine, material.batch.outcomes.slice(0, 0))
         scores[places] = line.model.score(assemble(line.model.bundle, alone), groups=alone.groups)
-    try:
-        made = pages(line.ruleset, Shelf.of(batch, material.calendar.items), scores)
-    except RulesError:
-        made = pages(replace(line.ruleset, rules=()), Shelf.of(batch, material.calendar.items), scores)
+    made = pages(line.ruleset, Shelf.of(batch, material.calendar.items), scores)
     made = np.where(np.isnan(scores), 0, made)
     size = np.bincount(batch.owner[made > 0], minlength=len(batch))
     return scores[places], made[places], size

@@ -115,6 +115,25 @@ def test_a_model_that_was_not_admitted_cannot_forecast(copy):
         launches(bench.refreshed())
 
 
+def test_a_retriever_that_does_not_reach_an_item_is_the_reason_that_it_is_buried(copy):
+    shop = Shop()
+    expected = dict.fromkeys(shop.ids, 100.0)
+    soon = {"rug": ("rug", 0.62, False)}
+    found = launches(copy(items_of(shop, soon, {**expected, "rug": 1500.0})), requests=500).of("rug")
+    assert (found.flag, found.against) == (BURIED, "team")
+    assert ("retriever", "new") in [(reason.kind, reason.target) for reason in found.reasons]
+    assert "proposes it in 0% of the requests" in next(r.text for r in found.reasons if r.kind == "retriever")
+
+
+def test_rules_that_need_what_the_log_lacks_are_left_out_and_named(copy):
+    bench = copy()
+    file = bench.workspace.rulesets_dir / "spring.toml"
+    file.write_text(file.read_text() + '[[rule]]\nname = "odd"\nkind = "cap"\nby = "nowhere"\nat_most = 1\n')
+    found = launches(bench.refreshed(), item="recalled", requests=200)
+    assert any("odd" in note and "scores alone" in note for note in found.notes)
+    assert found.of("recalled").flag == ""
+
+
 def test_what_a_team_expects_is_learned_from_what_earlier_teams_got(copy):
     shop = Shop()
     expected = {item: 100.0 for item in shop.ids}
