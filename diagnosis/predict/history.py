@@ -73,9 +73,10 @@ def young(workbench: Workbench, calendar: Catalogue, items: Sequence[str], *, da
     grid = pd.MultiIndex.from_tuples([(i, d, t) for i, d in whole for t in tasks], names=["item_id", "day", "task"])
     frame = pd.DataFrame(0.0, index=grid, columns=["requests", "slots", *AMOUNTS])
     if len(grid):
-        starts = np.array([launched[i].timestamp() + d * 86400.0 for i, d in whole])
+        starts = np.array([launched[i].timestamp() + d * 86400.0 for i, d, _ in grid])
+        task = np.array(grid.get_level_values("task"), dtype=object)
         for name, column in (("requests", "requests"), ("slots", "shown")):
-            frame[name] = _inside(pages, tasks, column, (starts - calendar.first.timestamp()) / 3600.0).ravel()
+            frame[name] = within_hours(pages, task, column, (starts - calendar.first.timestamp()) / 3600.0)
         query = Query(since=min(launched.values()), until=max(launched.values()) + timedelta(days=days))
         counted = snapshot.item_days(
             launched, query=query, positive=settings.positive_events, attribution_s=settings.attribution_time_s
@@ -95,16 +96,25 @@ def _whole_days(calendar: Catalogue, launched: dict[str, datetime], days: int) -
     ]
 
 
-def _inside(pages: pd.DataFrame, tasks: Sequence[str], column: str, start: Floats) -> Floats:
-    """Amounts of the 24 hours from each start (in hours), by task; shape (starts, tasks). Parts of an hour count by their share."""
+def within_hours(pages: pd.DataFrame, task: NDArray[Any], column: str, start: Floats) -> Floats:
+    """Amounts of the 24 hours from each start; parts of an hour count by their share.
+
+    Parameters
+    ----------
+    pages : pandas.DataFrame
+        See `Snapshot.page_hours`.
+    task : array of object, shape (rows,)
+    start : array of float64, shape (rows,)
+        Hours after the first of `pages`.
+    """
     top = int(max(pages["hour"].max() if len(pages) else 0, 0)) + 2
-    made = np.zeros((len(start), len(tasks)))
-    for place, task in enumerate(tasks):
-        mine = pages[pages["task"] == task]
+    made = np.zeros(len(start))
+    for name in dict.fromkeys(task.tolist()):
+        rows, mine = task == name, pages[pages["task"] == name]
         sums = np.bincount(np.maximum(mine["hour"].to_numpy(), 0), weights=mine[column].to_numpy(), minlength=top)
         total = np.concatenate([[0.0], np.cumsum(sums)])
         edges = np.arange(len(total), dtype=np.float64)
-        made[:, place] = np.interp(start + 24.0, edges, total) - np.interp(start, edges, total)
+        made[rows] = np.interp(start[rows] + 24.0, edges, total) - np.interp(start[rows], edges, total)
     return made
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,13 +14,23 @@ from numpy.typing import NDArray
 from diagnosis.predict.alone import Alone, alone
 from diagnosis.predict.keeping import Record, records
 from diagnosis.predict.launching import Catalogue, catalogue, known, likeness, plain
+from diagnosis.predict.measured import (
+    bias,
+    by_day,
+    cold_start,
+    day_rows,
+    dropped_rows,
+    funnel_rows,
+    query_of,
+    retriever_rows,
+    seen_days,
+    task_rows,
+    usual_cold_start,
+)
 from diagnosis.reproduce import Workbench
-from diagnosis.store import Query
 
 Floats = NDArray[np.float64]
 LIKE = 20  # items that it is held against
-_KNOWN = 20.0  # positive events after which an item is known: its success is then told to about a quarter
-_Z90 = 1.645
 _SAID = ("title", "launched_at", "valid_from")
 
 
@@ -148,26 +157,26 @@ def item_view(workbench: Workbench, item: str, *, days: int = 28) -> ItemView:
     item = known(calendar, item)
     like = _like(calendar, item)
     origins = {name: _origin(calendar, name, days, item) for name in (item, *like)}
-    seen = _seen(workbench, calendar, origins, days)
+    seen = seen_days(workbench, calendar, origins, days)
     mine, others = seen[seen["item_id"] == item], seen[seen["item_id"] != item]
-    totals = _by_day(seen)
+    totals = by_day(seen)
     at = calendar.launched[item]
     said = calendar.items.loc[item]
-    counted = workbench.snapshot.item_days_by("retrievers", origins, query=_query(origins, days))
-    dropped = workbench.snapshot.item_days_by("dropped_by", {item: origins[item]}, query=_query({item: origins[item]}, days))
+    counted = workbench.snapshot.item_days_by("retrievers", origins, query=query_of(origins, days))
+    dropped = workbench.snapshot.item_days_by("dropped_by", {item: origins[item]}, query=query_of({item: origins[item]}, days))
     return ItemView(
         item=item,
         title=calendar.title(item),
         launched_at=None if at != at else at.to_pydatetime(),
         attributes=tuple((str(name), text) for name, value in said.items() if name not in _SAID and (text := _text(value))),
-        days=_days(totals, item, origins[item]),
-        tasks=_tasks(mine, others),
-        retrievers=_retrievers(counted, seen, item),
-        funnel=_funnel(mine, origins[item]),
-        dropped=_dropped(dropped, mine, days),
-        production_bias=_bias(mine, others),
-        cold_start_days=_cold(totals[totals["item_id"] == item], calendar, item),
-        usual_cold_start_days=_usual_cold(totals, calendar, like),
+        days=day_rows(totals, item, origins[item]),
+        tasks=task_rows(mine, others),
+        retrievers=retriever_rows(counted, seen, item),
+        funnel=funnel_rows(mine, origins[item]),
+        dropped=dropped_rows(dropped, mine, days),
+        production_bias=bias(mine, others),
+        cold_start_days=cold_start(totals[totals["item_id"] == item], calendar, item),
+        usual_cold_start_days=usual_cold_start(totals, calendar, like),
         alone=alone(workbench, calendar, item),
         like=like,
         forecasts=tuple(records(workbench, item)),
@@ -206,155 +215,6 @@ def _origin(calendar: Catalogue, item: str, days: int, about: str) -> datetime:
         return at.to_pydatetime()  # type: ignore[no-any-return]  # pandas does not say
     midnight = calendar.last.replace(hour=0, minute=0, second=0, microsecond=0)
     return max(midnight - timedelta(days=days), calendar.first.replace(hour=0, minute=0, second=0, microsecond=0))
-
-
-def _query(origins: dict[str, datetime], days: int) -> Query:
-    return Query(since=min(origins.values()), until=max(origins.values()) + timedelta(days=days))
-
-
-def _seen(workbench: Workbench, calendar: Catalogue, origins: dict[str, datetime], days: int) -> pd.DataFrame:
-    """One row an item, whole day and task: what `Snapshot.item_days` says, and ``requests`` and ``slots`` of that day; 0 where nothing."""
-    snapshot, settings = workbench.snapshot, workbench.workspace.settings
-    pages = snapshot.page_hours(calendar.first)
-    tasks = sorted(pages["task"].unique())
-    day = timedelta(days=1)
-    first, last = calendar.first - timedelta(hours=1), calendar.last + timedelta(hours=1)
-    grid = [
-        (i, d, t) for i, at in origins.items() for d in range(days) if at + d * day >= first and at + (d + 1) * day <= last for t in tasks
-    ]
-    frame = pd.DataFrame(grid, columns=["item_id", "day", "task"])
-    positive, within = settings.positive_events, settings.attribution_time_s
-    counted = snapshot.item_days(origins, query=_query(origins, days), positive=positive, attribution_s=within)
-    frame = frame.merge(counted, on=["item_id", "day", "task"], how="left").fillna(0.0)
-    starts = np.array([origins[i].timestamp() + d * 86400.0 for i, d in zip(frame["item_id"], frame["day"], strict=True)])
-    hours = (starts - calendar.first.timestamp()) / 3600.0
-    for name, column in (("requests", "requests"), ("slots", "shown")):
-        frame[name] = _of_tasks(pages, frame["task"].to_numpy(), column, hours)
-    return frame
-
-
-def _of_tasks(pages: pd.DataFrame, task: NDArray[Any], column: str, start: Floats) -> Floats:
-    """Amounts of the 24 hours from each start (hours), of each row's task."""
-    top = int(max(pages["hour"].max() if len(pages) else 0, 0)) + 2
-    made = np.zeros(len(start))
-    for name in np.unique(task):
-        rows, mine = task == name, pages[pages["task"] == name]
-        sums = np.bincount(np.maximum(mine["hour"].to_numpy(), 0), weights=mine[column].to_numpy(), minlength=top)
-        total = np.concatenate([[0.0], np.cumsum(sums)])
-        edges = np.arange(len(total), dtype=np.float64)
-        made[rows] = np.interp(start[rows] + 24.0, edges, total) - np.interp(start[rows], edges, total)
-    return made
-
-
-def _by_day(seen: pd.DataFrame) -> pd.DataFrame:
-    sums = ["requests", "slots", "proposed", "scored", "shown", "positive", "places", "rows_shown"]
-    totals = seen.groupby(["item_id", "day"], sort=True)[sums].sum().reset_index()
-    totals["share"] = _over(totals["shown"], totals["slots"])
-    totals["success"] = _over(totals["positive"], totals["shown"])
-    return totals
-
-
-def _days(totals: pd.DataFrame, item: str, origin: datetime) -> pd.DataFrame:
-    mine = totals[totals["item_id"] == item].reset_index(drop=True)
-    others = totals[(totals["item_id"] != item) & totals["day"].isin(mine["day"])]
-    by_day = others.groupby("day")["share"]
-    enough = by_day.size() >= 3
-    usual = pd.DataFrame({"usual": by_day.median(), "usual_low": by_day.quantile(0.05), "usual_high": by_day.quantile(0.95)}).where(enough)
-    success = others.groupby("day")[["positive", "shown"]].sum()
-    usual["usual_success"] = _over(success["positive"], success["shown"])
-    relative = _Z90 / np.sqrt(np.maximum(mine["rows_shown"].to_numpy(dtype=np.float64), 1.0))
-    frame = pd.DataFrame(
-        {
-            "day": mine["day"].astype("int64"),
-            "at": [origin + timedelta(days=int(d)) for d in mine["day"]],
-            "share": mine["share"],
-            "low": np.maximum(mine["share"] * (1.0 - relative), 0.0),
-            "high": np.minimum(mine["share"] * (1.0 + relative), 1.0),
-            "success": mine["success"],
-            "position": _over(mine["places"], mine["shown"]),
-            "rows_shown": mine["rows_shown"].astype("int64"),
-        }
-    )
-    return frame.join(usual, on="day")
-
-
-def _tasks(mine: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
-    """Sums over the days that both have."""
-    same = others[others["day"].isin(mine["day"])]
-    own, theirs = (rows.groupby("task")[["slots", "shown", "positive", "places"]].sum() for rows in (mine, same))
-    theirs = theirs.reindex(own.index)
-    return pd.DataFrame(
-        {
-            "task": own.index,
-            "share": _over(own["shown"], own["slots"]).to_numpy(),
-            "usual": _over(theirs["shown"], theirs["slots"]).to_numpy(),
-            "success": _over(own["positive"], own["shown"]).to_numpy(),
-            "usual_success": _over(theirs["positive"], theirs["shown"]).to_numpy(),
-            "position": _over(own["places"], own["shown"]).to_numpy(),
-        }
-    )
-
-
-def _retrievers(counted: pd.DataFrame, seen: pd.DataFrame, item: str) -> pd.DataFrame:
-    names = sorted(set(counted["value"])) if len(counted) and (seen["item_id"] == item).any() else []
-    requests = seen.groupby("item_id")["requests"].sum()
-    days = set(zip(seen["item_id"], seen["day"], strict=True))
-    held = [(i, d) in days for i, d in zip(counted["item_id"], counted["day"], strict=True)]
-    sums = counted[held].groupby(["value", "item_id"])["weight"].sum() if len(counted) else pd.Series(dtype="float64")
-    rows = []
-    for name in names:
-        share = sums[name].reindex(requests.index).fillna(0.0) / requests if name in sums.index.get_level_values(0) else requests * 0.0
-        others = share.drop(index=item, errors="ignore")
-        rows.append((name, float(share.get(item, 0.0)), float(others.median()) if len(others) >= 3 else math.nan))
-    return pd.DataFrame(rows, columns=["retriever", "share", "usual"]).astype({"share": "float64", "usual": "float64"})
-
-
-def _funnel(mine: pd.DataFrame, origin: datetime) -> pd.DataFrame:
-    sums = mine.groupby("day")[["requests", "proposed", "scored", "shown"]].sum()
-    parts = [
-        pd.DataFrame({"day": sums.index, "stage": stage, "share": _over(sums[column], sums["requests"]).to_numpy()})
-        for stage, column in (("retrieved", "proposed"), ("scored", "scored"), ("shown", "shown"))
-    ]
-    frame = pd.concat(parts, ignore_index=True)
-    frame.insert(1, "at", [origin + timedelta(days=int(d)) for d in frame["day"]])
-    return frame
-
-
-def _dropped(dropped: pd.DataFrame, mine: pd.DataFrame, days: int) -> pd.DataFrame:
-    held = dropped[(dropped["day"] >= 0) & (dropped["day"] < days)]
-    total = float(mine["proposed"].sum())
-    sums = held.groupby("value")["weight"].sum().sort_values(ascending=False) if len(held) else pd.Series(dtype="float64")
-    return pd.DataFrame({"by": sums.index.astype(object), "share": sums.to_numpy(dtype=np.float64) / total if total else math.nan})
-
-
-def _bias(mine: pd.DataFrame, others: pd.DataFrame) -> float:
-    """Success of items like it over its own, where both are measured on the same scale: positive events a shown position."""
-    own, theirs = (float(rows["positive"].sum()) / max(float(rows["shown"].sum()), 1e-12) for rows in (mine, others))
-    return theirs / own if own > 0 and theirs > 0 else math.nan
-
-
-def _cold(rows: pd.DataFrame, calendar: Catalogue, item: str) -> float:
-    at = calendar.launched[item]
-    if at != at or at < pd.Timestamp(calendar.first) or not len(rows):
-        return math.nan
-    ordered = rows.sort_values("day")
-    total = np.cumsum(ordered["positive"].to_numpy(dtype=np.float64))
-    place = int(np.searchsorted(total, _KNOWN))
-    if place >= len(total):
-        return math.nan
-    before = total[place - 1] if place else 0.0
-    return float(ordered["day"].iloc[place] + (_KNOWN - before) / max(total[place] - before, 1e-12))
-
-
-def _usual_cold(totals: pd.DataFrame, calendar: Catalogue, like: Sequence[str]) -> float:
-    seen = [item for item in like if calendar.launched[item] >= pd.Timestamp(calendar.first)]
-    ages = [_cold(totals[totals["item_id"] == item], calendar, item) for item in seen]
-    known_ages = [age for age in ages if age == age]
-    return float(np.median(known_ages)) if len(known_ages) >= max(3, len(seen) / 2) else math.nan
-
-
-def _over(top: pd.Series[Any], bottom: pd.Series[Any]) -> pd.Series[Any]:
-    return top.where(bottom > 0) / bottom.where(bottom > 0)
 
 
 def _number(value: float) -> float | None:
