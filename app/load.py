@@ -473,8 +473,13 @@ def _moved(key: str, entry_id: str, _workbench: Workbench, _entry: cases.Entry) 
 
 
 def forecasts(held: Bench) -> list[Record]:
-    """Forecasts of launches that were kept, the latest first."""
-    return records(held.workbench)
+    """Forecasts of launches that were kept, the latest first; at most `FRESH_S` seconds old."""
+    return _kept_forecasts(held.key, held.workbench)
+
+
+@st.cache_resource(ttl=FRESH_S, max_entries=8, show_spinner=False)
+def _kept_forecasts(key: str, _workbench: Workbench) -> list[Record]:
+    return records(_workbench)
 
 
 def make_forecasts(held: Bench, progress: Any) -> Launches:
@@ -486,6 +491,7 @@ def make_forecasts(held: Bench, progress: Any) -> Launches:
     """
     answer = launches(held.workbench, progress=progress)
     keep(held.workbench, answer)
+    _kept_forecasts.clear()
     return answer
 
 

@@ -9,12 +9,11 @@ from app.state import View
 from diagnosis.predict import shown
 from diagnosis.predict.keeping import Record
 
-_PERCENT = {"format": "percent"}
 _COLUMNS = {
     "name": None,
     "launched_at": st.column_config.DatetimeColumn("launches (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC"),
     "sure": st.column_config.NumberColumn(
-        "sure", format="percent", help="Chance that it ends below half, or above twice, of what it is held against"
+        "chance to go wrong", format="percent", help="Chance that it ends below half, or above twice, of what it is held against"
     ),
     "day_value": st.column_config.NumberColumn("first day: share", format="%.4f", help="Share of shown positions"),
     "value": st.column_config.NumberColumn("first week: share", format="%.4f", help="Share of shown positions"),
@@ -112,8 +111,9 @@ def _one(view: View, found: list[Record]) -> None:
         }
         views.table(shown.task_rows(record), "Forecast by horizon and task", "launch-tasks", columns=columns)
     with right:
-        columns = {"share": st.column_config.NumberColumn("share of requests", format="percent")}
-        views.table(shown.reach_rows(record), "In which share of the requests each retriever proposes it", "launch-reach", columns=columns)
+        rows = shown.reach_rows(record)
+        columns = {task: st.column_config.NumberColumn(format="percent") for task in rows.columns[1:]}
+        views.table(rows, "In which share of the requests each retriever proposes it, by task", "launch-reach", columns=columns)
     state.link("item", View(workspace=view.workspace, item=record.item), "Open the item", ":material/deployed_code:")
 
 

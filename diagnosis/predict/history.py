@@ -67,7 +67,8 @@ def young(workbench: Workbench, calendar: Catalogue, items: Sequence[str], *, da
     """
     snapshot, settings = workbench.snapshot, workbench.workspace.settings
     launched = {item: calendar.launched[item].to_pydatetime() for item in items}
-    pages = snapshot.page_hours(calendar.first)
+    since = min([calendar.last - timedelta(days=WEEK), *launched.values()])
+    pages = snapshot.page_hours(calendar.first, query=Query(since=since))
     tasks = sorted(pages["task"].unique())
     whole = _whole_days(calendar, launched, days)
     grid = pd.MultiIndex.from_tuples([(i, d, t) for i, d in whole for t in tasks], names=["item_id", "day", "task"])

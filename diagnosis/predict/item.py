@@ -158,7 +158,9 @@ def item_view(workbench: Workbench, item: str, *, days: int = 28) -> ItemView:
     like = _like(calendar, item)
     origins = {name: _origin(calendar, name, days, item) for name in (item, *like)}
     seen = seen_days(workbench, calendar, origins, days)
-    mine, others = seen[seen["item_id"] == item], seen[seen["item_id"] != item]
+    mine = seen[seen["item_id"] == item]
+    same = seen[seen["day"].isin(mine["day"])]  # of the same age
+    others = same[same["item_id"] != item]
     totals = by_day(seen)
     at = calendar.launched[item]
     said = calendar.items.loc[item]
@@ -171,7 +173,7 @@ def item_view(workbench: Workbench, item: str, *, days: int = 28) -> ItemView:
         attributes=tuple((str(name), text) for name, value in said.items() if name not in _SAID and (text := _text(value))),
         days=day_rows(totals, item, origins[item]),
         tasks=task_rows(mine, others),
-        retrievers=retriever_rows(counted, seen, item),
+        retrievers=retriever_rows(counted, same, item),
         funnel=funnel_rows(mine, origins[item]),
         dropped=dropped_rows(dropped, mine, days),
         production_bias=bias(mine, others),

@@ -172,7 +172,7 @@ def gather(workbench: Workbench, calendar: Catalogue, *, most: int = MOST, seed:
         If no task can be replayed: no model, none that is admitted, or the log lacks its features; says why.
     """
     since = max(calendar.first, calendar.last - pd.Timedelta(days=4 * WEEK))
-    batch = workbench.snapshot.sample(most, query=Query(status="ok", since=since), seed=seed)
+    batch = workbench.snapshot.sample(most, query=Query(status="ok", since=since), seed=seed, thinned=True)
     if not len(batch):
         raise CannotSayError("No request of the last four weeks was served by a model.", "forecasts replay requests of status ok.")
     lines, notes = _lines(workbench, batch)

@@ -27,7 +27,7 @@ def query_of(origins: dict[str, datetime], days: int) -> Query:
 def seen_days(workbench: Workbench, calendar: Catalogue, origins: dict[str, datetime], days: int) -> pd.DataFrame:
     """One row an item, whole day and task: what `Snapshot.item_days` says, and ``requests`` and ``slots`` of that day; 0 where nothing."""
     snapshot, settings = workbench.snapshot, workbench.workspace.settings
-    pages = snapshot.page_hours(calendar.first)
+    pages = snapshot.page_hours(calendar.first, query=query_of(origins, days))
     tasks = sorted(pages["task"].unique())
     day = timedelta(days=1)
     first, last = calendar.first - timedelta(hours=1), calendar.last + timedelta(hours=1)
@@ -97,7 +97,7 @@ def task_rows(mine: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
 
 
 def retriever_rows(counted: pd.DataFrame, seen: pd.DataFrame, item: str) -> pd.DataFrame:
-    """See `ItemView.retrievers`."""
+    """See `ItemView.retrievers`; over the days in `seen`."""
     names = sorted(set(counted["value"])) if len(counted) and (seen["item_id"] == item).any() else []
     requests = seen.groupby("item_id")["requests"].sum()
     days = set(zip(seen["item_id"], seen["day"], strict=True))

@@ -88,9 +88,11 @@ def task_rows(record: Record) -> pd.DataFrame:
 
 
 def reach_rows(record: Record) -> pd.DataFrame:
-    """One row a retriever and task: columns ``retriever``, ``task``, ``share`` (float64, of the requests in which it proposes the item)."""
-    rows = [(name, task, share) for name, tasks in record.forecast["reach"].items() for task, share in tasks.items()]
-    return pd.DataFrame(rows, columns=["retriever", "task", "share"])
+    """One row a retriever (``any`` first): a column ``retriever``, and one a task: share of its requests in which it proposes the item (float64)."""
+    reach = record.forecast["reach"]
+    tasks = sorted({task for shares in reach.values() for task in shares})
+    rows = [(name, *(number(shares.get(task)) for task in tasks)) for name, shares in reach.items()]
+    return pd.DataFrame(rows, columns=["retriever", *tasks])
 
 
 def changes(record: Record, which: str) -> list[tuple[str, str]]:
