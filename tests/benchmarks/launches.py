@@ -22,9 +22,9 @@ os.environ.setdefault("DIAGNOSIS_SECRET", "benchmark")
 
 from diagnosis.intervals import wilson
 from diagnosis.predict import BURIED, launches
-from diagnosis.predict.backtest import seen_shares
 from diagnosis.predict.history import young
 from diagnosis.predict.launching import catalogue
+from diagnosis.predict.rehearsed import HORIZONS, of_log
 from diagnosis.reproduce import Workbench
 from sample_data.build import Simulation, simulate
 from sample_data.serve import Served
@@ -84,10 +84,11 @@ def one(seed: int, folder: Path) -> pd.DataFrame:
     answer = launches(bench, days=DAYS - CUT)
     took = time.perf_counter() - began
     calendar = catalogue(bench)
-    earlier = seen_shares(young(bench, calendar, calendar.recent()))
+    seen = young(bench, calendar, calendar.recent())
     made = []
     for horizon, days in (("first_day", 1), ("first_week", 7)):
         true = truth(simulation, days)
+        earlier = of_log(seen, HORIZONS[horizon])[0]["exposure"]  # of the same horizon
         wanted = [found for found in answer.forecasts if found.item in true]
         metadata = dict(zip([f.item for f in wanted], by_metadata(calendar.items, earlier, [f.item for f in wanted]), strict=True))
         for found in wanted:
