@@ -32,6 +32,10 @@ from diagnosis.localize.series import series as series_of
 from diagnosis.localize.windows import Window, check_windows
 from diagnosis.log import Request, parse_filter
 from diagnosis.models import assemble
+from diagnosis.predict import Launches, Record, Scorecard, keep, launches, records, score
+from diagnosis.predict.item import ItemView
+from diagnosis.predict.item import item_view as item_view_of
+from diagnosis.predict.launching import Catalogue, catalogue
 from diagnosis.reproduce import NO_EDITS, Edits, Replay, Workbench
 from diagnosis.reproduce.circumstances import Circumstances
 from diagnosis.reproduce.circumstances import circumstances as circumstances_of
@@ -528,3 +532,75 @@ def moved(held: Bench, case: cases.Case) -> dict[str, str]:
 @st.cache_resource(max_entries=256, show_spinner="Looking whether the data behind the evidence has moved …")
 def _moved(key: str, entry_id: str, _workbench: Workbench, _entry: cases.Entry) -> str:
     return cases.moved(_workbench, _entry.digests)
+
+
+# --- launches and items -----------------------------------------------------------------------------------------------------------
+
+
+def forecasts(held: Bench) -> list[Record]:
+    """Forecasts of launches that were kept, the latest first; at most `FRESH_S` seconds old."""
+    return _kept_forecasts(held.key, held.workbench)
+
+
+@st.cache_resource(ttl=FRESH_S, max_entries=8, show_spinner=False)
+def _kept_forecasts(key: str, _workbench: Workbench) -> list[Record]:
+    return records(_workbench)
+
+
+def make_forecasts(held: Bench, progress: Any) -> Launches:
+    """Forecast what launches in the next two weeks, and keep it.
+
+    Raises
+    ------
+    CannotSayError
+    """
+    answer = launches(held.workbench, progress=progress)
+    keep(held.workbench, answer)
+    _kept_forecasts.clear()
+    return answer
+
+
+def scorecard(held: Bench) -> Scorecard:
+    """How good forecasts that were kept have been.
+
+    Raises
+    ------
+    CannotSayError
+    """
+    return _scorecard(held.key, tuple((r.item, r.data) for r in forecasts(held)), held.workbench)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Holding forecasts against what came …")
+def _scorecard(key: str, kept: tuple[tuple[str, str], ...], _workbench: Workbench) -> Scorecard:
+    return score(_workbench)
+
+
+def calendar(held: Bench) -> Catalogue:
+    """Items, and when each launches.
+
+    Raises
+    ------
+    CannotSayError
+    """
+    return _calendar(held.key, held.workbench)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _calendar(key: str, _workbench: Workbench) -> Catalogue:
+    return catalogue(_workbench)
+
+
+def item_view(held: Bench, item: str) -> ItemView:
+    """One item; see `diagnosis.predict.item.item_view`.
+
+    Raises
+    ------
+    NotFoundError, CannotSayError
+    """
+    kept = tuple(r.data for r in records(held.workbench, item))
+    return _item_view(held.key, item, kept, held.workbench)
+
+
+@st.cache_resource(max_entries=32, show_spinner="Counting what became of the item …")
+def _item_view(key: str, item: str, kept: tuple[str, ...], _workbench: Workbench) -> ItemView:
+    return item_view_of(_workbench, item)

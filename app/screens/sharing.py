@@ -13,6 +13,8 @@ from app.state import View
 from diagnosis import cases
 from diagnosis.cases.shares import DAYS, Share
 
+_FROZEN = {"request": "this view, with its what-if,", "item": "what is known of this item, with its charts,"}
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
@@ -21,7 +23,7 @@ class Subject:
     Attributes
     ----------
     kind : str
-        ``request`` or ``incident``; names the widgets.
+        ``request``, ``incident`` or ``item``; names the widgets.
     key : str
         Tells it from others of its kind.
     url : str
@@ -89,7 +91,7 @@ def made(held: load.Bench, key: str) -> None:
 
 
 def _share(held: load.Bench, subject: Subject) -> None:
-    what = "this view, with its what-if," if subject.kind == "request" else "this answer, with its question and proofs,"
+    what = _FROZEN.get(subject.kind, "this answer, with its question and proofs,")
     views.quiet(f"Freezes {what} as a page of its own. From it nothing else can be reached.")
     wanted = form(subject.kind)
     key = f"{subject.kind}-{held.id}-{subject.key}"

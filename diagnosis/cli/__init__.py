@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from diagnosis.cli import ask, bench, casework, collecting, detecting, localizing, models, running, sampling, writing
+from diagnosis.cli import ask, bench, casework, collecting, detecting, launching, localizing, models, running, sampling, writing
 from diagnosis.errors import DiagnosisError
 
 COMMANDS = "diagnosis.commands"
@@ -38,6 +38,7 @@ def build(arguments: list[str]) -> typer.Typer:
     app.command("diagnose")(localizing.diagnose)
     app.command("localize")(localizing.localize)
     app.command("detect")(detecting.detect)
+    app.command("launches")(launching.launches)
     app.command("import")(writing.import_)
     app.command("collect")(collecting.collect)
     app.command("forget")(collecting.forget)
