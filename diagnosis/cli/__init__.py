@@ -1,6 +1,7 @@
 """The command line: one command, `diagnosis`, over the public functions.
 
-Exit status: 0 answered, 2 bad arguments or unknown id (one line on standard error, and a hint), 3 cannot say.
+Exit status: 0 answered, 2 bad arguments or unknown id (one line on standard error, and a hint), 3 cannot say, 5 a
+rehearsal refuses the fix.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import typer
 
-from diagnosis.cli import ask, bench, casework, collecting, localizing, models, running, sampling, writing
+from diagnosis.cli import ask, bench, casework, collecting, hotfixing, localizing, models, resolving, running, sampling, writing
 from diagnosis.errors import DiagnosisError
 
 COMMANDS = "diagnosis.commands"
@@ -37,6 +38,7 @@ def build(arguments: list[str]) -> typer.Typer:
     app.command("explain")(ask.explain)
     app.command("diagnose")(localizing.diagnose)
     app.command("localize")(localizing.localize)
+    app.command("rehearse")(resolving.rehearse)
     app.command("import")(writing.import_)
     app.command("collect")(collecting.collect)
     app.command("forget")(collecting.forget)
@@ -45,6 +47,7 @@ def build(arguments: list[str]) -> typer.Typer:
     app.add_typer(models.app, name="models")
     app.add_typer(writing.contract, name="contract")
     app.add_typer(bench.app, name="bench")
+    app.add_typer(hotfixing.hotfix, name="hotfix")
     app.add_typer(casework.case, name="case")
     app.add_typer(casework.share, name="share")
     for point in sorted(entry_points(group=COMMANDS), key=lambda p: p.name):

@@ -36,6 +36,8 @@ class Gain:
         Chance of so large a change by chance alone, corrected for the number of slices (Benjamini, Hochberg 1995).
     requests, changed : int
         Logged requests of the slice, and those whose page or score is another.
+    touched : float
+        Weighted share of the slice's requests that the fix is for.
     verdict : str
         ``helped``, ``harmed``, ``unchanged`` (no page changed), or ``unsure``.
     """
@@ -51,6 +53,7 @@ class Gain:
     q: float
     requests: int
     changed: int
+    touched: float = 1.0
     verdict: str = "unsure"
 
     @property
@@ -82,12 +85,23 @@ def slices_of(sample: Sample, attributes: Sequence[str] = ()) -> list[tuple[str,
 
 
 def gain(
-    sample: Sample, pair: Pair, rows: Mask, changed: Mask, direction: str, baseline: float, attribute: str = "", value: Any = ""
+    sample: Sample,
+    pair: Pair,
+    rows: Mask,
+    changed: Mask,
+    hit: Mask,
+    *,
+    direction: str,
+    baseline: float,
+    attribute: str = "",
+    value: Any = "",
 ) -> Gain:
     """The gain in some requests.
 
     Parameters
     ----------
+    changed, hit : array of bool, shape (requests,)
+        Requests with another page or score, and those that the fix is for.
     baseline : float
         The metric of the slice in the baseline, for metrics of which neither more nor less is better.
     """
@@ -111,6 +125,7 @@ def gain(
         p,
         int(rows.sum()),
         int((rows & changed).sum()),
+        float(sample.weight[rows & hit].sum() / max(sample.weight[rows].sum(), 1e-12)),
     )
 
 
@@ -120,14 +135,14 @@ def judged(gains: Sequence[Gain], margin: float) -> list[Gain]:
     Parameters
     ----------
     margin : float
-        Share of the metric as served below which a loss is none.
+        Share of the metric as served, over the requests that the fix is for, below which a change is none.
     """
     from dataclasses import replace
 
     corrected = estimate.false_discovery([g.q for g in gains]) if gains else np.zeros(0)
     found = []
     for one, q in zip(gains, corrected, strict=True):
-        sure, large = q < _SURE, abs(one.better) >= margin * abs(one.served)
+        sure, large = q < _SURE, abs(one.better) >= margin * abs(one.served) * one.touched
         verdict = "unsure"
         if not one.changed:
             verdict = "unchanged"

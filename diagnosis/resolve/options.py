@@ -175,7 +175,7 @@ def _sorted(found: Sequence[Option]) -> list[Option]:
         if made is None:
             return (3 if option.missing else 1 if option.play.term == "short" else 2), 0.0
         sure = made.whole.better - abs(made.whole.high - made.whole.low) / 2
-        return (0 if not made.refused and made.whole.verdict == "helped" else 4 if made.refused else 1), -sure
+        return (5 if made.refused else 0 if made.whole.verdict == "helped" else 1 if made.whole.better > 0 else 4), -sure
 
     return sorted(found, key=place)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,8 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from diagnosis.errors import CannotSayError, RulesError
-from diagnosis.inputs.contracts import Contract
 from diagnosis.localize.columns import Column
-from diagnosis.localize.sample import Floats, Ints, Mask, dictionary
+from diagnosis.localize.sample import Floats, Ints, Mask
 from diagnosis.localize.stage import Played, World
 from diagnosis.resolve.actions import LAST_GOOD, Action
 from diagnosis.resolve.fallback import emulated
@@ -116,7 +114,7 @@ def _set_feature(acted: Acted, action: Action, hit: Mask) -> Acted:
         column = _able(acted.world.columns[source], value)
         values = np.full(len(rows), _coded(column, value))
         if action.values["to"] == LAST_GOOD:
-            known = _last_good(scene, column, scene.case.contracts.get(source), str(action.values["before"]))
+            known = scene.last_good(column, str(action.values["before"]), mine)
             found = rows & ~np.isnan(known)
             values = np.where(np.isnan(known), values, known)
             share = found.sum() / max(rows.sum(), 1)
@@ -147,30 +145,6 @@ def _coded(column: Column, value: Any) -> float:
     if value is None:
         return float("nan")
     return float((column.levels or ()).index(str(value))) if column.categorical else float(value)
-
-
-def _last_good(scene: Scene, column: Column, contract: Contract | None, before: str) -> Floats:
-    """The latest value of the same entity and task from before a time; NaN where none is logged.
-
-    Without a contract that says what identifies a value, it is the item for candidates, the member for requests.
-    """
-    sample, usual = scene.sample, ("item_id",) if column.source.startswith("candidates.") else ("member",)
-    entity = contract.entity if contract is not None and contract.entity else usual
-    keys = pd.DataFrame({"task": sample.words("task")[0][sample.owner]})
-    for name in entity:
-        table = "candidates" if name in sample.batch.candidates.column_names else "requests"
-        source = sample.batch.candidates if table == "candidates" else sample.batch.requests
-        if name not in source.column_names:
-            continue
-        codes = dictionary(source.column(name))[0]
-        keys[name] = codes if table == "candidates" else codes[sample.owner]
-    key = np.asarray(keys.groupby(list(keys.columns), sort=False).ngroup().to_numpy(), dtype=np.int64)
-    at = sample.time[sample.owner]
-    good = np.flatnonzero((at < datetime.fromisoformat(before).timestamp()) & ~np.isnan(column.values))
-    good = good[np.argsort(at[good], kind="stable")]
-    table_of = np.full(int(key.max(initial=-1)) + 1, np.nan)
-    table_of[key[good]] = column.values[good]  # of several, the last stays
-    return np.asarray(table_of[key])
 
 
 def _retriever_off(acted: Acted, action: Action, hit: Mask) -> Acted:

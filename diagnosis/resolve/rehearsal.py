@@ -21,7 +21,7 @@ from diagnosis.resolve.gains import Gain, Pair, gain, judged, level, slices_of, 
 from diagnosis.resolve.playing import Acted, act
 from diagnosis.resolve.scene import Scene, valued
 
-MARGIN = 0.005  # share of the metric below which a loss in a task is none
+MARGIN = 0.005  # share of the metric, over the requests that a fix is for, below which a change is none
 _MOVED = 0.01  # share of the metric by which one request must gain or lose to count as fixed or harmed
 _TIMED = 60  # requests whose scoring is timed
 Three = tuple[float, float, float]
@@ -137,7 +137,7 @@ def rehearse(
     accept : sequence of str
         Tasks that may be harmed.
     margin : float
-        Share of the metric below which a loss in a task is none.
+        Share of the metric, over the requests that the fix is for, below which a change is none.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def rehearse(
     sample, now = scene.sample, scene.sample.incident
     moved |= acted.fallen
     logged = scene.judge.logged(sample)
-    gains = [_gain(scene, pair, logged, rows, moved, a, v) for a, v, rows in [("", "", now), *slices_of(sample)]]
+    gains = [_gain(scene, pair, logged, rows, moved, acted.hit, a, v) for a, v, rows in [("", "", now), *slices_of(sample)]]
     tasks = judged([g for g in gains if g.attribute == "task"] or [replace(gains[0], attribute="task", value="all")], margin)
     whole = judged(gains[:1], margin)[0]
     better = _per_request(pair, whole)
@@ -230,12 +230,13 @@ def _service(scene: Scene, acted: Acted) -> Pair:
     return Pair(served, PerRequest(np.where(fallen, becomes, served.numerator), served.denominator))
 
 
-def _gain(scene: Scene, pair: Pair, logged: PerRequest, rows: Mask, moved: Mask, attribute: str, value: Any) -> Gain:
+def _gain(scene: Scene, pair: Pair, logged: PerRequest, rows: Mask, moved: Mask, hit: Mask, attribute: str, value: Any) -> Gain:
     before = ~scene.sample.incident
     if attribute:
         before = before & scene.sample.inside({attribute: [value]})
     baseline = level(scene.sample, logged, before)[0] if before.any() else float("nan")
-    return gain(scene.sample, pair, rows, moved, scene.metric.direction, baseline, attribute, value)
+    direction = scene.metric.direction
+    return gain(scene.sample, pair, rows, moved, hit, direction=direction, baseline=baseline, attribute=attribute, value=value)
 
 
 def _moved(stage: Stage, served: Played, played: Played) -> tuple[Mask, Mask]:

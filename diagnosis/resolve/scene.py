@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 
 import numpy as np
 
 from diagnosis.errors import CannotSayError, DiagnosisError
 from diagnosis.localize.case import Case, judged, known_scores, prepare
-from diagnosis.localize.columns import Columns
+from diagnosis.localize.columns import Column, Columns
 from diagnosis.localize.effects import clean_columns
 from diagnosis.localize.finding import find_suspects
 from diagnosis.localize.judge import Judge, Outcomes, needs_outcomes, with_pages
+from diagnosis.localize.result import moment
 from diagnosis.localize.sample import Floats, Ints, Mask, Sample, read
 from diagnosis.localize.stage import Played, Stage, World
+from diagnosis.localize.suspects import Suspect
 from diagnosis.localize.windows import Window, check_windows
 from diagnosis.log.records import to_frame
 from diagnosis.metrics import Metric, PerRequest, per_request
 from diagnosis.reproduce import Workbench
 from diagnosis.resolve.actions import Action
+from diagnosis.resolve.lastgood import last_good
 from diagnosis.resolve.seal import drawn
 
 MOST = 6_000  # requests of each window
@@ -83,6 +87,12 @@ class Scene:
             self.sample.kept[key] = valued(self, self.stage, self.served, outcomes)
         found: PerRequest = self.sample.kept[key]
         return found
+
+    def last_good(self, column: Column, before: str, hit: Mask) -> Floats:
+        """The last good values of a feature from before a time, for the candidates of hit requests; see `diagnosis.resolve.lastgood`."""
+        contract = self.case.contracts.get(column.source)
+        snapshot, at = self.case.workbench.snapshot, datetime.fromisoformat(before)
+        return last_good(snapshot, self.sample, self.baseline, column, contract, at, hit)
 
     def requests_of(self, action: Action, environment: str = "") -> Mask:
         """Requests of the window that an action is for.
@@ -166,7 +176,23 @@ def open_scene(
     except DiagnosisError:
         suspects = []  # what is wrong with features cannot be told; they are taken as they are
     known = known_scores(case.stage, case.world, judge.outcomes.model if judge.outcomes else None, suspects)
-    return Scene(case, judge, clean_columns(case.stage, suspects), case.stage.play(case.world), known, baseline, window)
+    clean = _clean(workbench, case, baseline, suspects)
+    return Scene(case, judge, clean, case.stage.play(case.world), known, baseline, window)
+
+
+def _clean(workbench: Workbench, case: Case, baseline: Window, suspects: Sequence[Suspect]) -> Columns:
+    """Features as they should have been. What is a member's own is their last good value where the log has one: better than a guess."""
+    clean = clean_columns(case.stage, suspects)
+    for suspect in suspects:
+        for column in suspect.repair.columns if suspect.repair is not None else ():
+            contract = case.contracts.get(column.source)
+            if contract is None or "member" not in contract.entity:
+                continue
+            logged = case.stage.columns[column.source]
+            good = last_good(workbench.snapshot, case.sample, baseline, logged, contract, moment(suspect.since), suspect.hit)
+            rows = suspect.hit[case.sample.owner] & ~np.isnan(good)
+            clean = clean.having([clean[column.source].put(rows, good)])
+    return clean
 
 
 def with_model(scene: Scene, name: str, version: str) -> tuple[Scene, int]:
