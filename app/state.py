@@ -73,6 +73,12 @@ class View:
         A model, one of its versions, and the version that it is compared with.
     part : str
         One of `PARTS`: what of a model is looked at.
+    found : str
+        Key of an incident that detection found.
+    cause : int or None
+        Which of an answer's causes, from 1.
+    hotfix : int or None
+        Serial of a hotfix.
     """
 
     workspace: str = ""
@@ -104,6 +110,9 @@ class View:
     version: str = ""
     against: str = ""
     part: str = ""
+    found: str = ""
+    cause: int | None = None
+    hotfix: int | None = None
 
     @classmethod
     def from_query(cls, query: Mapping[str, Sequence[str]]) -> View:
@@ -321,6 +330,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _serial(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**12):
+        raise ValueError("it must be the serial of a hotfix")
+    return int(text)
+
+
 def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
@@ -337,6 +352,8 @@ _READ: dict[str, Callable[[str], Any]] = {
     "baseline": _window,
     "incident": _window,
     "asked": _yes,
+    "cause": _count,
+    "hotfix": _serial,
 }
 
 

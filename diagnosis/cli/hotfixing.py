@@ -126,7 +126,7 @@ def propose(
     as_json: Json = False,
 ) -> None:
     """Rehearse a fix and write it, with its undo, into a file to be signed. JSON: serial, file, refused, expires_at, actions."""
-    from diagnosis.resolve.proposing import Proposal
+    from diagnosis.resolve.proposing import Proposal, rehearsed, watched
     from diagnosis.resolve.proposing import propose as write
 
     asked = asked_of(workspace, incident, found, cause, metric, baseline, since, until)
@@ -140,8 +140,9 @@ def propose(
         accept=tuple(accept_harm or ()),
         unrehearsed=unrehearsed,
     )
-    scene = None if revoke else asked.scene(requests, as_json)
-    made = write(asked.bench.state, asked.bench.workspace.id, proposal, scene, asked.cause)
+    held = {} if revoke else rehearsed(asked.scene(requests, as_json), proposal)
+    watch = watched(asked.metric, asked.baseline, asked.window, asked.cause)
+    made = write(asked.bench.state, asked.bench.workspace.id, proposal, held, watch)
     fix = made.prepared.fix
     if made.rehearsal.get("refused"):
         raise HotfixError(f"The rehearsal refuses it: {made.rehearsal['refused']}", "narrow its slice, or --accept-harm TASK.")

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from diagnosis.errors import CannotSayError, HotfixError
+from diagnosis.localize.windows import Window
 from diagnosis.resolve import ledger
 from diagnosis.resolve.actions import Action
 from diagnosis.resolve.document import prepare
-from diagnosis.resolve.rehearsal import Rehearsal, rehearse
+from diagnosis.resolve.rehearsal import rehearse
 from diagnosis.resolve.scene import Scene
 from diagnosis.store.state import State, whoami
 
@@ -44,20 +45,19 @@ def propose(
     state: State,
     workspace: str,
     proposal: Proposal,
-    scene: Scene | None,
-    cause: Mapping[str, Any] | None = None,
+    rehearsal: Mapping[str, Any],
+    watch: Mapping[str, str],
     *,
-    rehearsed: Rehearsal | None = None,
     now: datetime | None = None,
 ) -> ledger.Record:
-    """Rehearse a proposal, prepare its document and its undo, and keep both.
+    """Prepare a document and its undo, and keep both.
 
     Parameters
     ----------
-    scene : Scene, optional
-        What it is rehearsed on; needed for all but taking back.
-    rehearsed : Rehearsal, optional
-        Of the very same actions, where it is known already.
+    rehearsal : mapping
+        What `rehearsed` gave, or `Rehearsal.as_json`; empty to take back what is in force.
+    watch : mapping
+        What `watched` gave.
 
     Returns
     -------
@@ -67,11 +67,12 @@ def propose(
     Raises
     ------
     HotfixError
-        If it cannot be rehearsed and nobody says why it may go out all the same.
+        If an action is not rehearsed.
     """
     at = now or datetime.now(UTC)
+    if proposal.actions and not rehearsal:
+        raise HotfixError("Nothing goes out that was not rehearsed.", "rehearse it, or say why that cannot be.")
     standing = ledger.standing(state, workspace, proposal.environment, at)
-    held = {} if scene is None else _rehearsal(scene, proposal, rehearsed)
     prepared = prepare(
         workspace,
         proposal.environment,
@@ -85,23 +86,33 @@ def propose(
         author=whoami(),
         now=at,
     )
-    watch = {} if scene is None else {"metric": scene.metric.name, "baseline": str(scene.baseline), "incident": str(scene.window)}
-    if watch and cause:
-        watch["cause"] = f"{cause.get('component', '')} {cause.get('target', '')}".strip()
-    made = ledger.Record(prepared, actor=whoami(), rehearsal=held, watch=watch)
+    made = ledger.Record(prepared, actor=whoami(), rehearsal=rehearsal, watch=watch)
     told: dict[str, Any] = {"accepted_harm": list(proposal.accept)} if proposal.accept else {}
-    told |= {"unrehearsed": proposal.unrehearsed} if held.get("unrehearsed") else {}
-    ledger.keep(state, made, "prepare hotfix", refused=held.get("refused", ""), case=proposal.case, **told)
+    told |= {"unrehearsed": proposal.unrehearsed} if rehearsal.get("unrehearsed") else {}
+    ledger.keep(state, made, "prepare hotfix", refused=rehearsal.get("refused", ""), case=proposal.case, **told)
     return made
 
 
-def _rehearsal(scene: Scene, proposal: Proposal, known: Rehearsal | None) -> dict[str, Any]:
+def watched(metric: str, baseline: Window, window: Window, cause: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """What shall come back: a metric that was well in `baseline` and not in `window`."""
+    told = f"{(cause or {}).get('component', '')} {(cause or {}).get('target', '')}".strip()
+    return {"metric": metric, "baseline": str(baseline), "incident": str(window), **({"cause": told} if told else {})}
+
+
+def rehearsed(scene: Scene, proposal: Proposal) -> dict[str, Any]:
+    """The rehearsal of a proposal; or why there can be none, where the proposal says why it may go out all the same.
+
+    Raises
+    ------
+    HotfixError
+        If it cannot be rehearsed and nobody says why it may go out.
+    """
     try:
-        made = known or rehearse(scene, proposal.actions, environment=proposal.environment, cap=proposal.max_share, accept=proposal.accept)
+        made = rehearse(scene, proposal.actions, environment=proposal.environment, cap=proposal.max_share, accept=proposal.accept)
+        return made.as_json()
     except CannotSayError as error:
         if not proposal.unrehearsed.strip():
             raise HotfixError(
                 f"It cannot be rehearsed on this log: {error.message}", "say why it may go out all the same (--unrehearsed); it is audited."
             ) from None
         return {"refused": "", "unrehearsed": error.message, "because": proposal.unrehearsed.strip()}
-    return made.as_json()

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from diagnosis.errors import CannotSayError
 from diagnosis.localize.columns import score
 from diagnosis.localize.judge import SERVICE
 from diagnosis.localize.sample import Floats, Mask
@@ -186,6 +185,12 @@ def rehearse(
     return replace(made, refused=_refused(made))
 
 
+def on_terms(made: Rehearsal, cap: float, accept: Sequence[str]) -> Rehearsal:
+    """The same rehearsal, judged by another cap and other accepted harm."""
+    made = replace(made, cap=cap, accepted=tuple(accept))
+    return replace(made, refused=_refused(made))
+
+
 def _refused(made: Rehearsal) -> str:
     """Why a fix must not go out; empty if nothing speaks against it."""
     harmed = [t for t in made.harmed if t not in made.accepted]
@@ -314,12 +319,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if np.isfinite(value) else None
     return value
-
-
-def unrehearsed(scene: Scene, actions: Sequence[Action], environment: str = "") -> str:
-    """Why actions cannot be rehearsed on this log; empty if they can."""
-    try:
-        act(scene, actions, environment)
-    except CannotSayError as error:
-        return error.message
-    return ""

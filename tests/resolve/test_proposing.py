@@ -7,8 +7,9 @@ import pytest
 from diagnosis.errors import HotfixError
 from diagnosis.resolve import ledger
 from diagnosis.resolve.actions import parse_action
-from diagnosis.resolve.proposing import Proposal, propose
+from diagnosis.resolve.proposing import Proposal, propose, rehearsed, watched
 from diagnosis.resolve.recovery import recovery
+from diagnosis.resolve.rehearsal import on_terms, rehearse
 from diagnosis.store.state import State
 from tests.localize import market as m
 
@@ -23,10 +24,13 @@ def proposal(text, **values):
     return Proposal((action,), "all", "prices are noise", 4, 1.0, **values)
 
 
+def put(state, scene, asked):
+    watch = watched("ctr", m.BASELINE, m.INCIDENT, {"component": "feature", "target": "discount"})
+    return propose(state, "stall", asked, rehearsed(scene, asked), watch)
+
+
 def test_a_proposal_is_rehearsed_kept_and_audited(state, scene):
-    made = propose(
-        state, "stall", proposal("set_feature:discount=last_good?task=browse"), scene, {"component": "feature", "target": "discount"}
-    )
+    made = put(state, scene, proposal("set_feature:discount=last_good?task=browse"))
     assert made.rehearsal["refused"] == ""
     assert made.rehearsal["whole"]["verdict"] == "helped"
     assert made.watch["metric"] == "ctr"
@@ -36,17 +40,17 @@ def test_a_proposal_is_rehearsed_kept_and_audited(state, scene):
 
 
 def test_a_refused_proposal_is_kept_with_its_refusal_and_an_accepted_harm_is_audited(state, scene):
-    refused = propose(state, "stall", proposal("set_feature:discount=0.5"), scene)
+    refused = put(state, scene, proposal("set_feature:discount=0.5"))
     assert refused.rehearsal["refused"] == "It harms gift while it helps browse."
-    accepted = propose(state, "stall", proposal("set_feature:discount=0.5", accept=("gift",)), scene)
+    accepted = put(state, scene, proposal("set_feature:discount=0.5", accept=("gift",)))
     assert accepted.rehearsal["refused"] == ""
     assert state.audited("stall")[0]["detail"]["accepted_harm"] == ["gift"]
 
 
 def test_what_cannot_be_rehearsed_needs_a_reason_and_the_reason_is_audited(state, scene):
     with pytest.raises(HotfixError, match="cannot be rehearsed"):
-        propose(state, "stall", proposal("retriever_off:unlogged"), scene)
-    made = propose(state, "stall", proposal("retriever_off:unlogged", unrehearsed="it is not in the log yet"), scene)
+        put(state, scene, proposal("retriever_off:unlogged"))
+    made = put(state, scene, proposal("retriever_off:unlogged", unrehearsed="it is not in the log yet"))
     assert "No logged candidate" in made.rehearsal["unrehearsed"]
     assert state.audited("stall")[0]["detail"]["unrehearsed"] == "it is not in the log yet"
 
@@ -83,3 +87,15 @@ def test_nothing_is_said_before_enough_requests_came(stall, scene):
     assert told.verdict == "too_few"
     assert "cannot be told yet" in told.sentence
     assert recovery(stall[0], ledger.Record(published(scene, late).prepared)) is None
+
+
+def test_what_was_not_rehearsed_is_not_prepared(state):
+    with pytest.raises(HotfixError, match="not rehearsed"):
+        propose(state, "stall", proposal("block_item:i1"), {}, {})
+
+
+def test_other_terms_change_the_refusal_and_nothing_else(scene):
+    made = rehearse(scene, [parse_action("set_feature:discount=0.5")])
+    assert made.refused.startswith("It harms gift")
+    assert on_terms(made, 1.0, ["gift"]).refused == ""
+    assert "its cap is 50.0%" in on_terms(made, 0.5, ["gift"]).refused
