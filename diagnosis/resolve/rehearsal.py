@@ -112,7 +112,8 @@ class Rehearsal:
     @property
     def sentence(self) -> str:
         """The outcome in one sentence."""
-        back = f", {self.comes_back:.0%} of the way back to the baseline" if np.isfinite(self.comes_back) else ""
+        back = f", {self.comes_back:.0%} of the way back to the baseline" if self.comes_back > 0 else ", away from the baseline"
+        back = back if self.comes_back else ""
         return (
             f"{self.metric} changes by {self.whole.change:+.4g} ({self.whole.low:+.4g} to {self.whole.high:+.4g}){back}; "
             f"{self.fixed_share:.0%} of the {self.blast:.1%} of requests it is for are better, {self.harmed_share:.0%} worse"

@@ -26,7 +26,7 @@ def screen(module, **query):
         from app import state, views
         from app.screens import around
 
-        names = ("overview", "coverage", "find", "request", "incident", "model", "cases", "case")
+        names = ("overview", "coverage", "find", "request", "incident", "model", "fix", "cases", "case")
         state.PAGES.update({page: st.Page(lambda: None, title=page, url_path=page) for page in names})
         st.navigation(list(state.PAGES.values()), position="hidden")
         with views.guarded():
