@@ -466,6 +466,15 @@ def _recovery(key: str, serial: int, status: str, _workbench: Workbench, _record
     return recovery_of(_workbench, _record)
 
 
+def postmortem(held: Bench, case: cases.Case) -> cases.Postmortem:
+    """A case with everything that belongs to it: read anew each time, since people write while others look."""
+    workbench = held.workbench
+    told = cases.story(workbench, case)
+    others = [cases.get_case(workbench.state, held.id, c.id) for c in cases.list_cases(workbench.state, held.id, 100) if c.id != case.id]
+    seen = tuple(r for r in (recovery(held, fix) for fix in told.fixes) if r is not None)
+    return cases.postmortem(told, cases.watches(workbench.state, held.id), similar=tuple(cases.similar(case, others)), recovered=seen)
+
+
 # --- versions of a model ----------------------------------------------------------------------------------------------------------
 
 

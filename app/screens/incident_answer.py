@@ -206,4 +206,5 @@ def _subject(view: View, held: load.Bench, question: Question, answer: Localizat
         page=lambda: freeze.incident_page(held, question, answer),
         sentence=lambda: f"{question.metric}, {question.incident} against {question.baseline}: {answer.reason}",
         digests=lambda: load.windows_evidence(held, question).as_record(),
+        answer=answer,
     )

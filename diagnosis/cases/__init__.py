@@ -2,7 +2,7 @@
 
 from diagnosis.cases.casebook import Case, Entry, add_entry, create_case, get_case, list_cases, set_status
 from diagnosis.cases.evidence import Evidence, WindowsEvidence, evidence_of, moved, windows_evidence_of
-from diagnosis.cases.hypotheses import Hypothesis, add_localization, decide, hypotheses
+from diagnosis.cases.hypotheses import Hypothesis, add_findings, add_localization, decide, hypotheses
 from diagnosis.cases.incident import incident_page
 from diagnosis.cases.pages import Page, Section, case_page, render, request_page
 from diagnosis.cases.postmortem import Postmortem, postmortem, postmortem_markdown, postmortem_page
@@ -28,6 +28,7 @@ __all__ = [
     "Watch",
     "WindowsEvidence",
     "add_entry",
+    "add_findings",
     "add_localization",
     "add_watch",
     "case_page",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from diagnosis.cases.casebook import Case, add_entry
+from diagnosis.cases.casebook import Case, add_entry, get_case
 from diagnosis.localize.result import Localization, places
 from diagnosis.store.state import State
 
@@ -81,20 +81,32 @@ def hypotheses(case: Case) -> list[Hypothesis]:
     return sorted(found.values(), key=lambda h: h.state != ACCEPTED)
 
 
-def add_localization(state: State, workspace: str, case_id: str, answer: Localization, *, actor: str | None = None) -> Case | None:
-    """Write down what a localization found and what it ruled out; None where it did neither.
+def add_localization(state: State, workspace: str, case_id: str, answer: Localization, *, actor: str | None = None) -> Case:
+    """Write down what a localization found and what it ruled out.
 
     Raises
     ------
     NotFoundError
     """
-    case = None
-    for cause in answer.causes:
-        payload = {**cause.as_json(), "state": ACCEPTED, "metric": answer.metric}
-        case = add_entry(state, workspace, case_id, HYPOTHESIS, cause.sentence + ".", payload=payload, actor=actor)
-    for out in answer.ruled_out:
-        payload = {"component": out.component, "target": out.target, "state": REJECTED, "metric": answer.metric}
-        case = add_entry(state, workspace, case_id, HYPOTHESIS, out.reason, payload=payload, actor=actor)
+    return add_findings(state, workspace, case_id, answer.as_json(), actor=actor)
+
+
+def add_findings(state: State, workspace: str, case_id: str, found: Mapping[str, Any], *, actor: str | None = None) -> Case:
+    """The same of a document as ``localize --json`` gives it.
+
+    Raises
+    ------
+    NotFoundError
+    """
+    case, metric = get_case(state, workspace, case_id), str(found.get("metric", ""))
+    for cause in found.get("causes") or []:
+        share = cause.get("explains")
+        explains = f"explains {share:.0%} of the movement" if isinstance(share, (int, float)) else "explains the movement"
+        text = f"{explains}, by {cause.get('proof', 'statistical')}; confidence {cause.get('confidence')}"
+        case = add_entry(state, workspace, case_id, HYPOTHESIS, text, payload={**cause, "state": ACCEPTED, "metric": metric}, actor=actor)
+    for out in found.get("ruled_out") or []:
+        payload = {"component": out["component"], "target": out.get("target") or "", "state": REJECTED, "metric": metric}
+        case = add_entry(state, workspace, case_id, HYPOTHESIS, str(out["reason"]), payload=payload, actor=actor)
     return case
 
 

@@ -89,7 +89,7 @@ def asked_of(
             raise HotfixError(f"Incident {incident!r} has no windows yet.", "give --metric, --baseline, --since and --until.")
         return Asked(bench, known.metric, known.baseline, known.window, known.cause)
     if found is not None:
-        held = _document(found)
+        held = localized(found)
         before, after = (Window(*(datetime.fromisoformat(held[w][k]) for k in ("since", "until"))) for w in ("baseline", "incident"))
         causes = held.get("causes") or []
         return Asked(bench, held["metric"], before, after, causes[cause - 1] if len(causes) >= cause else None)
@@ -100,7 +100,13 @@ def asked_of(
     return Asked(bench, question.metric, question.baseline, question.incident, None)
 
 
-def _document(file: Path) -> Any:
+def localized(file: Path) -> Any:
+    """A document of `diagnosis localize --json`.
+
+    Raises
+    ------
+    HotfixError
+    """
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
         if not {"metric", "baseline", "incident"} <= set(held):
