@@ -55,19 +55,35 @@ def _hypotheses(held: load.Bench, case: cases.Case, told: cases.Story) -> None:
     views.heading("Hypotheses", f"{accepted} accepted, {len(told.hypotheses) - accepted} rejected" if told.hypotheses else "")
     if not told.hypotheses:
         views.quiet("None yet. “Add to case” on a localized incident brings its causes and what it ruled out.")
-    for place, known in enumerate(told.hypotheses):
-        tone, mark = ("good", "✓ accepted") if known.state == ACCEPTED else ("off", "✗ rejected")
-        seen = "".join(f"<p><em>{views.safe(kind)}</em> {views.prose(text)}</p>" for kind, text in known.evidence[:6])
-        st.html(
-            f'<article class="dx-entry dx-{tone}"><div><time>{known.decided_at:%Y-%m-%d %H:%M}</time><br><time>{views.safe(known.by)}</time></div>'
-            f"<div><b>{mark}</b> {views.safe(known.name)}<p>{views.prose(known.why)}</p>{seen}</div></article>"
-        )
+    for known in told.hypotheses[:accepted]:
+        _hypothesis(known)
+    if len(told.hypotheses) > accepted:
+        with st.expander(f"Rejected ({len(told.hypotheses) - accepted})", icon=":material/rule:", key="rejected"):
+            for known in told.hypotheses[accepted:]:
+                _hypothesis(known)
+    if told.hypotheses:
+        _decide(held, case, told)
+
+
+def _hypothesis(known: cases.Hypothesis) -> None:
+    tone, mark = ("good", "✓ accepted") if known.state == ACCEPTED else ("off", "✗ rejected")
+    seen = "".join(f"<p><em>{views.safe(kind)}</em> {views.prose(text)}</p>" for kind, text in known.evidence[:6])
+    st.html(
+        f'<article class="dx-entry dx-{tone}"><div><time>{known.decided_at:%Y-%m-%d %H:%M}</time><br><time>{views.safe(known.by)}</time></div>'
+        f"<div><b>{mark}</b> {views.safe(known.name)}<p>{views.prose(known.why)}</p>{seen}</div></article>"
+    )
+
+
+def _decide(held: load.Bench, case: cases.Case, told: cases.Story) -> None:
+    with st.popover("Decide otherwise", icon=":material/gavel:", key="decide"):
+        places = list(range(len(told.hypotheses)))
+        place = st.selectbox("Hypothesis", places, format_func=lambda n: views.plain(told.hypotheses[n].name), key="decide-which")
+        known = told.hypotheses[place or 0]
         other = "Reject" if known.state == ACCEPTED else "Accept"
-        with st.popover(other, key=f"decide-{place}"):
-            why = st.text_input("Why?", key=f"why-{place}", max_chars=500)
-            if st.button(f"{other} it", key=f"decided-{place}", type="primary"):
-                cases.decide(held.workbench.state, held.id, case.id, known, known.state != ACCEPTED, why)
-                st.rerun()
+        why = st.text_input("Why?", key="decide-why", max_chars=500)
+        if st.button(f"{other} it", key="decided", type="primary"):
+            cases.decide(held.workbench.state, held.id, case.id, known, known.state != ACCEPTED, why)
+            st.rerun()
 
 
 def _timeline(done: cases.Postmortem) -> None:

@@ -110,7 +110,7 @@ def _sign(held: load.Bench, record: ledger.Record, trust: Trust | None, name: st
         st.download_button(
             "Download the file to sign", record.prepared.as_bytes(), name, "application/json", icon=":material/download:", on_click="ignore"
         )
-        st.code(f"diagnosis hotfix sign {name} --key YOUR-KEY.pem", language="sh")
+        st.code(f"diagnosis hotfix sign {name} --key YOUR-KEY.pem", language="sh", wrap_lines=True)
     with right:
         views.quiet("2. The signed file comes back here; signatures of several files add up.")
         sent = st.file_uploader(

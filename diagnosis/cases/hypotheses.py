@@ -102,7 +102,10 @@ def add_findings(state: State, workspace: str, case_id: str, found: Mapping[str,
     for cause in found.get("causes") or []:
         share = cause.get("explains")
         explains = f"explains {share:.0%} of the movement" if isinstance(share, (int, float)) else "explains the movement"
-        text = f"{explains}, by {cause.get('proof', 'statistical')}; confidence {cause.get('confidence')}"
+        sure = cause.get("confidence")
+        text = f"{explains}, by {cause.get('proof', 'statistical')}" + (
+            f"; confidence {sure:.2f}" if isinstance(sure, (int, float)) else ""
+        )
         case = add_entry(state, workspace, case_id, HYPOTHESIS, text, payload={**cause, "state": ACCEPTED, "metric": metric}, actor=actor)
     for out in found.get("ruled_out") or []:
         payload = {"component": out["component"], "target": out.get("target") or "", "state": REJECTED, "metric": metric}

@@ -100,13 +100,13 @@ def _detected(story: Story, watched: list[Watch]) -> Answer:
     if story.onset is None:
         return Answer(QUESTIONS[0], "When it began is not known, so nobody can say." + watches, offer)
     if story.detected_at is None:
-        opened = after(story.case.created_at, story.onset)
+        opened = after(story.case.created_at, story.onset).lstrip("+")
         text = f"Detection did not find it; the case was opened by {story.case.actor}, {opened} after the onset."
         return Answer(
             QUESTIONS[0], text + (f" A check on {metric} for the slice of the cause would look there." if offer else watches), offer
         )
     late, wide = story.detected_at - story.onset, bool(where) and all(not i.where for i in story.found)
-    text = f"Detection found it {after(story.detected_at, story.onset)} after the onset."
+    text = f"Detection found it {after(story.detected_at, story.onset).lstrip('+')} after the onset."
     if late <= _SOON:
         return Answer(QUESTIONS[0], f"{text} Sooner would need more requests.{watches}", None)
     if wide:

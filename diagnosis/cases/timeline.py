@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pandas as pd
 
@@ -17,6 +18,14 @@ from diagnosis.resolve import ledger
 
 _NEAR = timedelta(days=1)
 _CHANGES = 40
+_TOLD = {
+    "sign hotfix": "gained a signature",
+    "publish hotfix": "published",
+    "undo hotfix": "undone",
+    "replace hotfix": "replaced by a later one",
+    "back in force": "back in force",
+}
+_ACTS = 5_000  # lines of the audit that are looked through
 Line = tuple[datetime, str, str, str]  # at, what, who, text
 
 
@@ -36,6 +45,8 @@ class Story:
         Hotfixes of this case.
     changes : pandas.DataFrame
         What somebody did around the onset, as `Snapshot.changes` gives it.
+    acts : tuple of mapping
+        Lines of the audit about its hotfixes, oldest first.
     """
 
     case: Case
@@ -45,6 +56,7 @@ class Story:
     found: tuple[Incident, ...]
     fixes: tuple[ledger.Record, ...]
     changes: pd.DataFrame
+    acts: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def cause(self) -> Hypothesis | None:
@@ -102,7 +114,7 @@ class Story:
         rows: list[Line] = [(self.case.created_at, "opened", self.case.actor, self.case.title)]
         for e in self.case.entries:
             what = str(e.payload.get("state", HYPOTHESIS)) if e.kind == HYPOTHESIS else e.kind
-            name = f"{e.payload.get('component', '')} {e.payload.get('target') or ''}".strip().replace("_", " ")
+            name = f"{str(e.payload.get('component', '')).replace('_', ' ')} {e.payload.get('target') or ''}".strip()
             rows.append((e.created_at, what, e.actor, f"{name}: {e.text}" if e.kind == HYPOTHESIS and name else e.text))
         return rows
 
@@ -111,8 +123,11 @@ class Story:
         for f in self.fixes:
             said = "; ".join(a.sentence for a in f.prepared.fix.actions) or "take everything back"
             rows.append((f.prepared.fix.created_at, "fix", f.actor, f"hotfix {f.serial} prepared: {said}"))
-            rows += [(f.published_at, "fix", "", f"hotfix {f.serial} published")] if f.published_at else []
-            rows += [(f.undone_at, "fix", "", f"hotfix {f.serial} undone")] if f.undone_at else []
+            for act in (a for a in self.acts if a["target"] == f"hotfix {f.serial}" and a["act"] in _TOLD):
+                who = act["detail"].get("by") or act["detail"].get("signed_by")
+                more = f", signed by {', '.join(map(str, who))}" if isinstance(who, list) and who else ""
+                alone = ", in one-person mode" if act["detail"].get("one_person") else ""
+                rows.append((act["created_at"], "fix", act["actor"], f"hotfix {f.serial} {_TOLD[act['act']]}{more}{alone}"))
         return rows
 
 
@@ -122,11 +137,14 @@ def story(workbench: Workbench, case: Case) -> Story:
     known = tuple(hypotheses(case))
     found = _found(incidents(workbench.state, workbench.workspace.id), case, metric, window)
     fixes = tuple(r for r in ledger.records(workbench.state, workbench.workspace.id) if r.prepared.fix.case == case.id)
-    made = Story(case, metric, window, known, found, fixes, pd.DataFrame(columns=["changed_at", "kind", "target", "note"]))
+    names = {f"hotfix {f.serial}" for f in fixes}
+    audited = reversed(workbench.state.audited(workbench.workspace.id, _ACTS)) if names else ()
+    acts = tuple(a for a in audited if a["target"] in names)
+    made = Story(case, metric, window, known, found, fixes, pd.DataFrame(columns=["changed_at", "kind", "target", "note"]), acts)
     if made.onset is None or "changes" not in workbench.snapshot.tables():
         return made
     changes = workbench.snapshot.changes(made.onset - _NEAR, made.onset + _NEAR)
-    return Story(case, metric, window, known, found, fixes, changes)
+    return replace(made, changes=changes)
 
 
 def _asked(case: Case) -> tuple[str, Window | None]:

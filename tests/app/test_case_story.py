@@ -48,8 +48,8 @@ def test_a_button_adds_the_check_to_detection(told):
 def test_a_hypothesis_is_rejected_with_a_reason(told):
     bench, case = told
     test = screen("case", w="shop", case=case)
-    test.text_input(key="why-0").set_value("prices were right").run()
-    test.button(key="decided-0").click().run()
+    test.text_input(key="decide-why").set_value("prices were right").run()
+    test.button(key="decided").click().run()
     known = {h.name: (h.state, h.why) for h in hypotheses(get_case(bench.state, "shop", case))}
     assert known["feature price for device tv"] == ("rejected", "prices were right")
     assert "This part failed" not in words(test)

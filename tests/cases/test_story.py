@@ -33,6 +33,7 @@ from diagnosis.reproduce import Workbench
 from diagnosis.resolve import ledger
 from diagnosis.store import Workspace, documents
 from diagnosis.store.state import watches as TABLE
+from diagnosis.store.state import whoami
 from tests.conftest import AT
 from tests.resolve.signing import made
 
@@ -117,6 +118,7 @@ def test_the_timeline_tells_everything_in_order(bench):
     prepared = made(case=case.id, now=datetime.now(UTC).replace(microsecond=0))
     record = ledger.Record(prepared, ledger.UNDONE, "ann", published_at=prepared.fix.created_at + timedelta(minutes=1))
     record = ledger.Record(prepared, ledger.UNDONE, "ann", {}, {}, "x", record.published_at, record.published_at + timedelta(minutes=1))
+    ledger.keep(bench.state, record, "publish hotfix", signed_by=["anna", "bo"], one_person=True)
     ledger.keep(bench.state, record, "undo hotfix")
     told = story(bench, case)
     rows = told.rows()
@@ -127,7 +129,9 @@ def test_the_timeline_tells_everything_in_order(bench):
     assert told.onset == ONSET
     assert told.detected_at == ONSET + timedelta(hours=1)
     assert told.fixed_at == record.published_at
-    assert rows["text"].str.contains("published").sum() == 1
+    said = f"hotfix {record.serial} published, signed by anna, bo, in one-person mode"
+    assert rows.loc[rows["text"] == said, "who"].tolist() == [whoami()]
+    assert rows["text"].tolist()[-1] == f"hotfix {record.serial} undone"
 
 
 def test_an_incident_of_another_metric_or_time_is_not_of_this_case(bench):
