@@ -36,9 +36,10 @@ def test_from_an_incident_to_a_published_fix_and_its_undo(tmp_path, trained, ser
     page.get_by_role("link", name="What can be done about it").first.click(timeout=90_000)
     page.wait_for_url(re.compile("/fix"), timeout=20_000)
     page.get_by_text("the best first").wait_for(timeout=90_000)
-    page.get_by_label("Cap: share of requests it may touch (%)").fill("100")
-    page.get_by_label("Cap: share of requests it may touch (%)").press("Enter")
-    page.get_by_text("1 is rehearsed").or_(page.get_by_text("are rehearsed")).first.wait_for(timeout=90_000)
+    cap = page.get_by_test_id("stNumberInputField").first
+    cap.fill("100")
+    cap.press("Enter")
+    page.get_by_text("helps", exact=True).first.wait_for(timeout=90_000)
     settled(page)
     page.get_by_role("button", name="Prepare for signing").first.click()
     page.get_by_role("button", name="Prepare", exact=True).click()
