@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from diagnosis.resolve.rehearsal import Rehearsal
     from diagnosis.resolve.scene import Scene
 
+_SLICES = 8  # harmed slices that are shown
 REFUSED = 5  # exit status of a rehearsal that refuses
 
 Actions = Annotated[
@@ -203,13 +204,14 @@ def _show(made: Rehearsal) -> None:
     levels = (("now", made.now), ("with the fix", made.fixed), ("baseline", made.baseline))
     table([(name, v, f"{low:.4g} to {high:.4g}") for name, (v, low, high) in levels], ("", made.metric, "95% interval"))
     print()
-    rows = [(g.name, g.served, f"{g.change:+.4g}", f"{g.low:+.4g} to {g.high:+.4g}", g.requests, g.changed, g.verdict) for g in made.tasks]
-    rows += [
-        (g.name, g.served, f"{g.change:+.4g}", f"{g.low:+.4g} to {g.high:+.4g}", g.requests, g.changed, g.verdict.upper())
-        for g in made.slices
-        if g.verdict == "harmed"
+    worst = sorted((g for g in made.slices if g.verdict == "harmed"), key=lambda g: g.q)
+    rows = [
+        (g.name, g.served, f"{g.change:+.4g}", f"{g.low:+.4g} to {g.high:+.4g}", g.requests, g.changed, g.verdict)
+        for g in (*made.tasks, *worst[:_SLICES])
     ]
     table(rows, ("slice", "as served", "change", "95% interval", "requests", "changed", ""))
+    if len(worst) > _SLICES:
+        print(f"… and {len(worst) - _SLICES} other slices are harmed.")
     print(f"\n{plain(made.sentence)}.")
     print(f"{made.pages_changed:.1%} of all pages change; by {made.proof}, over {made.requests:,} requests of {plain(made.window)}.")
     if made.latency.fixed_ms == made.latency.fixed_ms:
