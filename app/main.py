@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import state, views
-from app.screens import (
+from app.screens import (, around, case, cases, coverage, find, fix, incident, model, overview, request
     around,
     case,
     cases,
@@ -38,6 +38,7 @@ pages = {
     "request": st.Page(request.show, title="Request", icon=":material/biotech:", url_path="request"),
     "incident": st.Page(incident.show, title="Incident", icon=":material/troubleshoot:", url_path="incident"),
     "model": st.Page(model.show, title="Model", icon=":material/account_tree:", url_path="model"),
+    "fix": st.Page(fix.show, title="Fix", icon=":material/healing:", url_path="fix"),
     "cases": st.Page(cases.show, title="Cases", icon=":material/folder_open:", url_path="cases"),
     "case": st.Page(case.show, title="Case", url_path="case", visibility="visible" if "case" in st.query_params else "hidden"),
 }
@@ -47,7 +48,7 @@ chosen = st.navigation(
         "Detect": [start, pages["incidents"], pages["overview"], pages["objectives"], pages["item"], pages["member"], pages["coverage"]],
         "Predict": [pages["launches"]],
         "Diagnose": [pages["find"], pages["request"], pages["incident"], pages["model"]],
-        "Resolve": [pages["cases"], pages["case"]],
+        "Resolve": [pages["fix"], pages["cases"], pages["case"]],
     },
     expanded=True,
 )

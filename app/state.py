@@ -87,6 +87,12 @@ class View:
         Relative change of a metric that should be seen, above 0.
     cause : str
         One of `CAUSES`: why members had to look far.
+    found : str
+        Key of an incident that detection found.
+    cause : int or None
+        Which of an answer's causes, from 1.
+    hotfix : int or None
+        Serial of a hotfix.
     """
 
     workspace: str = ""
@@ -124,6 +130,9 @@ class View:
     stage: str = ""
     change: float | None = None
     cause: str = ""
+    found: str = ""
+    cause: int | None = None
+    hotfix: int | None = None
 
     @classmethod
     def from_query(cls, query: Mapping[str, Sequence[str]]) -> View:
@@ -345,6 +354,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _serial(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**12):
+        raise ValueError("it must be the serial of a hotfix")
+    return int(text)
+
+
 def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
@@ -377,6 +392,8 @@ _READ: dict[str, Callable[[str], Any]] = {
     "baseline": _window,
     "incident": _window,
     "asked": _yes,
+    "cause": _count,
+    "hotfix": _serial,
 }
 
 

@@ -26,7 +26,7 @@ def screen(module, **query):
         from app import state, views
         from app.screens import around
 
-        names = (
+        names = ("overview", "coverage", "find", "request", "incident", "model", "fix", "cases", "case")
             "overview",
             "incidents",
             "coverage",
