@@ -47,7 +47,7 @@ from diagnosis.reproduce.holdings import holdings as holdings_of
 from diagnosis.reproduce.holdings import traffic as traffic_of
 from diagnosis.reproduce.listing import listing
 from diagnosis.resolve.keys import Trust, trusted
-from diagnosis.resolve.ledger import Record
+from diagnosis.resolve.ledger import Record as Published
 from diagnosis.resolve.options import Option, Trouble, ranked
 from diagnosis.resolve.options import options as options_of
 from diagnosis.resolve.recovery import Recovery
@@ -520,7 +520,7 @@ def _rehearsals() -> Runs:
     return Runs()
 
 
-def recovery(held: Bench, record: Record) -> Recovery | None:
+def recovery(held: Bench, record: Published) -> Recovery | None:
     """Whether the metric came back since a fix went out.
 
     Raises
@@ -531,7 +531,7 @@ def recovery(held: Bench, record: Record) -> Recovery | None:
 
 
 @st.cache_resource(max_entries=32, show_spinner="Measuring since the fix …")
-def _recovery(key: str, serial: int, status: str, _workbench: Workbench, _record: Record) -> Recovery | None:
+def _recovery(key: str, serial: int, status: str, _workbench: Workbench, _record: Published) -> Recovery | None:
     return recovery_of(_workbench, _record)
 
 

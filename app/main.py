@@ -5,12 +5,13 @@ from pathlib import Path
 import streamlit as st
 
 from app import state, views
-from app.screens import (, around, case, cases, coverage, find, fix, incident, model, overview, request
+from app.screens import (
     around,
     case,
     cases,
     coverage,
     find,
+    fix,
     incident,
     incidents,
     item,

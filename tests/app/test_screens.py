@@ -26,16 +26,17 @@ def screen(module, **query):
         from app import state, views
         from app.screens import around
 
-        names = ("overview", "coverage", "find", "request", "incident", "model", "fix", "cases", "case")
+        names = (
             "overview",
-            "incidents",
             "coverage",
             "find",
             "request",
             "incident",
             "model",
+            "fix",
             "cases",
             "case",
+            "incidents",
             "member",
             "objectives",
             "item",
