@@ -15,6 +15,7 @@ from diagnosis.detect.pictures import Pictures
 from diagnosis.errors import DiagnosisError
 
 _SHOWN = 20
+_ORDER = {"outcomes": 0, "serving": 1, "outputs": 2, "inputs": 3}  # what members feel first
 
 
 def show() -> None:
@@ -22,12 +23,14 @@ def show() -> None:
     view = state.current()
     held = load.bench(view.workspace)
     known = incidents(held.workbench.state, held.id)
-    opened = sorted((i for i in known if i.status == OPEN), key=lambda i: i.since, reverse=True)
+    opened = sorted((i for i in known if i.status == OPEN), key=lambda i: (_ORDER.get(i.symptom, len(_ORDER)), -i.since.timestamp()))
     drawn = load.pictures(held)
     views.title("Incidents", _when(drawn))
     _look(held, first=not known and drawn.until is None)
     if not opened and (known or drawn.until is not None):
         views.empty("Nothing is wrong, as far as can be told.", "Every hour is judged by what the hours before it taught.")
+    if opened:
+        views.key_of([("usual", "expected: 95 of 100 hours lie here"), ("incident", "incident")])
     for incident in opened[:_SHOWN]:
         with views.guarded():
             _card(view, held, incident, drawn)
