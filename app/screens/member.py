@@ -10,6 +10,7 @@ import streamlit as st
 from app import load, state, views
 from app.state import View
 from diagnosis.detect import complaints as member
+from diagnosis.detect import marks
 from diagnosis.detect.blame import WORDS
 from diagnosis.detect.complaints import Complaint, Inbox
 
@@ -31,7 +32,7 @@ def show() -> None:
         views.problem(error)
     with views.guarded():
         found, titles = load.complaints(held, view.member, view.task, view.since, view.until)
-        inbox = member.remembered(held.workbench.state, held.id, found)
+        inbox = marks.remembered(held.workbench.state, held.id, found)
         _summary(view, inbox)
         _open(view, held, inbox, titles)
         _handled(held, inbox, titles)
@@ -95,7 +96,7 @@ def _open(view: View, held: load.Bench, inbox: Inbox, titles: Mapping[str, str])
                     ("not_a_problem", "Not a problem", ":material/do_not_disturb_on:"),
                 ):
                     if st.button(label, icon=icon, type="tertiary", key=f"{what}-{one.key}"):
-                        member.say(held.workbench.state, held.id, one, what)
+                        marks.say(held.workbench.state, held.id, one, what)
                         st.rerun()
     if pages > 1:
         st.pagination(pages, default=page, **state.followed(f"member-page-{page}", lambda v: view.but(page=int(v))))
@@ -139,5 +140,5 @@ def _handled(held: load.Bench, inbox: Inbox, titles: Mapping[str, str]) -> None:
                     f"{_SAID[one.said]}: {titles.get(one.item, one.item)} on a {one.task} page, {WORDS[one.cause]}, {views.when(one.served_at)}"
                 )
                 if st.button("Undo", icon=":material/undo:", type="tertiary", key=f"undo-{one.key}"):
-                    member.unsay(held.workbench.state, held.id, one.key)
+                    marks.unsay(held.workbench.state, held.id, one.key)
                     st.rerun()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from datetime import datetime, timedelta
 
-from diagnosis.detect.incidents import Incident
+from diagnosis.detect.grouping import grouped
+from diagnosis.detect.incidents import Incident, incidents
 from diagnosis.detect.known import as_known, baseline_before, key_of
 from diagnosis.detect.objectives import Status, alarms, objectives
 from diagnosis.localize.judge import needs_outcomes
@@ -26,6 +27,8 @@ _HOUR = timedelta(hours=1)
 def objective_incidents(workbench: Workbench, state: State, *, at: datetime | None = None, models: bool = True) -> list[Incident]:
     """Objectives whose budget burns too fast, or whose value lies beyond its target; those that earlier runs know go on.
 
+    The same objective of several tasks that began together is one.
+
     A workspace without ``[[slos]]`` has none.
 
     Raises
@@ -38,7 +41,7 @@ def objective_incidents(workbench: Workbench, state: State, *, at: datetime | No
     window = workbench.snapshot.window()
     first = window[0] if window else datetime.max
     found = [_incident(workbench, s, first) for s in alarms(objectives(workbench, at=at, models=models, alarming=True))]
-    return as_known(state, workbench.workspace.id, found)
+    return as_known(state, workbench.workspace.id, grouped(found, incidents(state, workbench.workspace.id)))
 
 
 def _incident(workbench: Workbench, status: Status, first: datetime) -> Incident:

@@ -26,18 +26,13 @@ from diagnosis.metrics import positives
 from diagnosis.models import Bundle
 from diagnosis.reproduce import Workbench
 from diagnosis.reproduce.batch import wholes
-from diagnosis.store import Query, documents
-from diagnosis.store.documents import Document
-from diagnosis.store.state import State
-from diagnosis.store.state import marks as MARKS
+from diagnosis.store import Query
 
 CHOSEN_LOW, SEARCHED = KINDS = ("chosen_low", "searched")
-DONE, NOT_A_PROBLEM = SAID = ("done", "not_a_problem")
 LEAST = 4.0  # bits: one choice in sixteen falls so low
 WINDOW = timedelta(days=7)
 SAMPLED, MOST = 4000, 100
 _FEWEST = 30  # choices that make a curve
-_MOST_MARKS = 100_000
 
 
 @dataclass(frozen=True)
@@ -285,25 +280,3 @@ def _named(workbench: Workbench, request: Request) -> Bundle | None:
         return workbench.bundle_of(request) if request.row.get("model_version") else None
     except NotFoundError:
         return None
-
-
-# --- what people said of them ---------------------------------------------------------------------------------------------------------
-
-
-def remembered(state: State, workspace: str, inbox: Inbox) -> Inbox:
-    """The inbox with what was said of its complaints."""
-    said: dict[str, Document] = {d.key: d for d in documents.listed(state, MARKS, workspace, limit=_MOST_MARKS)}
-    return replace(inbox, complaints=tuple(replace(c, said=said[c.key].status if c.key in said else "") for c in inbox.complaints))
-
-
-def say(state: State, workspace: str, complaint: Complaint, what: str, *, actor: str | None = None) -> None:
-    """Remember ``done`` or ``not_a_problem``. Neither the member nor the item is kept, only the request."""
-    if what not in SAID:
-        raise ValueError(f"one says {' or '.join(SAID)} of a complaint, not {what!r}")
-    payload = {"request_id": complaint.request_id, "kind": complaint.kind, "cause": complaint.cause}
-    documents.put(state, MARKS, workspace, complaint.key, payload, status=what, actor=actor)
-
-
-def unsay(state: State, workspace: str, key: str) -> bool:
-    """Undo; False if nothing was said."""
-    return documents.remove(state, MARKS, workspace, key)

@@ -94,7 +94,7 @@ def findings(workbench: Workbench, until: datetime, *, before: datetime | None =
     by_chance = [*unit_findings(seen), *category_findings(seen, known, used), *age_findings(seen)]
     looked = max(len(by_chance), len(seen.subjects))
     corrected = estimate.false_discovery([*(f.p for f in by_chance), *[1.0] * (looked - len(by_chance))])
-    return whole + [f for f, q in zip(by_chance, corrected, strict=False) if q <= LEVEL]
+    return whole + [replace(f, q=float(q)) for f, q in zip(by_chance, corrected, strict=False) if q <= LEVEL]
 
 
 def _table(snapshot: Snapshot, name: str) -> pd.DataFrame:
@@ -133,6 +133,8 @@ def _incident(workbench: Workbench, mine: Sequence[Finding], until: datetime, fi
         value=share.value if share else float("nan"),
         low=share.low if share else float("nan"),
         high=share.high if share else float("nan"),
+        z=lead.z,
+        false_discovery=lead.q if share else float("nan"),
         series=tuple(f"{f.what}|{f.feature or f.subject}" for f in told),
         cause=_cause(workbench, lead, told),
         baseline=baseline_before(since, first),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -25,7 +26,8 @@ class Finding:
     share : Estimate or None
         Share of the recent requests that show it.
     p : float
-        Chance of it if nothing changed, before any correction; 0 for what is counted whole (schemas, promises).
+        Chance of it if nothing changed, before any correction; 0 for what is counted whole (schemas, promises). `q`: corrected for how
+        much was looked at.
     where : str
         The requests that it is confined to, in the grammar of ``--where``; empty where it is everywhere or spread.
     """
@@ -38,3 +40,11 @@ class Finding:
     share: Estimate | None = None
     p: float = 0.0
     where: str = ""
+    q: float = 0.0
+
+    @property
+    def z(self) -> float:
+        """`p` in standard errors; NaN for what is counted whole."""
+        from scipy.special import ndtri
+
+        return float(-ndtri(max(self.p, 1e-300))) if self.share is not None else math.nan

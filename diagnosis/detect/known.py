@@ -25,14 +25,27 @@ def as_known(state: State, workspace: str, found: Iterable[Incident]) -> list[In
     return [_continued(known.get(one.key), one) for one in found]
 
 
-def settle(state: State, workspace: str, kind: str, found: Iterable[Incident]) -> tuple[list[Incident], list[Incident]]:
-    """Keep what a run found of one kind, and end what it no longer finds; gives those that are new (or begin anew), and those that are over."""
+def settle(
+    state: State, workspace: str, kind: str, found: Iterable[Incident], *, until: datetime | None = None
+) -> tuple[list[Incident], list[Incident]]:
+    """Keep what a run found of one kind, and end what it no longer finds; gives those that are new (or begin anew), and those that are over.
+
+    Parameters
+    ----------
+    until : datetime, optional
+        The moment that was judged: what began later is left as it is.
+    """
     found = list(found)
     known = {i.key: i for i in incidents(state, workspace) if i.kind == kind}
     for one in found:
         keep(state, workspace, one)
     new = [one for one in found if one.key not in known or known[one.key].detected_at != one.detected_at]
-    over = [replace(one, status=OVER) for key, one in known.items() if one.status == OPEN and key not in {f.key for f in found}]
+    seen = {one.key for one in found}
+    over = [
+        replace(one, status=OVER)
+        for key, one in known.items()
+        if one.status == OPEN and key not in seen and (until is None or one.since < until)
+    ]
     for one in over:
         keep(state, workspace, one)
     return new, over

@@ -128,7 +128,7 @@ def _replayed(workbench: Workbench, objective: Objective, until: datetime) -> tu
     """Requests of the task that a model served of late, and the version that served the latest of them."""
     query = _query(objective, until - LONG, until, "ok")
     latest = workbench.snapshot.find(Query(**{**vars(query), "limit": 1}))
-    if not len(latest) or not isinstance(latest["model_version"].iloc[0], str):
+    if not len(latest) or not isinstance(latest.iloc[0].get("model_version"), str):
         raise CannotSayError("No request of the last days names the model that served it.")
     row = latest.iloc[0]
     try:

@@ -12,12 +12,15 @@ from urllib.parse import urlencode
 
 from diagnosis.detect.incidents import Incident
 from diagnosis.detect.triage import who_acts
+from diagnosis.errors import NotFoundError
 from diagnosis.localize.windows import iso
+from diagnosis.metrics import metric
 
 _MOST = 400  # characters of one text of a log
 _APART = "\u200b"  # parts what a reader would take for a link or a mention
 _LINKS = re.compile(r"://|(?i:www)\.|@|(?i:mailto|javascript|data|file|tel):")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-!|<>~&])")
+_MARKDOWN = re.compile(r"([\\`*_\[\]!|<>~&]|^[#+=\-])")
+_NUMBERED = re.compile(r"^(\d+)([.)])")
 _ASKED = ("metric", "objective", "watch")
 
 
@@ -29,11 +32,20 @@ def link(incident: Incident, workspace: str, base_url: str) -> str:
     if incident.baseline is None or incident.window is None:
         return f"{base_url}/incidents?{urlencode({'w': workspace})}"
     asked = {"w": workspace, "baseline": str(incident.baseline), "incident": str(incident.window)}
-    if incident.kind in _ASKED:
+    if incident.kind in _ASKED and (incident.verdict or _known(incident.metric)):
         asked |= {"metric": incident.metric, "asked": "1"}
-    if incident.where:
-        asked["where"] = incident.where
+    where = incident.asked_where if incident.verdict else incident.where
+    if where:
+        asked["where"] = where
     return f"{base_url}/incident?{urlencode(asked)}"
+
+
+def _known(name: str) -> bool:
+    """Whether the localizer knows a metric of that name without asking the workspace."""
+    try:
+        return bool(metric(name))
+    except (NotFoundError, ValueError):
+        return False
 
 
 def slack(incident: Incident, workspace: str, title: str, base_url: str) -> dict[str, Any]:
@@ -94,10 +106,11 @@ def neutral(text: str) -> str:
 def escaped(text: str) -> str:
     """For Markdown: every character that could be markup stands for itself.
 
-    >>> escaped("[x](y) *z*")
-    '\\\\[x\\\\]\\\\(y\\\\) \\\\*z\\\\*'
+    >>> escaped("[x](y) *z*"), escaped("# a-b")
+    ('\\\\[x\\\\](y) \\\\*z\\\\*', '\\\\# a-b')
     """
-    return _LINKS.sub(lambda found: found[0] + _APART, _MARKDOWN.sub(r"\\\1", cleaned(text)))
+    line = _NUMBERED.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\1", cleaned(text)))
+    return _LINKS.sub(lambda found: found[0] + _APART, line)
 
 
 def _plain_text(text: str) -> dict[str, Any]:

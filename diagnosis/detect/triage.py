@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from diagnosis.detect.causes import who_acts
 from diagnosis.detect.incidents import Incident
 from diagnosis.localize.triage import KINDS, MEMBERS, PAGES, SERVICE, SYMPTOMS
 
@@ -55,10 +56,4 @@ def component_of(incident: Incident) -> str:
     return "feature" if incident.kind in ("dependency", "input") else ""
 
 
-def who_acts(incident: Incident) -> str:
-    """The owner of the cause, else the team that usually mends such a component; where no cause is known, those whom the symptom names."""
-    if incident.cause and incident.cause.get("owner"):
-        return str(incident.cause["owner"])
-    component = component_of(incident)
-    found = next((kind.acts for kind in KINDS if kind.component == component), "")
-    return found or {"serving": "serving team", "inputs": "owner of the feature"}.get(incident.symptom, "ranking team")
+__all__ = ["component_of", "matrix_of", "who_acts"]

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from diagnosis.detect.blame import CACHED, FALLBACK, FEATURE_MISSING, INPUTS, RETRIEVAL, RULES, SCORED_LOW, blame
-from diagnosis.detect.complaints import complaints, curve_of, remembered, say, surprise_of, unsay
+from diagnosis.detect.complaints import complaints, curve_of, surprise_of
+from diagnosis.detect.marks import remembered, say, unsay
 from diagnosis.detect.panels import panels
 from diagnosis.inputs import Contract
 from diagnosis.models import Bundle, Feature

@@ -254,6 +254,25 @@ def test_markdown_is_text_and_one_link():
     assert "@here" not in shown
 
 
+@pytest.mark.parametrize(
+    "start", ["# head", "- item", "+ item", "1. item", "2) item", "12. item", "> quote", "===", "---", "```x", "    code", "| a |"]
+)
+def test_evidence_that_begins_like_a_block_is_a_line_of_text(start):
+    html = pytest.importorskip("markdown_it").MarkdownIt("commonmark")
+    shown = html.render(markdown(made(evidence=(start,))))
+    assert shown.count("<ul>") == 1
+    assert not any(tag in shown for tag in ("<h1", "<h2", "<ol", "<blockquote", "<pre", "<hr"))
+
+
+def test_a_localized_incident_links_to_the_slice_that_was_asked_about_and_a_feature_to_no_metric():
+    asked = parse_qs(urlsplit(link(made(verdict="cause_found", asked_where=""), "shop", "")).query)
+    assert "where" not in asked
+    assert asked["metric"] == ["ctr"]
+    own = parse_qs(urlsplit(link(made(metric="revenue", verdict="unexplained", asked_where="device=tv"), "shop", "")).query)
+    assert (own["metric"], own["where"]) == (["revenue"], ["device=tv"])
+    assert "metric" not in parse_qs(urlsplit(link(made(metric="missing:price"), "shop", "")).query)
+
+
 def test_incidents_without_windows_link_to_the_list_and_dependencies_to_what_differs():
     assert link(made(baseline=None), "shop", "https://b") == "https://b/incidents?w=shop"
     assert "metric" not in parse_qs(urlsplit(link(made(kind="dependency", symptom="inputs", metric="price"), "shop", "")).query)

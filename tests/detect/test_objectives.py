@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from diagnosis.detect.burnt import objective_incidents
-from diagnosis.detect.incidents import DISMISSED, OVER, keep
+from diagnosis.detect.grouping import grouped
+from diagnosis.detect.incidents import DISMISSED, OVER, Incident, keep
 from diagnosis.detect.known import settle
 from diagnosis.detect.objectives import objectives
 from diagnosis.detect.targets import objectives_of
@@ -170,3 +171,31 @@ def test_a_stale_upstream_burns_the_budget_of_freshness(tmp_path):
 def test_too_few_requests_an_hour_is_time_that_was_bad(tmp_path):
     bench = build(tmp_path / "w", [slo("throughput", 0.9, threshold=500)], n=3000)
     assert {i.metric for i in objective_incidents(bench, bench.state)} == {"throughput"}
+
+
+def burning(task, hours=0, metric="error_rate", **more):
+    at = START + timedelta(hours=hours)
+    facts = {"detected_at": at, "seen_at": at + timedelta(hours=9), "sentence": f"{task} burns.", "series": (f"errors|{task}|",)}
+    facts |= {"kind": "objective", "symptom": "serving", "metric": metric, "where": f"task={task}", "since": at, "task": task}
+    return Incident(f"key-{task}", **{**facts, **more})
+
+
+def test_one_objective_of_several_tasks_that_began_together_is_one_incident():
+    found = grouped([burning("find", 2), burning("browse", 1), burning("look", 20), burning("find", 2, "latency_p95")], [])
+    assert [(i.metric, i.where, i.task, i.since) for i in found] == [
+        ("error_rate", "task=browse,find", "", START + timedelta(hours=1)),
+        ("error_rate", "task=look", "look", START + timedelta(hours=20)),
+        ("latency_p95", "task=find", "find", START + timedelta(hours=2)),
+    ]
+    assert found[0].sentence == "find burns. 1 more task with it: browse."
+    assert found[0].series == ("errors|find|", "errors|browse|")
+
+
+def test_a_group_goes_on_under_the_key_of_the_task_that_was_known():
+    known = burning("browse")
+    (found,) = grouped([burning("find", 2), burning("browse", 1)], [known])
+    assert found.key == "key-browse"
+    (anew,) = grouped([burning("browse", 60)], [burning("browse", status=OVER)])
+    assert anew.key == "key-browse"
+    two = grouped([burning("find", 2), burning("browse", 40)], [burning("find", series=("errors|find|", "errors|browse|"))])
+    assert [i.key for i in two] == ["key-find", "key-browse"]

@@ -86,12 +86,17 @@ class Evidence:
 
     @cached_property
     def bundle(self) -> Bundle:
-        """The version that served the latest request that a model served."""
-        latest = self.workbench.snapshot.find(Query(status="ok", limit=1))
-        version = latest["model_version"].iloc[0] if len(latest) and "model_version" in latest else None
-        if not isinstance(version, str):
+        """The version that served the latest request that a model served; if it is not here, the one here that served most."""
+        snapshot = self.workbench.snapshot
+        latest = snapshot.find(Query(status="ok", limit=1))
+        if not len(latest) or "model_version" not in latest:
             raise CannotSayError("The log names no model that serves.", "log model and model_version.")
-        return self.workbench.bundle(latest.iloc[0].get("model"), version)
+        versions = [latest["model_version"].iloc[0], *snapshot.distinct("requests", "model_version")]
+        known = {b.version: b for b in self.workbench.bundles}
+        here = [known[v] for v in versions if v in known]
+        if not here:
+            raise CannotSayError("No version that served is here.", "`diagnosis models add` it.")
+        return here[0]
 
     @cached_property
     def before(self) -> Bundle | None:

@@ -94,8 +94,10 @@ def simpler(seen: Evidence) -> Answer:
     if set(seen.bundle.names) - set(rows.columns):
         return cannot_tell("the training rows lack features of the model", "write them with every feature")
     linear = _ridge(seen.bundle, rows.head(_MOST_ROWS), given)
-    gain = shown.mean(shown.concordance(shown.scored(seen.model, given)) - shown.concordance(linear))
-    said = f"{seen.named} orders {_points(gain.value)} ({_points(gain.low)} to {_points(gain.high)}) more of the pairs right than a linear model of its training rows, {_BIASED}"
+    mine, other = shown.concordance(shown.scored(seen.model, given)), shown.concordance(linear)
+    gain, shares = shown.mean(mine - other), [_points(shown.mean(values).value) for values in (mine, other)]
+    said = f"{seen.named} orders {shares[0]} of the pairs right, a linear model of its training rows {shares[1]}"
+    said += f" (difference {_points(gain.low)} to {_points(gain.high)}), {_BIASED}"
     return holds(said) if gain.low > 0 else missing(said, "serve the simpler model in an experiment")
 
 

@@ -20,6 +20,7 @@ from diagnosis.store import Query
 _DAY, _WEEK = timedelta(days=1), timedelta(days=7)
 _FAILED = 0.001  # of the input checks
 _MEASURED = 3000
+_SEEN = 0.25  # relative change that must be seen, or nobody can tell
 _LATE = 2.0  # of the usual time between two versions
 
 
@@ -104,6 +105,8 @@ def _regressed(seen: Evidence, metric: str, named: str, worse: float, wait: time
     said = f"{named} is {_told(now)} in the last day, {_told(before)} in the week before"
     if (worse > 0 and now.low > before.high) or (worse < 0 and now.high < before.low):
         return missing(said, "`diagnosis localize` finds the cause")
+    if now.high - now.low > 2 * _SEEN * abs(before.value):
+        return cannot_tell(f"{said}: a change by a quarter would not be seen", "log more requests")
     return holds(said, repeated=True)
 
 

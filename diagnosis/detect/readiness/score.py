@@ -108,8 +108,8 @@ class Readiness:
         weakest = [name for name, points in self.points.items() if points == self.score]
         words = next(text for most, text in _WORDS if self.score <= most)
         return (
-            f"ML Test Score {self.score:g}, held down by {' and '.join(weakest)}: {words}. Of 28 tests {counts['holds']} hold as measured, "
-            f"{counts['missing']} are missing, and {counts['cannot_tell']} cannot be told from here."
+            f"ML Test Score {self.score:g}, held down by {' and '.join(weakest)}: {words}. As measured, of 28 tests {counts['holds']} "
+            f"hold; {counts['missing']} do not or lack something, and {counts['cannot_tell']} cannot be told from here."
         )
 
     def as_json(self) -> dict[str, Any]:
