@@ -20,6 +20,7 @@ from diagnosis.predict.staging import Rehearsal, enter, rehearse
 
 Key = tuple[str, str | None, str]  # horizon, task (None: all), measure
 _FOLDS = 5
+_MOST = 120  # earlier launches that are rehearsed: the latest, which say most of the next
 _NO_LESS = 1e-4  # of a success, before its logarithm
 
 
@@ -68,7 +69,7 @@ def attend(
     lenders = donors(material).without(left_out)
     progress("learning what retrievers propose", 0.1)
     taught = lessons(material, sources, lenders)
-    past = [item for item in young.items if item not in set(left_out)]
+    past = [item for item in young.items if item not in set(left_out)][-_MOST:]
     rehearsals: dict[str, Rehearsal] = {}
     for held in _parts(past):
         reach = learn_reach(material, taught, held)
