@@ -85,7 +85,7 @@ class View:
         Of a composite model: the stage that is looked at.
     change : float or None
         Relative change of a metric that should be seen, above 0.
-    cause : str
+    why : str
         One of `CAUSES`: why members had to look far.
     found : str
         Key of an incident that detection found.
@@ -129,7 +129,7 @@ class View:
     feature: str = ""
     stage: str = ""
     change: float | None = None
-    cause: str = ""
+    why: str = ""
     found: str = ""
     cause: int | None = None
     hotfix: int | None = None
@@ -164,8 +164,8 @@ class View:
             raise LinkError(f"A model has no part {values['part']!r}.", f"there are {', '.join(PARTS)}.")
         if values.get("look") and values["look"] not in LOOKS:
             raise LinkError(f"There is no closer look called {values['look']!r}.", f"there are {', '.join(LOOKS)}.")
-        if values.get("cause") and values["cause"] not in CAUSES:
-            raise LinkError(f"There is no cause {values['cause']!r}.", f"there are {', '.join(CAUSES)}.")
+        if values.get("why") and values["why"] not in CAUSES:
+            raise LinkError(f"There is no cause {values['why']!r}.", f"there are {', '.join(CAUSES)}.")
         return cls(**values)
 
     def to_query(self) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app import charts_detect, load, state, views
+from app.screens import triage
 from app.state import View
 from diagnosis.detect.causes import who_acts
 from diagnosis.detect.incidents import DISMISSED, OPEN, Incident, decide, incidents
@@ -80,6 +81,8 @@ def _card(view: View, held: load.Bench, incident: Incident, drawn: Pictures) -> 
                 views.evidence([("also", line) for line in incident.evidence])
                 for name in names[1:]:
                     _picture(rows[rows["series"] == name], incident, name)
+        with st.expander("Triage"):
+            triage.show(incident)
         _actions(view, held, incident)
 
 
