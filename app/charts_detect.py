@@ -25,10 +25,10 @@ def expected(rows: pd.DataFrame, since: Any, until: Any, *, title: str, unit: st
     """
     form = str(rows["form"].iloc[0]) if len(rows) else "number"
     shown = _FORMS.get(form, ".4~g")
-    axis = alt.Axis(format="%" if form == "share" else "~s", tickCount=4)
     held = rows.dropna(subset=["value", "expected"])
     low = float(min(held["value"].min(), held["low"].quantile(0.02))) if len(held) else 0.0
     high = float(max(held["value"].max(), held["high"].quantile(0.98))) if len(held) else 1.0
+    axis = alt.Axis(format="%" if form == "share" else "~s" if high >= 1000 else "~g", tickCount=4)
     pad = max((high - low) * 0.06, 1e-9)
     scale = alt.Scale(zero=False, domain=[max(low - pad, 0.0) if low >= 0 else low - pad, high + pad], nice=False)
     x = alt.X(

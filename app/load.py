@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -23,7 +24,7 @@ from diagnosis.detect.objectives import objectives as objectives_of
 from diagnosis.detect.run import Detection
 from diagnosis.detect.run import detect as detect_in
 from diagnosis.errors import DiagnosisError, NotFoundError, StateError, WorkspaceError
-from diagnosis.localize import Localization, localize, metric_of
+from diagnosis.localize import Cancelled, Localization, localize, metric_of
 from diagnosis.localize.asking import Question
 from diagnosis.localize.different import Different
 from diagnosis.localize.different import different as different_of
@@ -32,6 +33,10 @@ from diagnosis.localize.series import series as series_of
 from diagnosis.localize.windows import Window, check_windows
 from diagnosis.log import Request, parse_filter
 from diagnosis.models import assemble
+from diagnosis.predict import Launches, Record, Scorecard, keep, launches, records, score
+from diagnosis.predict.item import ItemView
+from diagnosis.predict.item import item_view as item_view_of
+from diagnosis.predict.launching import Catalogue, catalogue
 from diagnosis.reproduce import NO_EDITS, Edits, Replay, Workbench
 from diagnosis.reproduce.circumstances import Circumstances
 from diagnosis.reproduce.circumstances import circumstances as circumstances_of
@@ -41,6 +46,13 @@ from diagnosis.reproduce.holdings import Holdings, Traffic
 from diagnosis.reproduce.holdings import holdings as holdings_of
 from diagnosis.reproduce.holdings import traffic as traffic_of
 from diagnosis.reproduce.listing import listing
+from diagnosis.resolve.keys import Trust, trusted
+from diagnosis.resolve.ledger import Record as Published
+from diagnosis.resolve.options import Option, Trouble, ranked
+from diagnosis.resolve.options import options as options_of
+from diagnosis.resolve.recovery import Recovery
+from diagnosis.resolve.recovery import recovery as recovery_of
+from diagnosis.resolve.scene import open_scene
 from diagnosis.store import Count, Query
 from diagnosis.store.settings import FILE, read_settings
 
@@ -462,6 +474,76 @@ def _runs() -> Runs:
     return Runs()
 
 
+# --- what can be done -------------------------------------------------------------------------------------------------------------
+
+
+def trust() -> Trust:
+    """Who may sign; read anew each time, since it is outside of what the key of a bench covers.
+
+    Raises
+    ------
+    HotfixError
+    """
+    return trusted()
+
+
+def options(held: Bench, question: Question, cause: dict[str, Any], environment: str, cap: float, session: str) -> Run:
+    """The options for a cause, each rehearsed, begun if this session has not begun it; `Run.first` holds those that are done."""
+    key = (held.key, question, json.dumps(cause, sort_keys=True), environment, cap, "options")
+
+    def ask(tell: Any, cancelled: Any) -> list[Option]:
+        workbench = held.workbench
+        found = options_of(Trouble(workbench, cause, question.baseline, question.incident))
+        if not any(option.actions for option in found):
+            return found
+        metric = metric_of(workbench, question.metric)
+        scene = open_scene(
+            workbench, metric, question.baseline, question.incident, progress=lambda text, share: _unless(cancelled, tell, text, share / 3)
+        )
+
+        def progress(text: str, share: float, so_far: Any) -> None:
+            _unless(cancelled, tell, text, 0.35 + 0.65 * share, list(so_far))
+
+        return ranked(scene, found, environment=environment, cap=cap, progress=progress)
+
+    return _rehearsals().of(session, key, ask)
+
+
+def _unless(cancelled: Any, tell: Any, text: str, share: float, so_far: Any = None) -> None:
+    if cancelled():
+        raise Cancelled
+    tell(text, share, so_far)
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _rehearsals() -> Runs:
+    return Runs()
+
+
+def recovery(held: Bench, record: Published) -> Recovery | None:
+    """Whether the metric came back since a fix went out.
+
+    Raises
+    ------
+    NotFoundError, CannotSayError
+    """
+    return _recovery(held.key, record.serial, record.status, held.workbench, record)
+
+
+@st.cache_resource(max_entries=32, show_spinner="Measuring since the fix …")
+def _recovery(key: str, serial: int, status: str, _workbench: Workbench, _record: Published) -> Recovery | None:
+    return recovery_of(_workbench, _record)
+
+
+def postmortem(held: Bench, case: cases.Case) -> cases.Postmortem:
+    """A case with everything that belongs to it: read anew each time, since people write while others look."""
+    workbench = held.workbench
+    told = cases.story(workbench, case)
+    others = [cases.get_case(workbench.state, held.id, c.id) for c in cases.list_cases(workbench.state, held.id, 100) if c.id != case.id]
+    seen = tuple(r for r in (recovery(held, fix) for fix in told.fixes) if r is not None)
+    return cases.postmortem(told, cases.watches(workbench.state, held.id), similar=tuple(cases.similar(case, others)), recovered=seen)
+
+
 # --- versions of a model ----------------------------------------------------------------------------------------------------------
 
 
@@ -528,3 +610,75 @@ def moved(held: Bench, case: cases.Case) -> dict[str, str]:
 @st.cache_resource(max_entries=256, show_spinner="Looking whether the data behind the evidence has moved …")
 def _moved(key: str, entry_id: str, _workbench: Workbench, _entry: cases.Entry) -> str:
     return cases.moved(_workbench, _entry.digests)
+
+
+# --- launches and items -----------------------------------------------------------------------------------------------------------
+
+
+def forecasts(held: Bench) -> list[Record]:
+    """Forecasts of launches that were kept, the latest first; at most `FRESH_S` seconds old."""
+    return _kept_forecasts(held.key, held.workbench)
+
+
+@st.cache_resource(ttl=FRESH_S, max_entries=8, show_spinner=False)
+def _kept_forecasts(key: str, _workbench: Workbench) -> list[Record]:
+    return records(_workbench)
+
+
+def make_forecasts(held: Bench, progress: Any) -> Launches:
+    """Forecast what launches in the next two weeks, and keep it.
+
+    Raises
+    ------
+    CannotSayError
+    """
+    answer = launches(held.workbench, progress=progress)
+    keep(held.workbench, answer)
+    _kept_forecasts.clear()
+    return answer
+
+
+def scorecard(held: Bench) -> Scorecard:
+    """How good forecasts that were kept have been.
+
+    Raises
+    ------
+    CannotSayError
+    """
+    return _scorecard(held.key, tuple((r.item, r.data) for r in forecasts(held)), held.workbench)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Holding forecasts against what came …")
+def _scorecard(key: str, kept: tuple[tuple[str, str], ...], _workbench: Workbench) -> Scorecard:
+    return score(_workbench)
+
+
+def calendar(held: Bench) -> Catalogue:
+    """Items, and when each launches.
+
+    Raises
+    ------
+    CannotSayError
+    """
+    return _calendar(held.key, held.workbench)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _calendar(key: str, _workbench: Workbench) -> Catalogue:
+    return catalogue(_workbench)
+
+
+def item_view(held: Bench, item: str) -> ItemView:
+    """One item; see `diagnosis.predict.item.item_view`.
+
+    Raises
+    ------
+    NotFoundError, CannotSayError
+    """
+    kept = tuple(r.data for r in records(held.workbench, item))
+    return _item_view(held.key, item, kept, held.workbench)
+
+
+@st.cache_resource(max_entries=32, show_spinner="Counting what became of the item …")
+def _item_view(key: str, item: str, kept: tuple[str, ...], _workbench: Workbench) -> ItemView:
+    return item_view_of(_workbench, item)

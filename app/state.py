@@ -85,8 +85,14 @@ class View:
         Of a composite model: the stage that is looked at.
     change : float or None
         Relative change of a metric that should be seen, above 0.
-    cause : str
+    why : str
         One of `CAUSES`: why members had to look far.
+    found : str
+        Key of an incident that detection found.
+    cause : int or None
+        Which of an answer's causes, from 1.
+    hotfix : int or None
+        Serial of a hotfix.
     """
 
     workspace: str = ""
@@ -123,7 +129,10 @@ class View:
     feature: str = ""
     stage: str = ""
     change: float | None = None
-    cause: str = ""
+    why: str = ""
+    found: str = ""
+    cause: int | None = None
+    hotfix: int | None = None
 
     @classmethod
     def from_query(cls, query: Mapping[str, Sequence[str]]) -> View:
@@ -155,8 +164,8 @@ class View:
             raise LinkError(f"A model has no part {values['part']!r}.", f"there are {', '.join(PARTS)}.")
         if values.get("look") and values["look"] not in LOOKS:
             raise LinkError(f"There is no closer look called {values['look']!r}.", f"there are {', '.join(LOOKS)}.")
-        if values.get("cause") and values["cause"] not in CAUSES:
-            raise LinkError(f"There is no cause {values['cause']!r}.", f"there are {', '.join(CAUSES)}.")
+        if values.get("why") and values["why"] not in CAUSES:
+            raise LinkError(f"There is no cause {values['why']!r}.", f"there are {', '.join(CAUSES)}.")
         return cls(**values)
 
     def to_query(self) -> dict[str, list[str]]:
@@ -345,6 +354,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _serial(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**12):
+        raise ValueError("it must be the serial of a hotfix")
+    return int(text)
+
+
 def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
@@ -377,6 +392,8 @@ _READ: dict[str, Callable[[str], Any]] = {
     "baseline": _window,
     "incident": _window,
     "asked": _yes,
+    "cause": _count,
+    "hotfix": _serial,
 }
 
 

@@ -25,6 +25,7 @@
     ├── ContractError           feature contracts
     ├── StateError              cases, shares, admissions
     │   └── StateLockedError
+    ├── HotfixError             hotfix documents, keys, signatures, playbooks
     └── CannotSayError          the question is fine, the log cannot answer it
 
 Each carries its data as attributes, and a ``hint``: what to do instead. ``str(error)`` is for people, one paragraph, the
@@ -245,6 +246,10 @@ class StateError(DiagnosisError):
 
 class StateLockedError(StateError):
     """Another process holds the state database."""
+
+
+class HotfixError(DiagnosisError):
+    """A hotfix, a key, a signature or a playbook that cannot be used."""
 
 
 class CannotSayError(DiagnosisError):

@@ -17,7 +17,7 @@ COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.spl
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_of_the_readme_exists_with_its_options(command):
     words = shlex.split(command)[1:]
-    groups = ("models", "contract", "case", "share", "bench", "sampling")
+    groups = ("models", "contract", "case", "share", "bench", "sampling", "hotfix")
     path = words[:2] if words[0] in groups else words[:1]
     out = subprocess.run([sys.executable, "-m", "diagnosis", *path, "--help"], capture_output=True, text=True, check=True).stdout
     for option in (w for w in words if w.startswith("--")):

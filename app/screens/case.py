@@ -5,10 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from app import freeze, load, state, views
-from app.screens import sharing
+from app.screens import case_story, sharing
 from app.screens.cases import shared
 from app.state import View
 from diagnosis import cases
+from diagnosis.cases.hypotheses import HYPOTHESIS
 from diagnosis.cases.pages import case_markdown
 from diagnosis.errors import NotFoundError
 
@@ -39,6 +40,8 @@ def show() -> None:
     moved = load.moved(held, case)
     _head(view, held, case, moved)
     _entries(view, case, moved)
+    with views.guarded():
+        case_story.show(view, held, case)
     with views.guarded():
         _write(view, held, case)
     with views.guarded():
@@ -71,10 +74,11 @@ def _head(view: View, held: load.Bench, case: cases.Case, moved: dict[str, str])
 
 
 def _entries(view: View, case: cases.Case, moved: dict[str, str]) -> None:
-    views.heading("What was found", f"{len(case.entries)} entries")
-    if not case.entries:
+    shown = [e for e in case.entries if e.kind != HYPOTHESIS]
+    views.heading("What was found", f"{len(shown)} entries")
+    if not shown:
         views.empty("Nothing yet.", "Add evidence from a request, or write a note.")
-    for entry in case.entries:
+    for entry in shown:  # hypotheses have a part of their own
         tone, said = _MOVED.get(moved.get(entry.id, ""), ("info", ""))
         lines = "".join(f"<p>{views.safe(line)}</p>" for line in entry.text.splitlines() if line.strip())
         stands = f"<em>{views.safe(said)}</em>" if said else ""
@@ -121,6 +125,7 @@ def _share(held: load.Bench, case: cases.Case, moved: dict[str, str]) -> None:
 
 
 def _report(held: load.Bench, case: cases.Case, moved: dict[str, str]) -> None:
+    case_story.reports(held, case)
     title = held.workbench.workspace.settings.title
     st.download_button(
         "Markdown",

@@ -153,6 +153,8 @@ def _cause(view: View, held: load.Bench, answer: Localization, place: int, cause
         ]
     )
     views.evidence([(e.kind, e.text) for e in cause.evidence])
+    pinned = view.but(metric=answer.metric, baseline=answer.baseline.window, incident=answer.incident.window, asked=True, cause=place)
+    state.link("fix", pinned, "What can be done about it", ":material/healing:")
     if cause.component in ("model", "training_data"):
         target = View(workspace=view.workspace, part="training")
         state.link("model", target, "Versions and their training rows, side by side", ":material/account_tree:")
@@ -204,4 +206,5 @@ def _subject(view: View, held: load.Bench, question: Question, answer: Localizat
         page=lambda: freeze.incident_page(held, question, answer),
         sentence=lambda: f"{question.metric}, {question.incident} against {question.baseline}: {answer.reason}",
         digests=lambda: load.windows_evidence(held, question).as_record(),
+        answer=answer,
     )

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app import charts_detect, load, state, views
+from app.screens import triage
 from app.state import View
 from diagnosis.detect.causes import who_acts
 from diagnosis.detect.incidents import DISMISSED, OPEN, Incident, decide, incidents
@@ -15,6 +16,7 @@ from diagnosis.detect.pictures import Pictures
 from diagnosis.errors import DiagnosisError
 
 _SHOWN = 20
+_ORDER = {"outcomes": 0, "serving": 1, "outputs": 2, "inputs": 3}  # what members feel first
 
 
 def show() -> None:
@@ -22,12 +24,14 @@ def show() -> None:
     view = state.current()
     held = load.bench(view.workspace)
     known = incidents(held.workbench.state, held.id)
-    opened = sorted((i for i in known if i.status == OPEN), key=lambda i: i.since, reverse=True)
+    opened = sorted((i for i in known if i.status == OPEN), key=lambda i: (_ORDER.get(i.symptom, len(_ORDER)), -i.since.timestamp()))
     drawn = load.pictures(held)
     views.title("Incidents", _when(drawn))
     _look(held, first=not known and drawn.until is None)
     if not opened and (known or drawn.until is not None):
         views.empty("Nothing is wrong, as far as can be told.", "Every hour is judged by what the hours before it taught.")
+    if opened:
+        views.key_of([("usual", "expected: 95 of 100 hours lie here"), ("incident", "incident")])
     for incident in opened[:_SHOWN]:
         with views.guarded():
             _card(view, held, incident, drawn)
@@ -77,6 +81,8 @@ def _card(view: View, held: load.Bench, incident: Incident, drawn: Pictures) -> 
                 views.evidence([("also", line) for line in incident.evidence])
                 for name in names[1:]:
                     _picture(rows[rows["series"] == name], incident, name)
+        with st.expander("Triage"):
+            triage.show(incident)
         _actions(view, held, incident)
 
 

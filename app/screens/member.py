@@ -77,14 +77,14 @@ def _summary(view: View, inbox: Inbox) -> None:
         return
     counts = {str(row.cause): int(row.complaints) for row in groups.itertuples()}
     names = {"": f"all ({sum(counts.values())})", **{cause: f"{WORDS[cause]} ({n})" for cause, n in counts.items()}}
-    if view.cause not in names:
-        names[view.cause] = f"{WORDS[view.cause]} (0)"
-    settings = state.bound("member-cause", view.cause, lambda v: view.but(cause=v or "", page=1))
+    if view.why not in names:
+        names[view.why] = f"{WORDS[view.why]} (0)"
+    settings = state.bound("member-cause", view.why, lambda v: view.but(why=v or "", page=1))
     st.pills("Likely cause", list(names), format_func=names.__getitem__, **settings)
 
 
 def _open(view: View, held: load.Bench, inbox: Inbox, titles: Mapping[str, str]) -> None:
-    mine = [c for c in inbox.open if view.cause in ("", c.cause)]
+    mine = [c for c in inbox.open if view.why in ("", c.cause)]
     if not mine:
         views.empty("Nothing is left here.", "What was handled stands below." if inbox.handled else "No choice fell far down a page.")
         return

@@ -12,6 +12,9 @@ from app import freeze, load, state, views
 from app.state import View
 from diagnosis import cases
 from diagnosis.cases.shares import DAYS, Share
+from diagnosis.localize import Localization
+
+_FROZEN = {"request": "this view, with its what-if,", "item": "what is known of this item, with its charts,"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,13 +24,15 @@ class Subject:
     Attributes
     ----------
     kind : str
-        ``request`` or ``incident``; names the widgets.
+        ``request``, ``incident`` or ``item``; names the widgets.
     key : str
         Tells it from others of its kind.
     url : str
         Path and query that open it again.
     page, sentence, digests : callable
         The view as a page; what is known, in a sentence; what it stands on. Asked only when wanted.
+    answer : Localization or None
+        Its causes and what it ruled out become hypotheses of the case.
     """
 
     kind: str
@@ -37,6 +42,7 @@ class Subject:
     page: Callable[[], cases.Page]
     sentence: Callable[[], str]
     digests: Callable[[], dict[str, Any]]
+    answer: Localization | None = None
 
 
 def request(view: View, held: load.Bench, found: load.Diagnosis) -> Subject:
@@ -89,7 +95,7 @@ def made(held: load.Bench, key: str) -> None:
 
 
 def _share(held: load.Bench, subject: Subject) -> None:
-    what = "this view, with its what-if," if subject.kind == "request" else "this answer, with its question and proofs,"
+    what = _FROZEN.get(subject.kind, "this answer, with its question and proofs,")
     views.quiet(f"Freezes {what} as a page of its own. From it nothing else can be reached.")
     wanted = form(subject.kind)
     key = f"{subject.kind}-{held.id}-{subject.key}"
@@ -111,6 +117,8 @@ def _add(view: View, held: load.Bench, subject: Subject) -> None:
         key = chosen or cases.create_case(state_of, held.id, title, subject.url).id
         payload = {"url": subject.url}
         cases.add_entry(state_of, held.id, key, "evidence", subject.sentence(), payload=payload, digests=subject.digests())
+        if subject.answer is not None:
+            cases.add_localization(state_of, held.id, key, subject.answer)
         if words.strip():
             cases.add_entry(state_of, held.id, key, "note", words)
         state.go("case", View(workspace=view.workspace, case=key))

@@ -12,7 +12,7 @@ from diagnosis.errors import NotFoundError
 from diagnosis.store import state as tables
 from diagnosis.store.state import State
 
-KINDS = ("note", "evidence", "verdict", "action")
+KINDS = ("note", "evidence", "hypothesis", "verdict", "action")
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,13 @@ from diagnosis.store import Workspace, housekeeping, importing
 from diagnosis.store import state as tables
 from diagnosis.store.spoolroom import Spoolroom, naming
 
+KEPT = (tables.incidents, tables.marks, tables.forecasts, tables.deliveries, tables.hotfixes, tables.watches)
+
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was removed: rows of each table, records that were set aside, entries of cases, shared pages.
+    """What was removed: rows of each table, records that were set aside, entries of cases, shared pages, and kept documents (incidents,
+    marks, forecasts, deliveries, hotfixes, checks).
 
     Attributes
     ----------
@@ -35,13 +38,14 @@ class Forgotten:
     aside: int
     cases: int
     shares: int
+    kept: int
     vacuum_due: datetime | None
 
 
 def forget_member(workspace: Workspace, member: str, *, spool: Path | None = None, now: bool = False) -> Forgotten:
-    """Remove every request of a member from tables, spool, imports, cases and shares.
+    """Remove every request of a member from tables, spool, imports, cases, shares and what detection and fixes keep.
 
-    Segments that are open still, or arrive later, are collected without the requests that were served before this moment.
+    A hotfix for the slice of one member is removed here; a document that was published stays where it is until it expires. Segments that are open still, or arrive later, are collected without the requests that were served before this moment.
 
     Parameters
     ----------
@@ -67,13 +71,13 @@ def forget_member(workspace: Workspace, member: str, *, spool: Path | None = Non
     removed = housekeeping.remove_requests(workspace, requests)
     aside = room.forget_aside(words) if room.folder.is_dir() else 0
     aside += importing.forget(workspace, names, naming(words), int(at.timestamp() * 1e6))
-    cases, shares = _forget_state(workspace, words)
+    cases, shares, kept = _forget_state(workspace, words)
     due = None if now else at + timedelta(hours=housekeeping.LONGEST_QUERY_H)
     if due is None:
         housekeeping.erase(workspace)
     elif requests:
         housekeeping.erase_later(workspace, due)
-    return Forgotten(removed["requests"], removed["candidates"], removed["outcomes"], aside, cases, shares, due)
+    return Forgotten(removed["requests"], removed["candidates"], removed["outcomes"], aside, cases, shares, kept, due)
 
 
 def _names(member: str) -> list[str]:
@@ -82,18 +86,19 @@ def _names(member: str) -> list[str]:
     return [member, pseudonym(member, stretched(key.encode()))] if key else [member]
 
 
-def _forget_state(workspace: Workspace, words: Sequence[str]) -> tuple[int, int]:
-    """Remove entries of cases and shared pages that name the member or one of the requests."""
+def _forget_state(workspace: Workspace, words: Sequence[str]) -> tuple[int, int, int]:
+    """Remove entries of cases, shared pages and kept documents that name the member or one of the requests."""
     state, named = workspace.state(), naming(words)
     with state.begin() as connection:
         entries = _remove(connection, workspace.id, tables.entries, ("text", "payload", "digests"), named)
         pages = _remove(connection, workspace.id, tables.shares, ("title", "html"), named)
+        kept = sum(_remove(connection, workspace.id, table, ("key", "payload"), named) for table in KEPT)
         blank = {"title": "(forgotten)", "question": "", "verdict": ""}
         _blank(connection, workspace.id, tables.cases, blank, named)
         _blank(connection, workspace.id, tables.audit, {"target": "(forgotten)", "detail": {}}, named)
         state.record(connection, workspace.id, "forget", "a member")
     state.scrub()
-    return entries, pages
+    return entries, pages, kept
 
 
 def _remove(connection: sa.Connection, workspace: str, table: sa.Table, columns: Sequence[str], named: re.Pattern[bytes]) -> int:

@@ -1,6 +1,8 @@
 """The command line: one command, `diagnosis`, over the public functions.
 
 Exit status: 0 answered, 2 bad arguments or unknown id (one line on standard error, and a hint), 3 cannot say, 4 `detect` found something new.
+Exit status: 0 answered, 2 bad arguments or unknown id (one line on standard error, and a hint), 3 cannot say, 5 a
+rehearsal refuses the fix.
 """
 
 from __future__ import annotations
@@ -11,7 +13,21 @@ from typing import Any
 
 import typer
 
-from diagnosis.cli import ask, bench, casework, collecting, detecting, localizing, models, running, sampling, writing
+from diagnosis.cli import (
+    ask,
+    bench,
+    casework,
+    collecting,
+    detecting,
+    hotfixing,
+    launching,
+    localizing,
+    models,
+    resolving,
+    running,
+    sampling,
+    writing,
+)
 from diagnosis.errors import DiagnosisError
 
 COMMANDS = "diagnosis.commands"
@@ -38,6 +54,8 @@ def build(arguments: list[str]) -> typer.Typer:
     app.command("diagnose")(localizing.diagnose)
     app.command("localize")(localizing.localize)
     app.command("detect")(detecting.detect)
+    app.command("launches")(launching.launches)
+    app.command("rehearse")(resolving.rehearse)
     app.command("import")(writing.import_)
     app.command("collect")(collecting.collect)
     app.command("forget")(collecting.forget)
@@ -46,6 +64,7 @@ def build(arguments: list[str]) -> typer.Typer:
     app.add_typer(models.app, name="models")
     app.add_typer(writing.contract, name="contract")
     app.add_typer(bench.app, name="bench")
+    app.add_typer(hotfixing.hotfix, name="hotfix")
     app.add_typer(casework.case, name="case")
     app.add_typer(casework.share, name="share")
     for point in sorted(entry_points(group=COMMANDS), key=lambda p: p.name):

@@ -9,7 +9,9 @@ import typer
 
 from diagnosis.cli.output import Folder, Json, document, lines, plain, table
 
-case = typer.Typer(help="Investigations: new, list, show, note, close, report.", no_args_is_help=True)
+case = typer.Typer(
+    help="Investigations: new, list, show, note, find, timeline, similar, checks, check, close, report, postmortem.", no_args_is_help=True
+)
 share = typer.Typer(help="Shared pages: create, list, revoke.", no_args_is_help=True)
 CaseId = Annotated[str, typer.Argument(metavar="CASE", help="Case id.")]
 
@@ -108,6 +110,113 @@ def report(
     found = get_case(state, key, case_id)
     text = render(case_page(found, workspace=key)) if html else case_markdown(found, workspace=key)
     document({"format": "html" if html else "markdown", "text": text}) if as_json else print(lines(text))
+
+
+@case.command("find")
+def find(
+    workspace: Folder,
+    case_id: CaseId,
+    found: Annotated[Path, typer.Argument(metavar="FOUND", help="A document of `diagnosis localize --json`.")],
+    as_json: Json = False,
+) -> None:
+    """Write down what a localization found and what it ruled out, as hypotheses. JSON: the case."""
+    from diagnosis.cases import add_findings, get_case
+    from diagnosis.cli.resolving import localized
+
+    state, key = _opened(workspace)
+    get_case(state, key, case_id)
+    made = add_findings(state, key, case_id, localized(found))
+    document(_record(made)) if as_json else print(f"{sum(e.kind == 'hypothesis' for e in made.entries)} hypotheses.")
+
+
+@case.command()
+def timeline(workspace: Folder, case_id: CaseId, as_json: Json = False) -> None:
+    """What happened, in order. JSON: events: [{at, what, who, text}]."""
+    rows = _postmortem(workspace, case_id).story.rows()
+    if as_json:
+        document({"events": rows.to_dict("records")})
+    else:
+        table(rows.itertuples(index=False), ("at (UTC)", "what", "who", "text"))
+
+
+@case.command()
+def similar(workspace: Folder, case_id: CaseId, as_json: Json = False) -> None:
+    """Past cases like this one, and in what. JSON: cases: [{case, title, similarity, shared, done}]."""
+    found = _postmortem(workspace, case_id).similar
+    if as_json:
+        told = [{"case": s.case.id, "title": s.case.title, "similarity": s.similarity, "shared": s.shared, "done": s.done} for s in found]
+        document({"cases": told})
+    else:
+        table([(s.case.id, f"{s.similarity:.2f}", s.case.title, "; ".join(s.shared)) for s in found], ("case", "", "title", "both have"))
+
+
+@case.command()
+def postmortem(
+    workspace: Folder,
+    case_id: CaseId,
+    html: Annotated[bool, typer.Option("--html", help="HTML instead of Markdown.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The post-mortem, with the three questions. JSON: format, text, answers: [{question, text, check: {name, metric, where} or null}]."""
+    from diagnosis.cases import postmortem_markdown, postmortem_page, render
+
+    made, (_, key) = _postmortem(workspace, case_id), _opened(workspace)
+    text = render(postmortem_page(made, workspace=key)) if html else postmortem_markdown(made, workspace=key)
+    if not as_json:
+        print(lines(text))
+        return
+    checks = [None if a.check is None else {n: getattr(a.check, n) for n in ("name", "metric", "where")} for a in made.answers]
+    answers = [{"question": a.question, "text": a.text, "check": c} for a, c in zip(made.answers, checks, strict=True)]
+    document({"format": "html" if html else "markdown", "text": text, "answers": answers})
+
+
+@case.command()
+def check(
+    workspace: Folder,
+    name: Annotated[str, typer.Argument(help="Name of the check.")],
+    metric: Annotated[str, typer.Option(help="What detection shall watch.")] = "",
+    where: Annotated[str, typer.Option(help="For which requests.")] = "",
+    case_id: Annotated[str, typer.Option("--case", help="The case that it comes from.")] = "",
+    remove: Annotated[bool, typer.Option("--remove", help="Take it out of detection.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Add a check to detection, or take it out. JSON: checks."""
+    from diagnosis.cases import Watch, add_watch, remove_watch
+    from diagnosis.reproduce import Workbench
+
+    bench = Workbench.open(workspace)
+    if remove:
+        remove_watch(bench.state, bench.workspace.id, name)
+    else:
+        add_watch(bench, Watch(name, metric, where, case_id))
+    checks(workspace, as_json)
+
+
+@case.command()
+def checks(workspace: Folder, as_json: Json = False) -> None:
+    """Checks that people added to detection. JSON: checks: [{name, metric, where, case, actor, created_at}]."""
+    from diagnosis.cases import watches
+
+    state, key = _opened(workspace)
+    found = watches(state, key)
+    if as_json:
+        document({"checks": [vars(w) for w in found]})
+    else:
+        table([(w.name, w.metric, w.where, w.case, w.actor) for w in found], ("check", "metric", "where", "case", "by"))
+
+
+def _postmortem(workspace: Path, case_id: str) -> Any:
+    from diagnosis.cases import get_case, list_cases, postmortem, similar, story, watches
+    from diagnosis.reproduce import Workbench
+    from diagnosis.resolve.recovery import recovery
+
+    bench = Workbench.open(workspace)
+    state, key = bench.state, bench.workspace.id
+    one = get_case(state, key, case_id)
+    told = story(bench, one)
+    others = [get_case(state, key, c.id) for c in list_cases(state, key) if c.id != case_id]
+    seen = tuple(r for r in (recovery(bench, fix) for fix in told.fixes) if r is not None)
+    return postmortem(told, watches(state, key), similar=tuple(similar(one, others)), recovered=seen)
 
 
 @share.command()

@@ -68,7 +68,8 @@ def forget(
 
     Files that tables held before are removed once the longest query is over: by `collect`, an hour later; or --now.
 
-    JSON: requests, candidates, outcomes (rows removed), aside (records), cases (entries), shares, vacuum_due (time; null when done).
+    JSON: requests, candidates, outcomes (rows removed), aside (records), cases (entries), shares, kept (incidents, hotfixes and the
+    like), vacuum_due (time; null when done).
     """
     from diagnosis.cases.forgetting import forget_member
     from diagnosis.store import Workspace
@@ -78,6 +79,7 @@ def forget(
         document(vars(done))
         return
     print(f"Forgot {done.requests} requests with {done.candidates} candidates and {done.outcomes} outcomes,")
-    print(f"{done.aside} records that were set aside, {done.cases} entries of cases and {done.shares} shared pages.")
+    print(f"{done.aside} records that were set aside, {done.cases} entries of cases, {done.shares} shared pages,")
+    print(f"and {done.kept} incidents, marks, hotfixes or checks that named them.")
     if done.vacuum_due is not None:
         print(f"Files that held them are removed by `diagnosis collect` after {plain(done.vacuum_due)}.")

@@ -20,6 +20,7 @@ def detect(
     since: Annotated[str | None, typer.Option(help="Judge hours from here on, UTC; the last week of the log by default.")] = None,
     until: Annotated[str | None, typer.Option(help="Judge hours before this time, UTC; the last full hour of the log by default.")] = None,
     localize: Annotated[bool, typer.Option(help="Look for the cause of what is new.")] = True,
+    deliver: Annotated[bool, typer.Option(help="Tell the webhook of the workspace, where it has one.")] = True,
     as_json: Json = False,
 ) -> None:
     """Find what is wrong, for whom, since when; for a schedule.
@@ -29,14 +30,20 @@ def detect(
 
     JSON: incidents: [{key, kind (metric|input|…), symptom (inputs|outputs|outcomes|serving), metric, where, since, detected_at, seen_at,
     sentence, status (open|over|dismissed), task, phase, unit, value, expected, low, high, z, false_discovery, series, verdict, cause,
-    baseline {since, until}, evidence}], new and closed: [key], since, until, series, judged, hours_read, skipped: [{what, why}], elapsed_s.
+    baseline {since, until}, evidence}], new and closed: [key], since, until, series, judged, hours_read, skipped: [{what, why}], delivered: {sent,
+    waiting, given_up, problem} or null, elapsed_s.
     Exit status 4 when something is new, 0 when nothing is, 3 when nothing can be said.
     """
     from diagnosis.detect.run import detect as ask
     from diagnosis.reproduce import Workbench
 
     found = ask(
-        Workbench.open(workspace), since=moment(since), until=moment(until), localize=localize, tell=_quiet if as_json else _progress
+        Workbench.open(workspace),
+        since=moment(since),
+        until=moment(until),
+        localize=localize,
+        deliver=deliver,
+        tell=_quiet if as_json else _progress,
     )
     if as_json:
         document(found.as_json())
@@ -85,5 +92,7 @@ def _show(found: Detection) -> None:
         f"{found.judged:,} of {found.series:,} series judged from {found.since:%Y-%m-%d %H:%M} to {found.until:%Y-%m-%d %H:%M} UTC; "
         f"{found.hours_read:,} hours read. {found.elapsed_s:.1f} s."
     )
+    if found.delivered and (found.delivered.sent or found.delivered.problem):
+        print(f"{found.delivered.sent} told, {found.delivered.waiting} wait. {plain(found.delivered.problem)}".rstrip())
     for what, why in found.skipped:
         print(f"  Left out: {plain(what)}: {plain(why)}")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from diagnosis.detect.panel import OUTCOMES, Panel
 from diagnosis.detect.scan import LONGEST
-from diagnosis.detect.watching import Alarm, Watched
+from diagnosis.detect.watching import Alarm, Watched, returned
 from diagnosis.log.filters import parse_filter
 
 CALM = 24  # hours without an alarm after which the next one is another episode
 _NEAR, _FAR = 3, 12  # how many hours apart onsets of one cause may seem
-_BACK_Z = 2.0  # standard errors by which a series must be nearer to what is expected than to where it was
 
 
 @dataclass(frozen=True)
@@ -76,22 +73,8 @@ def _over(watched: Watched, episode: Episode) -> bool:
     end = int(watched.panel.complete[episode.series])
     if end - 1 - episode.last > LONGEST:
         return True
-    p, s = watched.parts, episode.series
-    inside = slice(episode.onset, episode.last + 1)
-    size = watched.panel.x[s] if watched.panel.series[s].form != "count" else p.mean[s]
-    if size[inside].sum() <= 0:
-        return False
-    off = p.residual[s, inside].sum() / size[inside].sum()
-    for first in range(max(end - 24, episode.onset + 1), end):
-        late = slice(first, end)
-        held = size[late].sum()
-        if held > 0:
-            error = np.sqrt((p.chance[s, late] + p.own[s, late]).sum() + p.doubt[s, late].sum() ** 2) / held
-            if (off / 2 - p.residual[s, late].sum() / held) * np.sign(off) > _BACK_Z * error and p.residual[s, end - 1] * np.sign(
-                off
-            ) < abs(off) / 2 * size[end - 1] + 1e-12:
-                return True
-    return False
+    size = watched.panel.x[episode.series] if watched.panel.series[episode.series].form != "count" else watched.parts.mean[episode.series]
+    return returned(watched.parts, size, episode.series, episode.onset, end) is not None
 
 
 def together(panel: Panel, found: list[Episode]) -> list[list[Episode]]:

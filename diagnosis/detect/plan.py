@@ -15,10 +15,12 @@ import pyarrow as pa
 from diagnosis.detect.panel import INPUTS, OUTCOMES, OUTPUTS, SERVING, Series
 from diagnosis.errors import DiagnosisError
 from diagnosis.inputs.contracts import Contract, read_contracts
+from diagnosis.log.filters import parse_filter
 from diagnosis.metrics import Metric
 from diagnosis.reproduce import Workbench
-from diagnosis.store import Query
+from diagnosis.store import Query, documents
 from diagnosis.store.hourly import Term
+from diagnosis.store.state import watches
 
 SOON_S = 3600.0  # outcomes are looked at so soon, and again when all have come
 # Columns that say which version, experiment or sample a request belongs to, or how it was served: not who asked, nor for what.
@@ -90,6 +92,7 @@ def digest(workbench: Workbench) -> str:
         contracts.read_text(encoding="utf-8") if contracts.exists() else "",
         repr([(t, sorted(snapshot.columns(t).items())) for t in ("requests", "candidates", "items", "outcomes") if t in snapshot.tables()]),
         repr([(b.name, b.version) for b in workbench.bundles]),
+        repr(_checks(workbench)),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
@@ -104,6 +107,7 @@ def plan(workbench: Workbench) -> Plan:
     wanted = workbench.workspace.settings.detect
     skipped: list[tuple[str, str]] = []
     names = list(wanted.metrics) if wanted.metrics is not None else [*_default_metrics(workbench), *workbench.workspace.settings.metrics]
+    names += [metric for _, metric, _ in _checks(workbench) if metric not in names]
     watched, own = [Watched(Term("requests", "requests"), Series("requests", "requests", "", SERVING, "count", "requests / hour"))], []
     for name in names:
         try:
@@ -285,7 +289,7 @@ def _groups(workbench: Workbench, skipped: list[tuple[str, str]]) -> tuple[tuple
     schema = snapshot.pinned["requests"].schema
     if wanted is None:
         groups += [(name,) for name in few if name not in _ASIDE and pa.types.is_string(schema.field(name).type)]
-        return tuple(groups), 2
+        return _with_checks(workbench, groups, skipped), 2
     for text in wanted:
         group = tuple(part.strip() for part in text.split(","))
         gone = [name for name in group if name not in schema.names]
@@ -293,4 +297,28 @@ def _groups(workbench: Workbench, skipped: list[tuple[str, str]]) -> tuple[tuple
             skipped.append((text, f"requests have no column {gone[0]!r}"))
         elif group not in groups:
             groups.append(group)
-    return tuple(groups), 2
+    return _with_checks(workbench, groups, skipped), 2
+
+
+def _with_checks(workbench: Workbench, groups: list[tuple[str, ...]], skipped: list[tuple[str, str]]) -> tuple[tuple[str, ...], ...]:
+    """The groups, and those that the slices of added checks need."""
+    columns, made = workbench.snapshot.pinned["requests"].schema.names, list(groups)
+    for name, _, where in _checks(workbench):
+        try:
+            clauses = parse_filter(where).clauses
+        except DiagnosisError as error:
+            skipped.append((name, error.message))
+            continue
+        group = tuple(sorted({c.attribute for c in clauses}))
+        strange = [c.attribute for c in clauses if c.operator != "=" or c.attribute not in columns]
+        if strange:
+            skipped.append((name, f"detection slices by columns of requests that are equal to something; {strange[0]!r} is none"))
+        elif not any(set(group) == set(known) for known in made):
+            made.append(group)
+    return tuple(made)
+
+
+def _checks(workbench: Workbench) -> list[tuple[str, str, str]]:
+    """Checks that somebody added (name, metric, slice), by name."""
+    kept = documents.listed(workbench.state, watches, workbench.workspace.id, status="on")
+    return sorted((d.key, str(d.payload.get("metric", "")), str(d.payload.get("where", ""))) for d in kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,9 @@ import numpy as np
 from diagnosis.detect import kept as keeping
 from diagnosis.detect import pictures as drawing
 from diagnosis.detect.causes import localized
+from diagnosis.detect.delivery import Delivered
 from diagnosis.detect.episodes import CALM, Episode, apart, episodes, together
+from diagnosis.detect.finders import look_around, tell_everybody
 from diagnosis.detect.incidents import DISMISSED, OPEN, OVER, Incident, incidents, keep
 from diagnosis.detect.panel import OUTCOMES, Mask, Panel
 from diagnosis.detect.rhythm import occasions, rhythm
@@ -51,6 +53,8 @@ class Detection:
         What could not be watched, and why.
     watched : Watched
         Every series, as it was and as it was expected.
+    delivered : Delivered or None
+        What became of the messages about it; None where nobody was to be told.
     """
 
     incidents: tuple[Incident, ...]
@@ -64,6 +68,7 @@ class Detection:
     skipped: tuple[tuple[str, str], ...]
     elapsed_s: float
     watched: Watched
+    delivered: Delivered | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What `diagnosis detect --json` prints."""
@@ -77,6 +82,7 @@ class Detection:
             "judged": self.judged,
             "hours_read": self.hours_read,
             "skipped": [{"what": what, "why": why} for what, why in self.skipped],
+            "delivered": asdict(self.delivered) if self.delivered else None,
             "elapsed_s": round(self.elapsed_s, 2),
         }
 
@@ -91,6 +97,7 @@ def detect(
     since: datetime | None = None,
     until: datetime | None = None,
     localize: bool = True,
+    deliver: bool = True,
     tell: Tell = _nothing,
     wait_s: float = _WAIT_S,
 ) -> Detection:
@@ -102,6 +109,8 @@ def detect(
         Hours to judge; by default the last week of the log. Earlier hours are only learned from.
     localize : bool
         Whether the cause of new incidents is looked for.
+    deliver : bool
+        Whether the webhook of the workspace is told of what was never told.
     tell : callable
         Told what is being done, and the share that is done.
     wait_s : float
@@ -131,13 +140,29 @@ def detect(
         new, closed = _keep(workbench, found, known)
         drawn = [i for i in found if i.status != OVER or i.key in closed]
         drawing.save(keeping.path_of(workbench).with_name(drawing.FILE), drawing.pictures(watched, drawn, first))
-        skipped = (*sums.plan.skipped, *sums.failed.items(), *_silent(panel, watched))
+        tell("looking at objectives, and at what changed upstream", 0.95)
+        beside = look_around(workbench, at=until)
+        found += [i for i in (*beside.incidents, *beside.closed) if i.status != DISMISSED]
+        new, closed = (*new, *(i.key for i in beside.new)), (*closed, *(i.key for i in beside.closed))
+        skipped = (*sums.plan.skipped, *sums.failed.items(), *_silent(panel, watched), *beside.skipped)
+        delivered = tell_everybody(workbench) if deliver else None
     told_ = tuple(sorted((i for i in found if i.status == OPEN or i.key in closed), key=lambda i: i.since, reverse=True))
     judged = int(watched.judged.sum())
     elapsed = time.monotonic() - began
     tell("done", 1.0)
     return Detection(
-        told_, new, closed, panel.at(first), panel.at(panel.hours), len(panel.series), judged, sums.read, skipped, elapsed, watched
+        told_,
+        new,
+        closed,
+        panel.at(first),
+        panel.at(panel.hours),
+        len(panel.series),
+        judged,
+        sums.read,
+        skipped,
+        elapsed,
+        watched,
+        delivered,
     )
 
 

@@ -3,8 +3,8 @@
 Small shifts need many hours and large ones few, so windows of every length end at each hour, and the most surprising one counts. The
 variance of a window's sum has three parts: the chance in its sample, which is known; the series' own variation, whose hours hang together
 and whose sums therefore stray further than independent ones would, by a factor that is learned from the hours before; and the doubt about
-what was expected. Chances are the larger of two: that by a gamma distribution with the skewness of the sum, so that a few events too many are no
-surprise where few are expected, and that by Student's t with the tails that the series' own variation has shown.
+what was expected. The chance is that by a gamma distribution with the skewness of the sum, so that a few events too many are no surprise where
+few are expected, made larger by the tails of Student's t as far as the series' own variation has shown such.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def surprise(found: Standard, kurtosis: Floats, windows: Floats) -> Floats:
     windows : array of float, shape (series,)
         How many windows its factor stands on.
     """
-    from scipy.special import gammainc, gammaincc, ndtr, stdtr
+    from scipy.special import gammainc, gammaincc, ndtr, ndtri, stdtr
 
     out = np.full(found.z.shape, 0.5)
     far = np.abs(found.z) > _FAR
@@ -135,7 +135,7 @@ def surprise(found: Standard, kurtosis: Floats, windows: Floats) -> Floats:
     excess = kurtosis[row] * share**2
     known = 1 / (1 / (4 + 6 / np.maximum(excess, 1e-6)) + share**2 / np.maximum(windows[row], 3.0))
     known = np.maximum(known, 3.0)
-    by_tail = stdtr(known, -np.abs(z) / np.sqrt((known - 2) / known))
+    by_tail = stdtr(known, ndtri(np.clip(by_skew, 1e-300, 0.5)) / np.sqrt((known - 2) / known))
     out[far] = np.clip(np.maximum(by_skew, by_tail), 1e-300, 0.5)
     return np.asarray(out)
 

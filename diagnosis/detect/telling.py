@@ -97,7 +97,7 @@ def told(watched: Watched, group: list[Episode], now: datetime) -> Incident:
         detected_at=now,
         seen_at=end,
         sentence=sentence(series, where, found, begin),
-        status="over" if all(e.over for e in group) else "open",
+        status="over" if _over(group) else "open",
         task=_task(where),
         unit=series.unit,
         value=found.value,
@@ -109,6 +109,12 @@ def told(watched: Watched, group: list[Episode], now: datetime) -> Incident:
         series=tuple(dict.fromkeys(names)),
         evidence=_evidence(watched, group, lead),
     )
+
+
+def _over(group: list[Episode]) -> bool:
+    """Whether it is over: the clearest series is back, and fainter ones, which can hardly tell, say nothing since."""
+    clearest = max(group, key=lambda e: abs(e.z))
+    return clearest.over and all(e.over or e.last <= clearest.last + 3 for e in group)
 
 
 def key_of(series: Series, where: str, since: datetime) -> str:

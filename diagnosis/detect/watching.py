@@ -24,6 +24,7 @@ SHORTEST = 48  # hours of a series, before anything is said about it
 _FIRST = 7 * 24  # hours that are learned at once, where there are as many
 _RELEARN = 7 * 24
 _STEP = 24
+BACK_Z = 3.0  # standard errors by which a series that is back is nearer to what is expected than to where it was
 # How much of the variance of one request all requests of an hour are taken to share, before it is known: pages are made of the same items,
 # which come and go, while members act on their own.
 _SHARED, _SHARED_ELSE = {INPUTS: 1e-3, OUTPUTS: 1e-3}, 3e-5
@@ -120,6 +121,8 @@ class _Walk:
         self.alarms: list[Alarm] = []
         self.known = np.zeros(shape[0], dtype=np.int64)  # hours of data that were learned from
         self.open = np.full(shape[0], -1)  # onset of what is going on
+        self.fresh = np.zeros(shape[0], dtype=np.int64)  # the first hour after what was over last: windows begin there
+        self.scanned = Parts.nothing((shape[0], shape[1]))  # as `parts`, without what is over
 
     def relearn(self, until: int) -> None:
         self.learner.relearn(until, self.held & self.normal)
@@ -133,16 +136,10 @@ class _Walk:
         held = self.held[:, hours] & np.isfinite(mean) & np.isfinite(variance)
         size = np.where(scales.count[:, None], mean, self.panel.x[:, hours])
         own = size**2 * (self.learner.extra + self.shared * scales.single)[:, None]
-        p = self.parts
-        for kept, value in (
-            (p.residual, self.panel.y[:, hours] - mean),
-            (p.chance, variance),
-            (p.own, own),
-            (p.doubt, size * found.doubt),
-            (p.third, third),
-            (p.mean, mean),
-        ):
-            kept[:, hours] = np.where(held, value, 0.0)
+        found_here = (self.panel.y[:, hours] - mean, variance, own, size * found.doubt, third, mean)
+        for parts in (self.parts, self.scanned):
+            for name, value in zip(("residual", "chance", "own", "doubt", "third", "mean"), found_here, strict=True):
+                getattr(parts, name)[:, hours] = np.where(held, value, 0.0)
         with np.errstate(invalid="ignore", divide="ignore"):
             self.expected[:, hours] = np.where(scales.count[:, None], mean, found.value)
             per = np.where(scales.count[:, None], 1.0, size)
@@ -156,7 +153,7 @@ class _Walk:
         best_z, best_length = np.zeros_like(best), np.ones(best.shape, dtype=np.int64)
         usual = self.held[:, start:stop] & self.given[:, start:stop]
         for place, length in enumerate(LENGTHS):
-            window = self.parts.summed(stop, hours, length)
+            window = self.scanned.summed(stop, hours, length)
             found = standardised(window, factors[:, place])
             if judge:
                 p = surprise(found, kurtosis[:, place], windows[:, place])
@@ -174,14 +171,26 @@ class _Walk:
             hour = start + i
             if hour < self.options.judged_from:
                 continue
+            for s in np.flatnonzero(self.open >= 0):
+                self._settle(int(s), hour)
             asked = np.flatnonzero(enough & self.held[:, hour])
-            if not len(asked):
-                continue
             q = estimate.false_discovery(p[asked, i])
-            for s, share in zip(
-                asked[q <= self.options.false_per_month / MONTH], q[q <= self.options.false_per_month / MONTH], strict=True
-            ):
-                self._alarm(int(s), hour, float(z[s, i]), int(length[s, i]), float(share))
+            for s, share in zip(asked, q, strict=True):
+                if share <= self.options.false_per_month / MONTH and hour + 1 - length[s, i] >= self.fresh[s]:
+                    self._alarm(int(s), hour, float(z[s, i]), int(length[s, i]), float(share))
+        for s in np.flatnonzero((self.fresh > start - LONGEST) & (self.fresh > 0)):
+            for values in vars(self.scanned).values():
+                values[s, : self.fresh[s]] = 0.0
+
+    def _settle(self, s: int, hour: int) -> None:
+        """End what is going on, if the last hours are clearly nearer to what is expected than to where it was."""
+        back = returned(self.parts, self._size(s), s, int(self.open[s]), hour + 1)
+        if back is not None:
+            self.open[s], self.fresh[s] = -1, back
+            self.normal[s, back : hour + 1] = self.given[s, back : hour + 1]
+
+    def _size(self, s: int) -> Floats:
+        return np.asarray(self.parts.mean[s] if self.panel.series[s].form == "count" else self.panel.x[s])
 
     def _alarm(self, s: int, hour: int, z: float, length: int, q: float) -> None:
         onset = self._onset(s, hour, z)
@@ -193,7 +202,7 @@ class _Walk:
 
     def _onset(self, s: int, hour: int, z: float) -> int:
         """The start of the window up to this hour that strays most, on that side."""
-        first = max(hour + 1 - LONGEST - 24, 0)
+        first = max(hour + 1 - LONGEST - 24, int(self.fresh[s]))
         back = slice(first, hour + 1)
         p = self.parts
         residual, chance_, own, doubt = (np.cumsum(a[s, back][::-1]) for a in (p.residual, p.chance, p.own, p.doubt))
@@ -208,6 +217,29 @@ class _Walk:
             last[alarm.series] = max(last[alarm.series], alarm.hour)
         over = (self.open >= 0) & (last < stop - _STEP)
         self.open[over] = -1
+
+
+def returned(parts: Parts, size: Floats, s: int, onset: int, end: int) -> int | None:
+    """Since when a series is back, as its last day up to hour `end` tells; None where it does not.
+
+    Parameters
+    ----------
+    size : array of float, shape (hours,)
+        Of each hour of the series: its denominator, or what is expected of a count.
+    onset : int
+        Since when it is off.
+    """
+    for first in range(end - 1, max(end - _STEP, onset), -1):
+        before, late = slice(onset, first), slice(first, end)
+        held, was = float(size[late].sum()), float(size[before].sum())
+        if held <= 0 or was <= 0:
+            continue
+        off = float(parts.residual[s, before].sum()) / was
+        left = float(parts.residual[s, late].sum()) / held
+        error = float(np.sqrt((parts.chance[s, late] + parts.own[s, late]).sum() + parts.doubt[s, late].sum() ** 2)) / held
+        if (off / 2 - left) * np.sign(off) > BACK_Z * error:
+            return first
+    return None
 
 
 def watch(

@@ -13,10 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from diagnosis.errors import MissingTableError, NotFoundError, TableError
+from diagnosis.errors import MissingColumnError, MissingTableError, NotFoundError, TableError
 from diagnosis.log.filters import Filter
 from diagnosis.log.records import Batch, Request, to_frame
-from diagnosis.store import hourly, leaves, slices, sql
+from diagnosis.store import hourly, itemdays, leaves, slices, sql
 from diagnosis.store.hourly import Cells, Term
 from diagnosis.store.leaves import Leaves
 from diagnosis.store.scan import Scan, scanned
@@ -607,6 +607,74 @@ class Snapshot:
             return lambda: self._from(name, bound, query=query)
 
         return hourly.Sources(lambda: self._selected(query, bound), logged("candidates"), logged("outcomes"), items, schemas)
+
+    def item_days(
+        self, origins: Mapping[str, datetime], *, query: Query | None = None, positive: Sequence[str] = (), attribution_s: float = 86400.0
+    ) -> pd.DataFrame:
+        """What became of items, day by day from an origin of their own (their launch); one scan.
+
+        Parameters
+        ----------
+        positive : sequence of str
+            Events that count as success within `attribution_s` seconds.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row an item, day (int64, 0 = the 24 hours from its origin; negative before) and task in which it was a candidate. Columns
+            ``proposed``, ``scored``, ``shown``, ``positive`` (float64, estimated requests), ``places`` (float64, sum of its positions) and
+            ``rows_shown`` (int64, logged).
+
+        Raises
+        ------
+        MissingTableError, MissingColumnError
+        """
+        bound, query, held = sql.Bound(), query or Query(), self._pin("candidates").schema.names
+        if "position" not in held:
+            raise MissingColumnError("candidates", "position", held)
+
+        def text() -> str:
+            listed = self._watched(origins, bound)
+            outcomes = self._from("outcomes", bound, query=query) if positive and "outcomes" in self.pinned else ""
+            events = bound.bind(list(positive)) if outcomes else ""
+            parts = (self._selected(query, bound), self._from("candidates", bound, query=query), outcomes, held)
+            return itemdays.days_query(*parts, listed, events, float(attribution_s))
+
+        return to_frame(self._ask(text, bound))
+
+    def item_days_by(self, column: str, origins: Mapping[str, datetime], *, query: Query | None = None) -> pd.DataFrame:
+        """Estimated requests in which items were candidates, by day from their origin, task and the values of a column of `candidates`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``item_id``, ``day``, ``task``, ``value`` (text; of a list each of its values) and ``weight``; nulls left out. No rows
+            where there is no such column.
+        """
+        bound, query, schema = sql.Bound(), query or Query(), self._pin("candidates").schema
+        if column not in schema.names:
+            return pd.DataFrame({"item_id": [], "day": [], "task": [], "value": [], "weight": []})
+        nested = pa.types.is_list(schema.field(column).type)
+
+        def text() -> str:
+            listed, requests = self._watched(origins, bound), self._selected(query, bound)
+            return itemdays.split_query(requests, self._from("candidates", bound, query=query), listed, column, nested=nested)
+
+        return to_frame(self._ask(text, bound))
+
+    def page_hours(self, first: datetime, *, query: Query | None = None) -> pd.DataFrame:
+        """Estimated requests and shown positions of every hour from `first`, by task: columns ``hour`` (int64), ``task``, ``requests``,
+        ``shown`` (float64), ``rows`` (int64, logged requests)."""
+        bound, query = sql.Bound(), query or Query()
+
+        def text() -> str:
+            requests, candidates = self._selected(query, bound), self._from("candidates", bound, query=query)
+            return itemdays.hours_query(requests, candidates, bound.bind(first.timestamp()) + "::DOUBLE")
+
+        return to_frame(self._ask(text, bound))
+
+    def _watched(self, origins: Mapping[str, datetime], bound: sql.Bound) -> str:
+        return itemdays.watched(bound.bind(list(origins)), bound.bind([at.timestamp() for at in origins.values()]))
 
     # --- the other tables -----------------------------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ entries = sa.Table(
     metadata,
     *_common(),
     sa.Column("case_id", sa.String, sa.ForeignKey("cases.id"), nullable=False, index=True),
-    sa.Column("kind", sa.String, nullable=False),  # note | evidence | verdict | action
+    sa.Column("kind", sa.String, nullable=False),  # note | evidence | hypothesis | verdict | action
     sa.Column("text", sa.String, nullable=False),
     sa.Column("payload", sa.JSON, nullable=False),
     sa.Column("digests", sa.JSON, nullable=False),

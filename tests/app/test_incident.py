@@ -133,7 +133,9 @@ def test_an_answer_kept_in_a_case_says_when_the_data_behind_it_moved(troubled):
     test.text_input(key="case-title").set_value("Scores went wrong").run()
     labelled(test.button, "Add this view as evidence").click().run()
     bench = Workbench.open(troubled)
-    (entry,) = get_case(bench.state, "shop", list_cases(bench.state, "shop")[0].id).entries
+    entry, *more = get_case(bench.state, "shop", list_cases(bench.state, "shop")[0].id).entries
+    assert {e.kind for e in more} == {"hypothesis"}
+    assert {e.payload["state"] for e in more} >= {"accepted"}
     assert entry.payload["url"].startswith("/incident?w=shop&")
     assert moved(bench, entry.digests) == "unchanged"
     later = {**entry.digests, "question": {**entry.digests["question"], "incident": "2027-01-01..2027-01-02"}}

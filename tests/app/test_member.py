@@ -57,8 +57,8 @@ def test_not_a_problem_empties_the_inbox_and_says_what_is_below(members):
 
 def test_a_link_names_one_member_and_one_cause(members):
     assert "1 of 1 sampled requests" in words(screen("member", w="members", member="other"))
-    assert "There is no cause 'bad luck'" in words(screen("member", w="members", cause="bad luck"))
-    assert "Nothing is left here" in words(screen("member", w="members", cause="cached"))
+    assert "There is no cause 'bad luck'" in words(screen("member", w="members", why="bad luck"))
+    assert "Nothing is left here" in words(screen("member", w="members", why="cached"))
 
 
 def test_a_workspace_without_requests_is_an_answer(tmp_path, monkeypatch):

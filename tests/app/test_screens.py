@@ -26,7 +26,22 @@ def screen(module, **query):
         from app import state, views
         from app.screens import around
 
-        names = ("overview", "incidents", "coverage", "find", "request", "incident", "model", "cases", "case", "member", "objectives")
+        names = (
+            "overview",
+            "coverage",
+            "find",
+            "request",
+            "incident",
+            "model",
+            "fix",
+            "cases",
+            "case",
+            "incidents",
+            "member",
+            "objectives",
+            "item",
+            "launches",
+        )
         state.PAGES.update({page: st.Page(lambda: None, title=page, url_path=page) for page in names})
         st.navigation(list(state.PAGES.values()), position="hidden")
         with views.guarded():

@@ -7,11 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from diagnosis.cases import add_entry, create_case, get_case
-from diagnosis.cases.forgetting import forget_member
+from diagnosis.cases.forgetting import KEPT, forget_member
 from diagnosis.cases.shares import list_shares, share
 from diagnosis.log import RequestLogger
 from diagnosis.log.heads import pseudonym, stretched
-from diagnosis.store import Query, Workspace, housekeeping
+from diagnosis.store import Query, Workspace, documents, housekeeping
 
 ANNA = pseudonym("anna", stretched(b"key"))
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -134,3 +134,13 @@ def test_after_a_member_was_forgotten_at_once_the_log_goes_on(tmp_path):
     add("r2", "stays")
     assert workspace.snapshot().count(Query()).kept == 1
     assert not [f for f in workspace.path.rglob("*") if f.is_file() and b"leaves" in f.read_bytes()]
+
+
+def test_what_detection_and_fixes_keep_of_a_member_is_removed_too(made):
+    state = made.state()
+    for table in KEPT:
+        documents.put(state, table, "w", "theirs", {"where": f"member={ANNA}", "requests": ["request-0"]})
+        documents.put(state, table, "w", "another's", {"where": "member=ben", "requests": ["request-1"]})
+    assert forget_member(made, "anna", now=True).kept == len(KEPT) == 6
+    for table in KEPT:
+        assert [d.key for d in documents.listed(state, table, "w")] == ["another's"]
