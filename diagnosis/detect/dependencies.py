@@ -138,7 +138,7 @@ def _incident(workbench: Workbench, mine: Sequence[Finding], until: datetime, fi
         series=tuple(f"{f.what}|{f.feature or f.subject}" for f in told),
         cause=_cause(workbench, lead, told),
         baseline=baseline_before(since, first),
-        evidence=tuple([*(f.text for f in told[:_MOST_TOLD]), *_reach(workbench, features), *_changes(workbench.snapshot, lead, since)]),
+        evidence=tuple([*(f.text for f in told[1:_MOST_TOLD]), *_reach(workbench, features), *_changes(workbench.snapshot, lead, since)]),
     )
 
 

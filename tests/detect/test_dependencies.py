@@ -124,7 +124,7 @@ def test_an_upstream_and_its_job_that_stopped_are_one_incident(tmp_path):
     ]
     world.jobs = world.jobs[:7]
     (incident,) = found(world, tmp_path)
-    assert "catalogue promised to be fresh until 2026-03-08 07:00 UTC, and was not seen since" in incident.evidence
+    assert incident.sentence.startswith("catalogue promised to be fresh until 2026-03-08 07:00 UTC, and was not seen since.")
     assert any(
         line.startswith("job load_catalogue, which runs every 24 hours, had no good run until 2026-03-08 14:00 UTC")
         for line in incident.evidence
