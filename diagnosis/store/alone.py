@@ -1,4 +1,4 @@
-"""One process at a time over a folder of files, and a name by which tables know what it writes."""
+"""One process at a time over files, and a name by which tables know what it writes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,18 @@ def alone(folder: Path) -> Iterator[bool]:
             yield False
             return
         yield True
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def in_turn(file: Path) -> Iterator[None]:
+    """Hold the lock `file`, made if it is not there; wait for whoever holds it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(fd)
 

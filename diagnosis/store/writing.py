@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from diagnosis.errors import ColumnTypeError, MissingColumnError, TableError
+from diagnosis.store.alone import in_turn
 from diagnosis.store.tables import KNOWN, REQUIRED, log_schema, log_type
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def append(path: Path, name: str, rows: pa.Table, *, partitioned: bool, transact
     """
     from deltalake import DeltaTable
 
-    if (path / "_delta_log").is_dir() and (DeltaTable(str(path)).transaction_version(transaction[0]) or 0) >= transaction[1]:
+    if _made(path) and (DeltaTable(str(path)).transaction_version(transaction[0]) or 0) >= transaction[1]:
         return
     _commit(path, name, rows, partitioned, "append", transaction)
 
@@ -191,7 +192,7 @@ def _commit(
 ) -> None:
     from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
-    if (path / "_delta_log").is_dir() and mode == "append":
+    if mode == "append" and _made(path):
         have = log_schema(pa.schema(DeltaTable(str(path)).schema().to_arrow()))
         _same_types(name, rows.schema, have)
     path.mkdir(parents=True, exist_ok=True)
@@ -201,10 +202,21 @@ def _commit(
         "commit_properties": CommitProperties(app_transactions=[Transaction(*transaction)]) if transaction else None,
         "configuration": {"delta.dataSkippingNumIndexedCols": "-1"},
     }
-    if mode == "append":
+    if mode == "append" and not _made(path):
+        with in_turn(path.with_name(f".{path.name}.making")):  # of two that make a table at once, Delta keeps the columns of the later only
+            if not _made(path):
+                write_deltalake(str(path), rows, mode="append", schema_mode="merge", **common)
+                return
+        _commit(path, name, rows, partitioned, mode, transaction)
+    elif mode == "append":
         write_deltalake(str(path), rows, mode="append", schema_mode="merge", **common)
     else:
         write_deltalake(str(path), rows, mode="overwrite", schema_mode="overwrite", **common)
+
+
+def _made(path: Path) -> bool:
+    """Whether the table has a first version: its folder comes before it."""
+    return any((path / "_delta_log").glob("*.json"))
 
 
 def _same_types(name: str, rows: pa.Schema, have: pa.Schema) -> None:
