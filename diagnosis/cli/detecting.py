@@ -61,7 +61,7 @@ def _show(found: Detection) -> None:
     if found.incidents:
         rows = [
             (
-                "new" if i.key in found.new else i.status,
+                (f"new, {i.status}" if i.status == "over" else "new") if i.key in found.new else i.status,
                 i.metric,
                 i.where or "everything",
                 i.since.strftime("%Y-%m-%d %H:%M"),

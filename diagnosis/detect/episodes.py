@@ -54,7 +54,9 @@ def episodes(watched: Watched) -> list[Episode]:
     for alarms in held.values():
         for part in _parts(alarms):
             strongest = max(part, key=lambda a: abs(a.z))
-            made = Episode(part[0].series, part[-1].onset, part[-1].hour, part[0].hour, part[0].length, strongest.z, min(a.q for a in part))
+            made = Episode(
+                part[0].series, min(a.onset for a in part), part[-1].hour, part[0].hour, part[0].length, strongest.z, min(a.q for a in part)
+            )
             out.append(replace(made, over=_over(watched, made)))
     return sorted(out, key=lambda e: (e.found, e.series))
 

@@ -38,7 +38,7 @@ class Detection:
     Attributes
     ----------
     incidents : tuple of Incident
-        Those that are open, and those that this run closed; the latest first.
+        Those that are open, and those that this run found or closed; the latest first.
     new, closed : tuple of str
         Keys of what was not known before, and of what is over since.
     since, until : datetime
@@ -132,7 +132,7 @@ def detect(
         drawn = [i for i in found if i.status != OVER or i.key in closed]
         drawing.save(keeping.path_of(workbench).with_name(drawing.FILE), drawing.pictures(watched, drawn, first))
         skipped = (*sums.plan.skipped, *sums.failed.items(), *_silent(panel, watched))
-    told_ = tuple(sorted((i for i in found if i.status == OPEN or i.key in closed), key=lambda i: i.since, reverse=True))
+    told_ = tuple(sorted((i for i in found if i.status == OPEN or i.key in new or i.key in closed), key=lambda i: i.since, reverse=True))
     judged = int(watched.judged.sum())
     elapsed = time.monotonic() - began
     tell("done", 1.0)
@@ -218,9 +218,9 @@ def _known_again(watched: Watched, known: list[Incident], first: int, now: datet
         made = told(watched, group, now)
         mate = next((i for i in [*out.values(), *known] if _joins(made, i)), None)
         if mate is not None:
-            out[mate.key] = replace(
-                _updated(out.get(mate.key, mate), made), status=mate.status if mate.status == DISMISSED else made.status
-            )
+            held = out.get(mate.key, mate)
+            longer = held.status != OVER or made.seen_at > held.seen_at + timedelta(hours=3)
+            out[mate.key] = replace(_updated(held, made), status=made.status if held.status != DISMISSED and longer else held.status)
         elif made.key not in by_key:
             out[made.key] = made
     for incident in known:

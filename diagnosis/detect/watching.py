@@ -24,7 +24,7 @@ SHORTEST = 48  # hours of a series, before anything is said about it
 _FIRST = 7 * 24  # hours that are learned at once, where there are as many
 _RELEARN = 7 * 24
 _STEP = 24
-BACK_Z = 3.0  # standard errors by which a series that is back is nearer to what is expected than to where it was
+BACK_Z = 5.0  # standard errors by which a series that is back is nearer to what is expected than to where it was
 # How much of the variance of one request all requests of an hour are taken to share, before it is known: pages are made of the same items,
 # which come and go, while members act on their own.
 _SHARED, _SHARED_ELSE = {INPUTS: 1e-3, OUTPUTS: 1e-3}, 3e-5
