@@ -10,6 +10,7 @@ from diagnosis.detect.watching import Alarm, Watched, returned
 from diagnosis.log.filters import parse_filter
 
 CALM = 24  # hours without an alarm after which the next one is another episode
+_OVER_Z = 4.0  # standard errors; a run asks once, not every hour
 _NEAR, _FAR = 3, 12  # how many hours apart onsets of one cause may seem
 
 
@@ -76,7 +77,7 @@ def _over(watched: Watched, episode: Episode) -> bool:
     if end - 1 - episode.last > LONGEST:
         return True
     size = watched.panel.x[episode.series] if watched.panel.series[episode.series].form != "count" else watched.parts.mean[episode.series]
-    return returned(watched.parts, size, episode.series, episode.onset, end) is not None
+    return returned(watched.parts, size, episode.series, episode.onset, end, hours=LONGEST, sure=_OVER_Z) is not None
 
 
 def together(panel: Panel, found: list[Episode]) -> list[list[Episode]]:
