@@ -23,7 +23,7 @@ def show() -> None:
     """Draw the screen."""
     view = state.current()
     held = load.bench(view.workspace)
-    known = incidents(held.workbench.state, held.id)
+    known = [i for i in incidents(held.workbench.state, held.id) if not i.part_of]
     opened = sorted((i for i in known if i.status == OPEN), key=lambda i: (_ORDER.get(i.symptom, len(_ORDER)), -i.since.timestamp()))
     drawn = load.pictures(held)
     views.title("Incidents", _when(drawn))
@@ -101,7 +101,7 @@ def _since(incident: Incident) -> str:
 
 
 def _facts(incident: Incident) -> list[tuple[str, str]]:
-    sure = f"{abs(incident.z):.1f} standard errors"
+    sure = f"{abs(incident.z):.1f} standard errors" if incident.z == incident.z else "counted whole"
     if incident.false_discovery == incident.false_discovery:
         sure += (
             f", one in {max(round(1 / max(incident.false_discovery, 1e-9)), 1):,} like it is false"
@@ -156,7 +156,7 @@ def _past(view: View, held: load.Bench, rest: list[Incident]) -> None:
                     (incident.status, incident.title),
                     ("since (UTC)", f"{incident.since:%Y-%m-%d %H:%M}"),
                     ("until (UTC)", f"{incident.seen_at:%Y-%m-%d %H:%M}"),
-                    ("standard errors", f"{incident.z:+.1f}"),
+                    ("standard errors", f"{incident.z:+.1f}" if incident.z == incident.z else "–"),
                 ]
             )
             with st.container(horizontal=True, width="content"):

@@ -10,6 +10,7 @@ from diagnosis.detect.watching import Alarm, Watched, returned
 from diagnosis.log.filters import parse_filter
 
 CALM = 24  # hours without an alarm after which the next one is another episode
+_OVER_Z = 4.0  # standard errors; a run asks once, not every hour
 _NEAR, _FAR = 3, 12  # how many hours apart onsets of one cause may seem
 
 
@@ -54,7 +55,9 @@ def episodes(watched: Watched) -> list[Episode]:
     for alarms in held.values():
         for part in _parts(alarms):
             strongest = max(part, key=lambda a: abs(a.z))
-            made = Episode(part[0].series, part[-1].onset, part[-1].hour, part[0].hour, part[0].length, strongest.z, min(a.q for a in part))
+            made = Episode(
+                part[0].series, min(a.onset for a in part), part[-1].hour, part[0].hour, part[0].length, strongest.z, min(a.q for a in part)
+            )
             out.append(replace(made, over=_over(watched, made)))
     return sorted(out, key=lambda e: (e.found, e.series))
 
@@ -74,7 +77,7 @@ def _over(watched: Watched, episode: Episode) -> bool:
     if end - 1 - episode.last > LONGEST:
         return True
     size = watched.panel.x[episode.series] if watched.panel.series[episode.series].form != "count" else watched.parts.mean[episode.series]
-    return returned(watched.parts, size, episode.series, episode.onset, end) is not None
+    return returned(watched.parts, size, episode.series, episode.onset, end, hours=LONGEST, sure=_OVER_Z) is not None
 
 
 def together(panel: Panel, found: list[Episode]) -> list[list[Episode]]:

@@ -75,7 +75,7 @@ def look_around(workbench: Workbench, *, at: datetime | None = None, finders: di
 def tell_everybody(workbench: Workbench, *, now: datetime | None = None) -> Delivered:
     """Send every open incident that was never told to the webhook of the workspace, and what waits in the outbox; never raises for it."""
     try:
-        opened = incidents(workbench.state, workbench.workspace.id, status=OPEN)
+        opened = [i for i in incidents(workbench.state, workbench.workspace.id, status=OPEN) if not i.part_of]
     except DiagnosisError as error:
         return Delivered(problem=error.message)
     return deliver(workbench.state, workbench.workspace.id, opened, workbench.workspace.settings, now=now)

@@ -48,6 +48,8 @@ class Incident:
         Every series that alarmed and shares its cause, the strongest first.
     cause : mapping or None
         The first cause of `localize --json`, once it was localized; `verdict` is the localizer's, empty before.
+    part_of : str
+        Key of the incident that it shares its cause with, and that stands for both; empty for one that stands for itself.
     baseline : Window or None
         What to compare with, where the localizer can be asked.
     asked_where : str
@@ -78,6 +80,7 @@ class Incident:
     cause: Mapping[str, Any] | None = None
     baseline: Window | None = None
     evidence: tuple[str, ...] = field(default=())
+    part_of: str = ""
     asked_where: str = ""
 
     def __post_init__(self) -> None:

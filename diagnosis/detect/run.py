@@ -19,6 +19,7 @@ from diagnosis.detect.episodes import CALM, Episode, apart, episodes, together
 from diagnosis.detect.finders import look_around, tell_everybody
 from diagnosis.detect.incidents import DISMISSED, OPEN, OVER, Incident, incidents, keep
 from diagnosis.detect.panel import OUTCOMES, Mask, Panel
+from diagnosis.detect.parts import shared
 from diagnosis.detect.rhythm import occasions, rhythm
 from diagnosis.detect.telling import told
 from diagnosis.detect.watching import SHORTEST, Options, Watched, watch
@@ -40,7 +41,7 @@ class Detection:
     Attributes
     ----------
     incidents : tuple of Incident
-        Those that are open, and those that this run closed; the latest first.
+        Those that are open, and those that this run found or closed; the latest first.
     new, closed : tuple of str
         Keys of what was not known before, and of what is over since.
     since, until : datetime
@@ -142,11 +143,14 @@ def detect(
         drawing.save(keeping.path_of(workbench).with_name(drawing.FILE), drawing.pictures(watched, drawn, first))
         tell("looking at objectives, and at what changed upstream", 0.95)
         beside = look_around(workbench, at=until)
-        found += [i for i in (*beside.incidents, *beside.closed) if i.status != DISMISSED]
-        new, closed = (*new, *(i.key for i in beside.new)), (*closed, *(i.key for i in beside.closed))
+        found = _shared(workbench, [*found, *(i for i in (*beside.incidents, *beside.closed) if i.status != DISMISSED)])
+        parts = {i.key for i in found if i.part_of}
+        new = tuple(k for k in (*new, *(i.key for i in beside.new)) if k not in parts)
+        closed = tuple(k for k in (*closed, *(i.key for i in beside.closed)) if k not in parts)
         skipped = (*sums.plan.skipped, *sums.failed.items(), *_silent(panel, watched), *beside.skipped)
         delivered = tell_everybody(workbench) if deliver else None
-    told_ = tuple(sorted((i for i in found if i.status == OPEN or i.key in closed), key=lambda i: i.since, reverse=True))
+    shown = [i for i in found if not i.part_of and (i.status == OPEN or i.key in new or i.key in closed)]
+    told_ = tuple(sorted(shown, key=lambda i: i.since, reverse=True))
     judged = int(watched.judged.sum())
     elapsed = time.monotonic() - began
     tell("done", 1.0)
@@ -243,9 +247,9 @@ def _known_again(watched: Watched, known: list[Incident], first: int, now: datet
         made = told(watched, group, now)
         mate = next((i for i in [*out.values(), *known] if _joins(made, i)), None)
         if mate is not None:
-            out[mate.key] = replace(
-                _updated(out.get(mate.key, mate), made), status=mate.status if mate.status == DISMISSED else made.status
-            )
+            held = out.get(mate.key, mate)
+            longer = held.status != OVER or made.seen_at > held.seen_at + timedelta(hours=3)
+            out[mate.key] = replace(_updated(held, made), status=made.status if held.status != DISMISSED and longer else held.status)
         elif made.key not in by_key:
             out[made.key] = made
     for incident in known:
@@ -312,6 +316,15 @@ def _keep(workbench: Workbench, found: list[Incident], known: list[Incident]) ->
         if old is None or old.as_json() != incident.as_json():
             keep(workbench.state, workbench.workspace.id, incident)
     return tuple(new), tuple(closed)
+
+
+def _shared(workbench: Workbench, found: list[Incident]) -> list[Incident]:
+    """The incidents, those that share their cause with another as parts of that one; written where that is news."""
+    out = shared(found)
+    for before, now in zip(found, out, strict=True):
+        if now.part_of != before.part_of:
+            keep(workbench.state, workbench.workspace.id, now)
+    return out
 
 
 def _silent(panel: Panel, watched: Watched) -> list[tuple[str, str]]:

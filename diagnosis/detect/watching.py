@@ -24,7 +24,7 @@ SHORTEST = 48  # hours of a series, before anything is said about it
 _FIRST = 7 * 24  # hours that are learned at once, where there are as many
 _RELEARN = 7 * 24
 _STEP = 24
-BACK_Z = 3.0  # standard errors by which a series that is back is nearer to what is expected than to where it was
+BACK_Z = 5.0  # standard errors by which a series that is back is nearer to what is expected than to where it was
 # How much of the variance of one request all requests of an hour are taken to share, before it is known: pages are made of the same items,
 # which come and go, while members act on their own.
 _SHARED, _SHARED_ELSE = {INPUTS: 1e-3, OUTPUTS: 1e-3}, 3e-5
@@ -219,8 +219,8 @@ class _Walk:
         self.open[over] = -1
 
 
-def returned(parts: Parts, size: Floats, s: int, onset: int, end: int) -> int | None:
-    """Since when a series is back, as its last day up to hour `end` tells; None where it does not.
+def returned(parts: Parts, size: Floats, s: int, onset: int, end: int, *, hours: int = _STEP, sure: float = BACK_Z) -> int | None:
+    """Since when a series is back, as its last hours before `end` tell; None where they do not.
 
     Parameters
     ----------
@@ -228,8 +228,12 @@ def returned(parts: Parts, size: Floats, s: int, onset: int, end: int) -> int | 
         Of each hour of the series: its denominator, or what is expected of a count.
     onset : int
         Since when it is off.
+    hours : int
+        How many hours are looked at, at most.
+    sure : float
+        By how many standard errors they must be nearer to what is expected.
     """
-    for first in range(end - 1, max(end - _STEP, onset), -1):
+    for first in range(end - 1, max(end - hours, onset), -1):
         before, late = slice(onset, first), slice(first, end)
         held, was = float(size[late].sum()), float(size[before].sum())
         if held <= 0 or was <= 0:
@@ -237,7 +241,7 @@ def returned(parts: Parts, size: Floats, s: int, onset: int, end: int) -> int | 
         off = float(parts.residual[s, before].sum()) / was
         left = float(parts.residual[s, late].sum()) / held
         error = float(np.sqrt((parts.chance[s, late] + parts.own[s, late]).sum() + parts.doubt[s, late].sum() ** 2)) / held
-        if (off / 2 - left) * np.sign(off) > BACK_Z * error:
+        if (off / 2 - left) * np.sign(off) > sure * error:
             return first
     return None
 

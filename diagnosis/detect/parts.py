@@ -1,0 +1,43 @@
+"""Incidents of different kinds that share a cause: a metric that moved, the feature behind it, what changed upstream, a budget that burns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from diagnosis.detect.incidents import OPEN, Incident
+
+_FELT = {"outcomes": 0, "serving": 1, "outputs": 2, "inputs": 3}  # what members feel first stands for the others
+_NEAR = timedelta(hours=3)
+
+
+def shared(found: list[Incident]) -> list[Incident]:
+    """The same incidents in the same order, each that shares its cause with another as a part of that one.
+
+    The one that was found first stands for the others, since it was told first; of those found at once the one that members feel most.
+    """
+    mains: list[Incident] = []
+    made: dict[str, Incident] = {}
+    for one in sorted((i for i in found if i.status == OPEN), key=lambda i: (i.detected_at, _FELT.get(i.symptom, len(_FELT)), i.since)):
+        main = next((m for m in mains if akin(m, one)), None)
+        made[one.key] = replace(one, part_of=main.key if main else "")
+        if main is None:
+            mains.append(one)
+    return [made.get(i.key, i) for i in found]
+
+
+def akin(a: Incident, b: Incident) -> bool:
+    """Whether two incidents lasted at once and have one cause, as far as is known: the same found cause, feature, or metric and slice."""
+    if a.since > b.seen_at + _NEAR or b.since > a.seen_at + _NEAR:
+        return False
+    if a.metric == b.metric and a.where == b.where and a.kind != b.kind:
+        return True
+    return bool(_causes(a) & _causes(b))
+
+
+def _causes(one: Incident) -> set[str]:
+    """What may be behind an incident, by name: the target of its cause, and the feature that it is about."""
+    names = {str(one.cause["target"])} if one.cause and one.cause.get("target") else set()
+    if one.kind in ("input", "dependency"):
+        names.add(one.metric.rpartition(":")[2])
+    return names

@@ -1,0 +1,48 @@
+"""Incidents that share a cause become one."""
+
+from datetime import timedelta
+
+from diagnosis.detect.parts import akin, shared
+from tests.detect.test_incidents import at, made
+
+FEATURE = {"component": "feature", "target": "price"}
+
+
+def parts_of(found):
+    return {i.key: i.part_of for i in shared(found)}
+
+
+def test_a_metric_its_feature_and_the_change_upstream_are_one_and_the_first_found_stands_for_them():
+    dependency = made(key="d", kind="dependency", symptom="inputs", metric="price", where="", cause=FEATURE, detected_at=at(4))
+    feature = made(key="f", kind="input", symptom="inputs", metric="mean:price", where="", cause=None)
+    clicks = made(key="c", cause=FEATURE)
+    assert parts_of([clicks, feature, dependency]) == {"c": "d", "f": "d", "d": ""}
+
+
+def test_of_those_found_at_once_the_one_that_members_feel_stands_for_the_others():
+    feature = made(key="f", kind="input", symptom="inputs", metric="mean:price", where="", cause=None)
+    assert parts_of([feature, made(key="c", cause=FEATURE)]) == {"f": "c", "c": ""}
+
+
+def test_an_objective_and_a_series_of_the_same_metric_and_slice_are_one():
+    burning = made(key="o", kind="objective", symptom="serving", metric="error_rate", cause=None)
+    series = made(key="s", symptom="serving", metric="error_rate", cause=None)
+    assert akin(burning, series)
+    assert not akin(burning, made(key="s", metric="error_rate", where="device=phone", cause=None))
+
+
+def test_what_did_not_last_at_once_and_what_has_another_cause_stays_apart():
+    one = made(key="a", cause=FEATURE)
+    later = made(key="b", cause=FEATURE, since=one.seen_at + timedelta(hours=5), seen_at=one.seen_at + timedelta(hours=6))
+    assert parts_of([one, later]) == {"a": "", "b": ""}
+    assert parts_of([one, made(key="b", metric="mrr", cause={"component": "feature", "target": "stock"})]) == {"a": "", "b": ""}
+
+
+def test_what_is_over_or_dismissed_stays_as_it_is():
+    over = made(key="b", status="over", cause=FEATURE, part_of="a")
+    assert shared([made(key="a", cause=FEATURE), over])[1] == over
+
+
+def test_a_part_stands_for_itself_again_once_the_other_is_over():
+    part = made(key="b", kind="input", symptom="inputs", metric="mean:price", where="", cause=None, part_of="a")
+    assert parts_of([made(key="a", status="over", cause=FEATURE), part]) == {"a": "", "b": ""}
