@@ -23,14 +23,27 @@ from diagnosis.log.records import Batch
 from diagnosis.metrics import Metric, PerRequest, per_request, positives
 from diagnosis.models import Model
 
-OUTCOMES = frozenset({"ctr", "ndcg", "mrr", "ndcg_clicked", "mrr_clicked", "calibration"})
+OUTCOMES = frozenset({"ctr", "ndcg", "mrr", "ndcg_clicked", "mrr_clicked", "calibration", "success"})
 SERVICE = frozenset({"fallback_rate", "error_rate"})
 _HAPPENED = re.compile(r"\bpositive\b", re.IGNORECASE)
 # Built-in metrics that have no use for ranks.
 _UNRANKED = frozenset(
-    {"ctr", "ndcg", "ndcg_clicked", "mrr", "mrr_clicked", "score_mean", "calibration", "exposure", "diversity", "launch_exposure"}
+    {
+        "ctr",
+        "ndcg",
+        "ndcg_clicked",
+        "mrr",
+        "mrr_clicked",
+        "score_mean",
+        "calibration",
+        "exposure",
+        "retrieved",
+        "success",
+        "diversity",
+        "launch_exposure",
+    }
 )
-_LINEAR = frozenset({"ctr", "calibration"})
+_LINEAR = frozenset({"ctr", "calibration", "success"})
 _DRAWS = 8
 _MOST_ROWS = 120_000
 

@@ -65,6 +65,7 @@ class Metric:
     file: str = ""
 
 
+_OF_A_GROUP = ("exposure", "retrieved", "success")  # of items with one value: what they get, what they are offered for, what they earn
 OWN = "expression"  # the base of metrics of the workspace's own
 BUILT_IN: dict[str, Metric] = {
     m.base: m
@@ -77,6 +78,8 @@ BUILT_IN: dict[str, Metric] = {
         Metric("score_mean", "score_mean", "raw score", "none", description="mean logged score of scored candidates"),
         Metric("calibration", "calibration", "observed / predicted", "none", description="positive events over the sum of probabilities"),
         Metric("exposure:<attribute>=<value>", "exposure", "share", "none", description="shown positions of items with that value"),
+        Metric("retrieved:<attribute>=<value>", "retrieved", "share", "none", description="candidates that have that value"),
+        Metric("success:<attribute>=<value>", "success", "share", "up", description="shown candidates of that value with a positive event"),
         Metric("diversity:<attribute>", "diversity", "share", "up", description="chance that two places of a page differ (Simpson 1949)"),
         Metric("coverage", "coverage", "items", "up", kind="distinct", sampled=False, description="distinct items shown"),
         Metric("launch_exposure", "launch_exposure", "share", "none", description="shown positions of items in their first week"),
@@ -118,10 +121,10 @@ def metric(name: str, own: Mapping[str, Metric] | None = None) -> Metric:
         if not match["k"] or int(match["k"]) < 1:
             raise ValueError(f"{base} needs the number of places; write {base}@10")
         return replace(found, k=int(match["k"]))
-    if base == "exposure" and not (match["attribute"] and match["value"] is not None):
-        raise ValueError("exposure needs an attribute and a value; write exposure:genre=drama")
+    if base in _OF_A_GROUP and not (match["attribute"] and match["value"] is not None):
+        raise ValueError(f"{base} needs an attribute and a value; write {base}:genre=drama")
     if base == "diversity" and not match["attribute"]:
         raise ValueError("diversity needs an attribute; write diversity:genre")
-    if match["k"] or (match["attribute"] and base not in ("exposure", "diversity")):
+    if match["k"] or (match["attribute"] and base not in (*_OF_A_GROUP, "diversity")):
         raise ValueError(f"{base} takes no argument")
     return replace(found, attribute=match["attribute"] or "", value=match["value"] or "")

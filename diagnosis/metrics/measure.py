@@ -147,6 +147,16 @@ def _exposure(metric: Metric, rows: Rows) -> tuple[Floats, Floats]:
     return rows.per_request((rows.shown & hit).astype(np.float64)), rows.per_request(rows.shown.astype(np.float64))
 
 
+def _retrieved(metric: Metric, rows: Rows) -> tuple[Floats, Floats]:
+    hit = np.array([_matches(v, metric.value) for v in _attribute(rows, metric.attribute)], dtype=np.float64)
+    return rows.per_request(hit), rows.per_request(np.ones(len(hit)))
+
+
+def _success(metric: Metric, rows: Rows) -> tuple[Floats, Floats]:
+    hit = np.array([_matches(v, metric.value) for v in _attribute(rows, metric.attribute)], dtype=np.bool_) & rows.shown
+    return rows.per_request(np.where(hit, rows.positive, 0.0)), rows.per_request(hit.astype(np.float64))
+
+
 def _diversity(metric: Metric, rows: Rows) -> tuple[Floats, Floats]:
     codes = pd.factorize(pd.Series(_attribute(rows, metric.attribute), dtype=object).map(str))[0]
     shown = rows.shown
@@ -212,6 +222,8 @@ _COMPUTED: dict[str, Callable[[Metric, Rows], tuple[Floats, Floats]]] = {
     "score_mean": _score_mean,
     "calibration": _calibration,
     "exposure": _exposure,
+    "retrieved": _retrieved,
+    "success": _success,
     "diversity": _diversity,
     "launch_exposure": _launch_exposure,
     "rank_churn": _rank_churn,

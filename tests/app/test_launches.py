@@ -5,27 +5,18 @@ import streamlit as st
 
 from app import charts_launches, freeze_item, load
 from diagnosis import cases
-from diagnosis.predict import keep, launches, shown
+from diagnosis.predict import shown
 from diagnosis.predict.keeping import records
+from tests.app.launching_shop import EVIL, build
 from tests.app.shop import SECRET
 from tests.app.test_screens import screen, words
-from tests.predict.shop import PLANTED, go_on, open_shop
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-EVIL = "<img src=x onerror=alert(1)>`[a](http://e.vil)"
 
 
 @pytest.fixture(scope="session")
 def _launching(tmp_path_factory):
-    """A shop with a hostile title, forecast on day eight and again at the end."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DIAGNOSIS_SECRET", SECRET)
-        soon = {**PLANTED, EVIL: ("lamp", 0.5, True)}
-        bench = open_shop(tmp_path_factory.mktemp("launching") / "shop", soon=soon, until=8.0)
-        keep(bench, launches(bench, requests=200))
-        bench = go_on(bench, 8.0)
-        keep(bench, launches(bench, requests=200))
-    return bench.workspace.path
+    return build(tmp_path_factory.mktemp("launching") / "shop")
 
 
 @pytest.fixture

@@ -15,7 +15,17 @@ from sample_data.twins import twins
 from sample_data.write import candidates_of, outcomes_of, requests_of
 
 SAMPLES = 2000
-NAMES = ("ctr", "ndcg@5", "mrr", "mrr_clicked", "score_mean", "exposure:genre=drama", "diversity:genre", "rank_churn")
+NAMES = (
+    "ctr",
+    "ndcg@5",
+    "mrr",
+    "mrr_clicked",
+    "score_mean",
+    "exposure:genre=drama",
+    "success:genre=drama",
+    "diversity:genre",
+    "rank_churn",
+)
 
 
 @pytest.fixture(scope="module")

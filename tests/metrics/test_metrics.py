@@ -44,6 +44,9 @@ BATCH = Batch(BOTH.requests, BOTH.candidates, CLICKS)
         ("score_mean", [6, 6], [3, 2]),
         ("calibration", [1, 1], [0.75, 0.5]),
         ("exposure:genre=drama", [2, 1], [2, 2]),
+        ("retrieved:genre=sport", [1, 1], [3, 2]),
+        ("success:genre=drama", [1, 0], [2, 1]),
+        ("success:genre=sport", [0, 1], [0, 1]),
         ("diversity:genre", [0, 1], [1, 1]),
         ("rank_churn", [0, 2], [2, 2]),
         ("fallback_rate", [0, 1], [1, 1]),
@@ -111,7 +114,7 @@ def test_an_unknown_metric_names_near_ones(name, near):
     assert near in caught.value.near
 
 
-@pytest.mark.parametrize("name", ["ndcg", "ndcg@0", "exposure:genre", "diversity", "ctr@5", "mrr:genre=x"])
+@pytest.mark.parametrize("name", ["ndcg", "ndcg@0", "exposure:genre", "success:genre", "retrieved", "diversity", "ctr@5", "mrr:genre=x"])
 def test_a_wrong_argument_says_how_to_write_it(name):
     with pytest.raises(ValueError, match=r"write|takes no argument"):
         metric(name)

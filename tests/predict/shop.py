@@ -96,7 +96,7 @@ def taught():
     return lightgbm.train(options, data, 50)
 
 
-def open_shop(folder, *, launches=EARLIER, soon=None, expected=None, seed=0, items=True, until=DAYS):
+def open_shop(folder, *, launches=EARLIER, soon=None, expected=None, seed=0, until=DAYS):
     """Write the shop and open it.
 
     Parameters
@@ -114,8 +114,7 @@ def open_shop(folder, *, launches=EARLIER, soon=None, expected=None, seed=0, ite
     write_bundle(workspace.models_dir, bundle, booster.model_to_string().encode(), None)
     workspace.rulesets_dir.mkdir(exist_ok=True)
     (workspace.rulesets_dir / "spring.toml").write_text(RULES)
-    if items:
-        workspace.replace("items", items_of(shop, soon if soon is not None else PLANTED, expected or {}))
+    workspace.replace("items", items_of(shop, soon if soon is not None else PLANTED, expected or {}))
     write_log(workspace, shop, booster, 0, until)
     bench = Workbench.open(folder)
     bench.admit()
