@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import charts_fix, load, state, views
+from app import charts_fix, charts_windows, load, state, views
 from app.running import Run
 from app.state import View
 from diagnosis import cases
@@ -16,7 +16,7 @@ from diagnosis.localize.result import places
 from diagnosis.resolve.options import Option
 from diagnosis.resolve.proposing import Proposal, propose, watched
 from diagnosis.resolve.rehearsal import Rehearsal, on_terms
-from diagnosis.resolve.shown import change_rows, harmed_slices, level_rows
+from diagnosis.resolve.shown import LEVELS, change_rows, harmed_slices, level_rows
 
 _EVERYWHERE = "all"
 
@@ -125,7 +125,8 @@ def picture(held: dict[str, Any], key: str) -> None:
     said = f"{held['metric']} now, with the fix and in the baseline, with 95% intervals."
     with left:
         views.quiet("The metric over all tasks")
-        views.chart(charts_fix.levels(rows, title=title, share=share, description=said), key=f"levels-{key}")
+        drawn = charts_windows.proof(rows, title=title, share=share, description=said, order=LEVELS, of="when")
+        views.chart(drawn, key=f"levels-{key}")
     slices = change_rows(held)
     with right:
         views.quiet("What changes, by task and in other slices that move for sure")
