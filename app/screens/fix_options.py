@@ -13,7 +13,7 @@ from diagnosis import cases
 from diagnosis.localize import Cancelled
 from diagnosis.localize.asking import Question
 from diagnosis.localize.result import places
-from diagnosis.resolve.options import Option
+from diagnosis.resolve.options import Option, capped
 from diagnosis.resolve.proposing import Proposal, propose, watched
 from diagnosis.resolve.rehearsal import Rehearsal, on_terms
 from diagnosis.resolve.shown import LEVELS, change_rows, harmed_slices, level_rows
@@ -33,16 +33,16 @@ def show(view: View, held: load.Bench, question: Question, cause: dict[str, Any]
         ],
     )
     environment, cap = _terms(held, cause)
-    run = load.options(held, question, cause, environment, cap, state.session())
+    run = load.options(held, question, cause, environment, state.session())
     if not run.done:
-        _working(held, question, cause, environment, cap)
+        _working(held, question, cause, environment)
         return
     if isinstance(run.error, Cancelled):
         views.note("unknown", "The rehearsal was stopped.")
         return
     if run.error is not None:
         raise run.error
-    _options(view, held, question, cause, environment, cap, run.answer or [])
+    _options(view, held, question, cause, environment, cap, capped(run.answer or [], cap))
 
 
 def _terms(held: load.Bench, cause: dict[str, Any]) -> tuple[str, float]:
@@ -59,8 +59,8 @@ def _terms(held: load.Bench, cause: dict[str, Any]) -> tuple[str, float]:
 
 
 @st.fragment(run_every=1.0)
-def _working(held: load.Bench, question: Question, cause: dict[str, Any], environment: str, cap: float) -> None:
-    run: Run = load.options(held, question, cause, environment, cap, state.session())
+def _working(held: load.Bench, question: Question, cause: dict[str, Any], environment: str) -> None:
+    run: Run = load.options(held, question, cause, environment, state.session())
     if run.done:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center", wrap=False):

@@ -18,7 +18,7 @@ from diagnosis.log.records import to_frame
 from diagnosis.reproduce import Workbench
 from diagnosis.resolve.actions import CONSTANT, EARLIER, LAST_GOOD, LAST_KNOWN, SENTINEL, Action, bound
 from diagnosis.resolve.books import Play, filled, playbook
-from diagnosis.resolve.rehearsal import Rehearsal, rehearse
+from diagnosis.resolve.rehearsal import Rehearsal, on_terms, rehearse
 from diagnosis.resolve.scene import Scene
 from diagnosis.store import Query
 
@@ -167,6 +167,11 @@ def ranked(
         except DiagnosisError as error:
             done.append(replace(option, missing=error.message))
     return _sorted([*done, *(o for o in found if not o.actions)])
+
+
+def capped(found: Sequence[Option], cap: float) -> list[Option]:
+    """The same options, ranked anew for another cap on what a fix may touch."""
+    return _sorted([o if o.rehearsal is None else replace(o, rehearsal=on_terms(o.rehearsal, cap, o.rehearsal.accepted)) for o in found])
 
 
 def _sorted(found: Sequence[Option]) -> list[Option]:
