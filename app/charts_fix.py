@@ -7,37 +7,10 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from app.theme import GREEN, GREY, SKY, VERMILION
+from app.theme import GREEN, GREY, VERMILION
 
-_ORDER = ["now", "with the fix", "baseline"]
 _VERDICTS = {"helped": GREEN, "harmed": VERMILION, "unchanged": GREY, "unsure": GREY}
 _SHAPES = {"helped": "triangle-up", "harmed": "triangle-down", "unchanged": "circle", "unsure": "stroke"}
-
-
-def levels(rows: pd.DataFrame, *, title: str, share: bool, description: str) -> alt.LayerChart:
-    """The metric now, with the fix and in the baseline, with intervals (columns ``which``, ``value``, ``low``, ``high``)."""
-    form = ".2%" if share else ".4~g"
-    across = alt.Scale(zero=False, padding=30)
-    colours = alt.Scale(domain=_ORDER, range=[VERMILION, SKY, GREY])
-    shapes = alt.Scale(domain=_ORDER, range=["triangle-down", "circle", "square"])
-    base: Any = alt.Chart(rows).encode(
-        y=alt.Y("which:N", sort=_ORDER, title=None, axis=alt.Axis(ticks=False, labelLimit=100)),
-        color=alt.Color("which:N", scale=colours, legend=None),
-        tooltip=[
-            alt.Tooltip("which:N", title="when"),
-            alt.Tooltip("value:Q", title=title, format=form),
-            alt.Tooltip("low:Q", title="low (95%)", format=form),
-            alt.Tooltip("high:Q", title="high (95%)", format=form),
-        ],
-    )
-    spans = base.mark_rule(size=3, opacity=0.7).encode(
-        x=alt.X("low:Q", title=title, scale=across, axis=alt.Axis(format="%" if share else "~g", tickCount=5)), x2="high:Q"
-    )
-    points = base.mark_point(size=110, filled=True, opacity=1).encode(
-        x=alt.X("value:Q", title=title, scale=across), shape=alt.Shape("which:N", scale=shapes, legend=None)
-    )
-    texts = base.mark_text(dy=-14, color=GREY).encode(x=alt.X("value:Q", scale=across), text=alt.Text("value:Q", format=form))
-    return alt.layer(spans, points, texts).properties(height=84 + 40 * len(rows), description=description)
 
 
 def changes(rows: pd.DataFrame, *, title: str, share: bool, description: str) -> alt.LayerChart:

@@ -109,18 +109,33 @@ def _brush(window: pd.Series[Any], which: str) -> Any:
     )
 
 
-def proof(rows: pd.DataFrame, *, title: str, share: bool, description: str) -> alt.LayerChart:
-    """A metric of the hit requests as served, put back and in the baseline, with intervals (columns ``which``, ``value``, ``low``, ``high``)."""
-    form = ".2%" if share else ".4~g"
-    order = ["as served", "put back", "baseline"]
-    colours = alt.Scale(domain=order, range=[VERMILION, SKY, GREY])
-    shapes = alt.Scale(domain=order, range=["triangle-down", "circle", "square"])
+def proof(
+    rows: pd.DataFrame,
+    *,
+    title: str,
+    share: bool,
+    description: str,
+    order: tuple[str, str, str] = ("as served", "put back", "baseline"),
+    of: str = "hit requests",
+) -> alt.LayerChart:
+    """A metric as it is, as it would be and in the baseline, with intervals.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Columns ``which`` (one of `order`), ``value``, ``low``, ``high``.
+    of : str
+        What `order` tells apart, for the tooltip.
+    """
+    form, names = ".2%" if share else ".4~g", list(order)
+    colours = alt.Scale(domain=names, range=[VERMILION, SKY, GREY])
+    shapes = alt.Scale(domain=names, range=["triangle-down", "circle", "square"])
     across = alt.Scale(zero=False, padding=30)
     base: Any = alt.Chart(rows).encode(
-        y=alt.Y("which:N", sort=order, title=None, axis=alt.Axis(ticks=False, labelLimit=90)),
+        y=alt.Y("which:N", sort=names, title=None, axis=alt.Axis(ticks=False, labelLimit=100)),
         color=alt.Color("which:N", scale=colours, legend=None),
         tooltip=[
-            alt.Tooltip("which:N", title="hit requests"),
+            alt.Tooltip("which:N", title=of),
             alt.Tooltip("value:Q", title=title, format=form),
             alt.Tooltip("low:Q", title="low (95%)", format=form),
             alt.Tooltip("high:Q", title="high (95%)", format=form),

@@ -487,9 +487,9 @@ def trust() -> Trust:
     return trusted()
 
 
-def options(held: Bench, question: Question, cause: dict[str, Any], environment: str, cap: float, session: str) -> Run:
+def options(held: Bench, question: Question, cause: dict[str, Any], environment: str, session: str) -> Run:
     """The options for a cause, each rehearsed, begun if this session has not begun it; `Run.first` holds those that are done."""
-    key = (held.key, question, json.dumps(cause, sort_keys=True), environment, cap, "options")
+    key = (held.key, question, json.dumps(cause, sort_keys=True), environment, "options")
 
     def ask(tell: Any, cancelled: Any) -> list[Option]:
         workbench = held.workbench
@@ -504,7 +504,7 @@ def options(held: Bench, question: Question, cause: dict[str, Any], environment:
         def progress(text: str, share: float, so_far: Any) -> None:
             _unless(cancelled, tell, text, 0.35 + 0.65 * share, list(so_far))
 
-        return ranked(scene, found, environment=environment, cap=cap, progress=progress)
+        return ranked(scene, found, environment=environment, progress=progress)
 
     return _rehearsals().of(session, key, ask)
 

@@ -6,17 +6,17 @@ from typing import Any
 
 import streamlit as st
 
-from app import charts_fix, load, state, views
+from app import charts_fix, charts_windows, load, state, views
 from app.running import Run
 from app.state import View
 from diagnosis import cases
 from diagnosis.localize import Cancelled
 from diagnosis.localize.asking import Question
 from diagnosis.localize.result import places
-from diagnosis.resolve.options import Option
+from diagnosis.resolve.options import Option, capped
 from diagnosis.resolve.proposing import Proposal, propose, watched
 from diagnosis.resolve.rehearsal import Rehearsal, on_terms
-from diagnosis.resolve.shown import change_rows, harmed_slices, level_rows
+from diagnosis.resolve.shown import LEVELS, change_rows, harmed_slices, level_rows
 
 _EVERYWHERE = "all"
 
@@ -33,16 +33,16 @@ def show(view: View, held: load.Bench, question: Question, cause: dict[str, Any]
         ],
     )
     environment, cap = _terms(held, cause)
-    run = load.options(held, question, cause, environment, cap, state.session())
+    run = load.options(held, question, cause, environment, state.session())
     if not run.done:
-        _working(held, question, cause, environment, cap)
+        _working(held, question, cause, environment)
         return
     if isinstance(run.error, Cancelled):
         views.note("unknown", "The rehearsal was stopped.")
         return
     if run.error is not None:
         raise run.error
-    _options(view, held, question, cause, environment, cap, run.answer or [])
+    _options(view, held, question, cause, environment, cap, capped(run.answer or [], cap))
 
 
 def _terms(held: load.Bench, cause: dict[str, Any]) -> tuple[str, float]:
@@ -59,8 +59,8 @@ def _terms(held: load.Bench, cause: dict[str, Any]) -> tuple[str, float]:
 
 
 @st.fragment(run_every=1.0)
-def _working(held: load.Bench, question: Question, cause: dict[str, Any], environment: str, cap: float) -> None:
-    run: Run = load.options(held, question, cause, environment, cap, state.session())
+def _working(held: load.Bench, question: Question, cause: dict[str, Any], environment: str) -> None:
+    run: Run = load.options(held, question, cause, environment, state.session())
     if run.done:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center", wrap=False):
@@ -125,7 +125,8 @@ def picture(held: dict[str, Any], key: str) -> None:
     said = f"{held['metric']} now, with the fix and in the baseline, with 95% intervals."
     with left:
         views.quiet("The metric over all tasks")
-        views.chart(charts_fix.levels(rows, title=title, share=share, description=said), key=f"levels-{key}")
+        drawn = charts_windows.proof(rows, title=title, share=share, description=said, order=LEVELS, of="when")
+        views.chart(drawn, key=f"levels-{key}")
     slices = change_rows(held)
     with right:
         views.quiet("What changes, by task and in other slices that move for sure")

@@ -32,6 +32,7 @@ from diagnosis.errors import HotfixError
 
 if TYPE_CHECKING:
     from diagnosis.resolve.keys import Trust
+    from diagnosis.resolve.ledger import Record
     from diagnosis.resolve.options import Option
 
 
@@ -130,19 +131,16 @@ def propose(
     from diagnosis.resolve.proposing import propose as write
 
     asked = asked_of(workspace, incident, found, cause, metric, baseline, since, until)
-    proposal = Proposal(
-        actions=() if revoke else actions_of(asked, action),
-        environment=environment,
-        reason=reason,
-        hours=hours,
-        max_share=max_share,
-        case=case,
-        accept=tuple(accept_harm or ()),
-        unrehearsed=unrehearsed,
-    )
+    actions = () if revoke else actions_of(asked, action)
+    proposal = Proposal(actions, environment, reason, hours, max_share, case, tuple(accept_harm or ()), unrehearsed)
     held = {} if revoke else rehearsed(asked.scene(requests, as_json), proposal)
     watch = watched(asked.metric, asked.baseline, asked.window, asked.cause)
     made = write(asked.bench.state, asked.bench.workspace.id, proposal, held, watch)
+    _handed(made, file, workspace, as_json)
+
+
+def _handed(made: Record, file: Path, workspace: Path, as_json: bool) -> None:
+    """Write the file to sign, unless the rehearsal refused it."""
     fix = made.prepared.fix
     if made.rehearsal.get("refused"):
         raise HotfixError(f"The rehearsal refuses it: {made.rehearsal['refused']}", "narrow its slice, or --accept-harm TASK.")
@@ -238,6 +236,16 @@ def _ledger(workspace: Path) -> tuple[Any, str, Trust]:
     return opened.state(), opened.id, trust
 
 
+def _known() -> Trust | None:
+    """Who is trusted; None where no file says so."""
+    from diagnosis.resolve.keys import trusted
+
+    try:
+        return trusted()
+    except HotfixError:
+        return None
+
+
 def _published(made: Any, trust: Trust, as_json: bool, text: str) -> None:
     from diagnosis.resolve.keys import signers
 
@@ -293,15 +301,16 @@ def status(workspace: Folder, serial: Serial, as_json: Json = False) -> None:
     from diagnosis.resolve.keys import signers
     from diagnosis.resolve.recovery import recovery
 
-    state, here, trust = _ledger(workspace)
-    made, now = ledger.record(state, here, serial), datetime.now(UTC)
-    who = trust.names(signers(made.prepared, trust))
-    seen = recovery(Workbench.open(workspace), made)
+    bench, now = Workbench.open(workspace), datetime.now(UTC)
+    made, trust = ledger.record(bench.state, bench.workspace.id, serial), _known()
+    who = trust.names(signers(made.prepared, trust)) if trust else []
+    seen = recovery(bench, made)
     if as_json:
         told = {"signed_by": who, "in_force": made.in_force(now), "recovery": seen.as_json() if seen else None}
         document({**_record(made, now), **told})
         return
     _told(made.prepared)
-    print(f"Status: {made.state_at(now)}; signed by {plain(', '.join(who) or 'nobody yet')} ({trust.threshold} must).")
+    must = f"{trust.threshold} must" if trust else "nobody is trusted here: no file of trusted keys is named"
+    print(f"Status: {made.state_at(now)}; signed by {plain(', '.join(who) or 'nobody yet')} ({must}).")
     if seen is not None:
         print(plain(seen.sentence))

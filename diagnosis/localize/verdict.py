@@ -43,7 +43,7 @@ _REST = 3.0  # standard errors by which outcomes must differ from what pages pro
 _PART = 0.15  # of the largest effect, below which nothing is called a cause
 _EARLY = 0.15  # part of the baseline's length by which a cause may begin before the incident when the movement itself is within chance
 # By how much, relatively, effects judged by a model of outcomes miss the true ones of simulated incidents; and those of borrowed candidates.
-_MODELLED, _BORROWED = 0.35, 0.6
+MODELLED, _BORROWED = 0.35, 0.6
 _COMPONENTS = ("feature", "model", "training_data", "candidates", "rules", "serving", "traffic", "demand", "logging")
 
 
@@ -184,7 +184,7 @@ def _cause(
 ) -> Cause:
     suspect, sample = effect.suspect, stage.sample
     share = effect.value / movement
-    modelled = (_MODELLED if suspect.repair is not None else _BORROWED) * effect.value if effect.noise > 0 else 0.0
+    modelled = (MODELLED if suspect.repair is not None else _BORROWED) * effect.value if effect.noise > 0 else 0.0
     error = math.hypot(effect.se, effect.noise, modelled) / abs(movement)
     wide = share * moved.se / max(abs(moved.value), moved.se) if abs(moved.value - sum(e.value for e in kept)) > 2 * moved.se else 0.0
     half = 1.96 * math.hypot(error, wide)

@@ -15,7 +15,8 @@ from diagnosis.log.filters import Filter, parse_filter
 from diagnosis.resolve.seal import KINDS
 from diagnosis.store import Snapshot
 
-LAST_GOOD, SENTINEL, CONSTANT = "last_good", "sentinel", "constant"
+LAST_GOOD, LAST_KNOWN, SENTINEL, CONSTANT = "last_good", "last_known", "sentinel", "constant"
+EARLIER = (LAST_GOOD, LAST_KNOWN)  # values from before the onset
 _TEXTS = {
     "pin_model": "serve model {model} in version {version}",
     "pin_ruleset": "apply ruleset {version}",
@@ -36,9 +37,9 @@ class Action:
     kind : str
         One of `diagnosis.resolve.seal.KINDS`.
     values : mapping of str to Any
-        What that kind must say: ``model``, ``version``, ``feature``, ``to`` (``last_good``, ``sentinel`` or ``constant``), ``value`` (what to
-        give, or where no good one is known; number, text or null), ``before`` (a last good value is from before this time; UTC text, else
-        empty), ``retriever``, ``item``, ``position``, ``fallback``.
+        What that kind must say: ``model``, ``version``, ``feature``, ``to`` (``last_good``, ``last_known``, ``sentinel`` or ``constant``),
+        ``value`` (what to give, for ``last_good`` where no earlier one is known; number, text or null; ``last_known`` leaves the current value
+        there), ``before`` (earlier values are from before this time; UTC text, else empty), ``retriever``, ``item``, ``position``, ``fallback``.
     where : Filter
         Over request attributes; empty for all requests.
     share : float
@@ -76,7 +77,8 @@ class Action:
         """The action in words."""
         if self.kind == "set_feature":
             value = "missing" if self.values["value"] is None else self.values["value"]
-            to = {LAST_GOOD: f"its last value from before {self.values['before']}, else {value}", SENTINEL: f"the sentinel {value}"}
+            earlier = f"its last value from before {self.values['before']}, else"
+            to = {LAST_GOOD: f"{earlier} {value}", LAST_KNOWN: f"{earlier} the current one", SENTINEL: f"the sentinel {value}"}
             text = f"give the model for {self.values['feature']} {to.get(self.values['to'], value)}"
         else:
             text = _TEXTS[self.kind].format(**self.values)
@@ -126,9 +128,9 @@ def _check(kind: str, values: Mapping[str, Any]) -> None:
         if not fine:
             raise HotfixError(f"{kind}: {name} = {value!r} cannot be.")
     if kind == "set_feature":
-        if values["to"] not in (LAST_GOOD, SENTINEL, CONSTANT):
-            raise HotfixError(f"A feature cannot be set to {values['to']!r}.", f"there are {LAST_GOOD}, {SENTINEL} and a value.")
-        if values["to"] == LAST_GOOD and not values["before"]:
+        if values["to"] not in (*EARLIER, SENTINEL, CONSTANT):
+            raise HotfixError(f"A feature cannot be set to {values['to']!r}.", f"there are {', '.join(EARLIER)}, {SENTINEL} and a value.")
+        if values["to"] in EARLIER and not values["before"]:
             raise HotfixError("A last good value needs the time before which values were good.", "say since when the feature is broken.")
 
 
@@ -168,9 +170,9 @@ def parse_action(text: str, *, before: datetime | None = None) -> Action:
 
 def _values(kind: str, name: str, value: str, before: datetime | None) -> dict[str, Any]:
     if kind == "set_feature":
-        to = value if value in (LAST_GOOD, SENTINEL) else CONSTANT
+        to = value if value in (*EARLIER, SENTINEL) else CONSTANT
         given: Any = None if to != CONSTANT else float(value) if _number(value) else value
-        return {"feature": name, "to": to, "value": given, "before": iso(before) if before and to == LAST_GOOD else ""}
+        return {"feature": name, "to": to, "value": given, "before": iso(before) if before and to in EARLIER else ""}
     if kind == "pin_item":
         return {"item": name, "position": int(value) if value.isascii() and value.isdigit() else 0}
     return dict(zip(KINDS[kind], (name, value), strict=False))

@@ -17,6 +17,7 @@ from diagnosis.errors import HotfixError, near_words
 COMPONENTS = ("feature", "model", "training_data", "candidates", "rules", "serving", "traffic", "demand", "logging")
 ACTIONS = (  # what can be filled in from a case
     "set_feature=last_good",
+    "set_feature=last_known",
     "set_feature=typical",
     "set_feature=sentinel",
     "pin_model=previous",

@@ -184,6 +184,8 @@ def prepare(
         The highest serial so far.
     actions : tuple of Action
         None, to take back what is in force.
+    max_share : float
+        Cap on the share of requests that these actions may touch; that of what is in force already is added.
     standing : Hotfix, optional
         What is in force already: it stays with the fix, and after the undo, and neither holds longer than it.
 
@@ -192,15 +194,17 @@ def prepare(
     HotfixError
     """
     at = (now or datetime.now(UTC)).replace(microsecond=0)
-    before = standing.actions if standing is not None else ()
+    before: tuple[Action, ...] = ()
+    until, cap = at + timedelta(hours=hours), max_share
+    if standing is not None:
+        before, until, cap = standing.actions, min(until, standing.expires_at), min(1.0, max_share + standing.max_share)
     if not actions and not before:
         raise HotfixError("A fix needs an action.", "`diagnosis hotfix options` lists what can be done.")
-    until = at + timedelta(hours=hours)
-    until = min(until, standing.expires_at) if standing is not None else until
     serial = max(after + 1, int(at.timestamp()))
     every = (*before, *(a for a in actions if a not in before)) if actions else ()
-    fix = Hotfix(workspace, environment, serial, at, until, " ".join(reason.split()), max_share, every, case, author)
-    undo = replace(fix, serial=serial + 1, actions=before, reason=f"undo: {fix.reason}", undoes=serial)
+    fix = Hotfix(workspace, environment, serial, at, until, " ".join(reason.split()), cap, every, case, author)
+    left = standing.max_share if standing is not None else cap
+    undo = replace(fix, serial=serial + 1, actions=before, reason=f"undo: {fix.reason}", undoes=serial, max_share=left)
     made = Prepared(fix, undo)
     if len(made.document("fix")) > LIMIT - 2000:  # room for signatures
         raise HotfixError(f"The document is longer than {LIMIT} bytes.", "name fewer actions.")

@@ -28,8 +28,8 @@ class Gain:
     served, fixed : float
         The metric as served and with the fix, both as the judge sees them; in the metric's unit.
     change, low, high : float
-        `fixed` less `served`, with the 95% interval over requests (clustered by member) and, where a model of outcomes judges, what two
-        halves of the baseline make of it.
+        `fixed` less `served`, with the 95% interval over requests (clustered by member) and, where a model of outcomes judges, the error
+        that such models usually make (a share of the change, as in the localizer) and what two halves of the baseline make of it.
     better : float
         The change in the direction that is good (towards the baseline where neither is): positive helps.
     q : float
@@ -64,11 +64,18 @@ class Gain:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """The metric of every request, as served and as fixed; and as two models of halves of the baseline judge it, if there are two."""
+    """The metric of every request, as served and as fixed; and as two models of halves of the baseline judge it, if there are two.
+
+    Attributes
+    ----------
+    modelled : float
+        Share of a change by which a model of outcomes is usually wrong; 0 where none judges.
+    """
 
     served: PerRequest
     fixed: PerRequest
     halves: tuple[tuple[PerRequest, PerRequest], ...] = ()
+    modelled: float = 0.0
 
 
 def slices_of(sample: Sample, attributes: Sequence[str] = ()) -> list[tuple[str, Any, Mask]]:
@@ -112,15 +119,15 @@ def gain(
     se = float(np.hypot(_error(sample, pair, rows, served, fixed), doubt))
     sign = {"up": 1.0, "down": -1.0}.get(direction, float(np.sign(baseline - served)) if np.isfinite(baseline) else 0.0)
     text = "(none)" if value is None else str(value)
-    p = _tail(abs(change) / se) if se > 0 else 1.0
+    p, half = _tail(abs(change) / se) if se > 0 else 1.0, _Z * float(np.hypot(se, pair.modelled * change))
     return Gain(
         attribute,
         text,
         served,
         fixed,
         change,
-        change - _Z * se,
-        change + _Z * se,
+        change - half,
+        change + half,
         sign * change,
         p,
         int(rows.sum()),
@@ -184,7 +191,7 @@ def together(sample: Sample, logged: PerRequest, pair: Pair, rows: Mask) -> tupl
     now, served, fixed = (_value(sample, p, rows) for p in (logged, pair.served, pair.fixed))
     errors = _linear(sample, logged, rows, now) + _linear(sample, pair.fixed, rows, fixed) - _linear(sample, pair.served, rows, served)
     sums = np.bincount(sample.members[rows], weights=errors[rows])
-    half, value = _Z * float(np.sqrt((sums**2).sum())), now + fixed - served
+    half, value = _Z * float(np.hypot(np.sqrt((sums**2).sum()), pair.modelled * (fixed - served))), now + fixed - served
     return value, value - half, value + half
 
 

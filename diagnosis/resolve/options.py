@@ -16,9 +16,9 @@ from diagnosis.localize.windows import Window
 from diagnosis.log.filters import Clause, Filter
 from diagnosis.log.records import to_frame
 from diagnosis.reproduce import Workbench
-from diagnosis.resolve.actions import CONSTANT, LAST_GOOD, SENTINEL, Action, bound
+from diagnosis.resolve.actions import CONSTANT, EARLIER, LAST_GOOD, LAST_KNOWN, SENTINEL, Action, bound
 from diagnosis.resolve.books import Play, filled, playbook
-from diagnosis.resolve.rehearsal import Rehearsal, rehearse
+from diagnosis.resolve.rehearsal import Rehearsal, on_terms, rehearse
 from diagnosis.resolve.scene import Scene
 from diagnosis.store import Query
 
@@ -169,6 +169,11 @@ def ranked(
     return _sorted([*done, *(o for o in found if not o.actions)])
 
 
+def capped(found: Sequence[Option], cap: float) -> list[Option]:
+    """The same options, ranked anew for another cap on what a fix may touch."""
+    return _sorted([o if o.rehearsal is None else replace(o, rehearsal=on_terms(o.rehearsal, cap, o.rehearsal.accepted)) for o in found])
+
+
 def _sorted(found: Sequence[Option]) -> list[Option]:
     def place(option: Option) -> tuple[int, float]:
         made = option.rehearsal
@@ -195,8 +200,8 @@ def _features(trouble: Trouble, to: str) -> list[Action]:
                 raise _Unfilled(f"The contract of {name} names no sentinel.")
             value: Any = contract.sentinel
         else:
-            value = _typical(trouble, name, where)
-        before = trouble.since.isoformat().replace("+00:00", "Z") if to == LAST_GOOD else ""
+            value = None if to == LAST_KNOWN else _typical(trouble, name, where)
+        before = trouble.since.isoformat().replace("+00:00", "Z") if to in EARLIER else ""
         made.append(Action("set_feature", {"feature": name, "to": to, "value": value, "before": before}, where))
     return made
 
@@ -266,6 +271,7 @@ def _text(value: Any) -> str:
 
 _FILL: dict[str, Callable[[Trouble], list[Action]]] = {
     "set_feature=last_good": lambda t: _features(t, LAST_GOOD),
+    "set_feature=last_known": lambda t: _features(t, LAST_KNOWN),
     "set_feature=typical": lambda t: _features(t, CONSTANT),
     "set_feature=sentinel": lambda t: _features(t, SENTINEL),
     "pin_model=previous": lambda t: _pin_model(t, _previous(t, "model_version", "model version")),

@@ -14,7 +14,7 @@ from diagnosis.errors import CannotSayError, RulesError
 from diagnosis.localize.columns import Column
 from diagnosis.localize.sample import Floats, Ints, Mask
 from diagnosis.localize.stage import Played, World
-from diagnosis.resolve.actions import LAST_GOOD, Action
+from diagnosis.resolve.actions import EARLIER, LAST_KNOWN, Action
 from diagnosis.resolve.fallback import emulated
 from diagnosis.resolve.scene import Scene, part_of, with_model, with_ruleset
 from diagnosis.rules.batch import pages
@@ -113,12 +113,13 @@ def _set_feature(acted: Acted, action: Action, hit: Mask) -> Acted:
     for source in sources:
         column = _able(acted.world.columns[source], value)
         values = np.full(len(rows), _coded(column, value))
-        if action.values["to"] == LAST_GOOD:
+        if action.values["to"] in EARLIER:
             known = scene.last_good(column, str(action.values["before"]), mine)
             found = rows & ~np.isnan(known)
-            values = np.where(np.isnan(known), values, known)
-            share = found.sum() / max(rows.sum(), 1)
-            notes.append(f"a last good value of {name} is logged for {share:.0%} of the candidates; the others are given {value}")
+            kept = action.values["to"] == LAST_KNOWN
+            values = np.where(np.isnan(known), column.values if kept else values, known)
+            share, rest = found.sum() / max(rows.sum(), 1), "keep theirs" if kept else f"are given {value}"
+            notes.append(f"an earlier value of {name} is logged for {share:.0%} of the candidates; the others {rest}")
         columns.append(column.put(rows, values))
     world = replace(acted.world, columns=acted.world.columns.having(columns), rescored=acted.world.rescored | mine)
     return replace(acted, world=world, notes=(*acted.notes, *notes))

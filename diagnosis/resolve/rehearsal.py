@@ -13,6 +13,7 @@ from diagnosis.localize.columns import score
 from diagnosis.localize.judge import SERVICE
 from diagnosis.localize.sample import Floats, Mask
 from diagnosis.localize.stage import Played, Stage, World
+from diagnosis.localize.verdict import MODELLED
 from diagnosis.localize.windows import Window
 from diagnosis.metrics import PerRequest
 from diagnosis.resolve.actions import Action
@@ -226,7 +227,7 @@ def _pair(scene: Scene, acted: Acted, played: Played, paged: Mask) -> Pair:
                 numerator[paged], denominator[paged] = part.numerator, part.denominator
             both.append(PerRequest(numerator, denominator))
         parts.append((both[0], both[1]))
-    return Pair(*parts[0], tuple(parts[1:]))
+    return Pair(*parts[0], tuple(parts[1:]), MODELLED if scene.judge.outcomes is not None else 0.0)
 
 
 def _service(scene: Scene, acted: Acted) -> Pair:

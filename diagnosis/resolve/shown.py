@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+LEVELS = ("now", "with the fix", "baseline")
 _SLICES = 14  # slices beside tasks that are shown
 
 
@@ -16,10 +17,13 @@ def level_rows(rehearsal: Mapping[str, Any]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns ``which`` (text), ``value``, ``low``, ``high`` (float64); no rows where nothing was rehearsed.
+        Columns ``which`` (one of `LEVELS`), ``value``, ``low``, ``high`` (float64); no rows where nothing was rehearsed.
     """
-    names = (("now", "now"), ("with the fix", "fixed"), ("baseline", "baseline"))
-    rows = [(name, *rehearsal[key]) for name, key in names if rehearsal.get(key) and None not in rehearsal[key]]
+    rows = [
+        (name, *rehearsal[key])
+        for name, key in zip(LEVELS, ("now", "fixed", "baseline"), strict=True)
+        if rehearsal.get(key) and None not in rehearsal[key]
+    ]
     return pd.DataFrame(rows, columns=["which", "value", "low", "high"])
 
 

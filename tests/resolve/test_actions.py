@@ -10,6 +10,7 @@ TEXTS = (
     "pin_ruleset:2026-11-a",
     "set_feature:price=0.5?device=tv,phone;age>=3",
     "set_feature:colour=red",
+    "set_feature:colour=last_known",
     "set_feature:price=sentinel",
     "retriever_off:trending@0.5",
     "block_item:a%40b%3Dc",

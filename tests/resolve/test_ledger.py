@@ -122,6 +122,12 @@ def test_what_stands_can_be_taken_back_as_a_whole():
         prepare("shop", "eu", (), reason="nothing", hours=1, max_share=1.0, now=SOON)
 
 
+def test_the_cap_of_what_stands_is_added_and_comes_back_with_the_undo():
+    first = made(max_share=0.2)
+    second = made("block_item:i1", now=SOON, max_share=0.1, standing=first.fix, after=first.undo.serial)
+    assert (round(second.fix.max_share, 9), second.undo.max_share) == (0.3, 0.2)
+
+
 def test_serials_grow_though_the_clock_goes_back():
     assert made(after=2_000_000_000).fix.serial == 2_000_000_001
 
@@ -147,9 +153,11 @@ class Endpoint(http.server.BaseHTTPRequestHandler):
     """Keeps what is put, at any path."""
 
     held: dict[str, bytes] = {}  # noqa: RUF012  # one endpoint a test
+    shown = None
     broken = False
 
     def do_PUT(self):
+        Endpoint.shown = self.headers["Authorization"]
         self.held[self.path] = self.rfile.read(int(self.headers["Content-Length"])) if not self.broken else b"else"
         self.send_response(204)
         self.end_headers()
@@ -182,6 +190,12 @@ def test_an_http_endpoint_takes_documents_and_one_that_keeps_something_else_is_f
     Endpoint.broken = True
     with pytest.raises(HotfixError, match="is not what was written"):
         places.write(address, b"[]")
+
+
+def test_an_http_endpoint_is_shown_the_token_of_the_environment(endpoint, monkeypatch):
+    monkeypatch.setenv("DIAGNOSIS_PUBLISH_TOKEN", "secret")
+    places.write(endpoint + "x", b"{}")
+    assert Endpoint.shown == "Bearer secret"
 
 
 def test_an_endpoint_that_is_down_is_said(tmp_path):

@@ -48,6 +48,8 @@ def test_the_last_good_value_brings_back_what_the_noise_took(scene, stall):
     assert made.blast == pytest.approx(2 / 3, abs=0.02)
     assert made.proof == "replay+model"
     assert any("logged for 100% of the candidates" in note for note in made.notes)
+    same = rehearse(scene, [fix("set_feature:discount=last_known?task=browse")])
+    assert same.whole == made.whole  # every item was there before
 
 
 def test_what_is_served_already_changes_nothing(scene):
