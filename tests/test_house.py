@@ -13,7 +13,24 @@ import pytest
 import diagnosis
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("errors", "estimate", "log", "store", "models", "rules", "metrics", "reproduce", "inputs", "internals", "cases", "testing")
+ROOMS = (
+    "errors",
+    "estimate",
+    "log",
+    "store",
+    "models",
+    "rules",
+    "metrics",
+    "reproduce",
+    "inputs",
+    "internals",
+    "localize",
+    "predict",
+    "detect",
+    "resolve",
+    "cases",
+    "testing",
+)
 
 
 def modules():
