@@ -69,6 +69,7 @@ def test_the_wheel_holds_what_the_app_needs(tmp_path):
         "app/icon.png",
         "app/style.css",
         "diagnosis/cases/templates/page.html",
+        "diagnosis/resolve/playbooks/feature.toml",
         "diagnosis/store/migrations/env.py",
         "diagnosis/store/migrations/versions/0001_first.py",
         "sample_data/command.py",
