@@ -210,9 +210,10 @@ def _like(calendar: Catalogue, item: str) -> tuple[str, ...]:
 
 
 def _origin(calendar: Catalogue, item: str, days: int, about: str) -> datetime:
-    """From when days of an item count: its launch; of an old item (or one that is held against one) the midnight so many days ago."""
+    """From when days of an item count: its launch; of an item most of whose first days lie before the
+    log (or one that is held against one) the midnight so many days ago."""
     at, mine = calendar.launched[item], calendar.launched[about]
-    young = mine == mine and mine > pd.Timestamp(calendar.first) - timedelta(days=days)
+    young = mine == mine and mine > pd.Timestamp(calendar.first) - timedelta(days=days) / 2
     if at == at and young:
         return at.to_pydatetime()  # type: ignore[no-any-return]  # pandas does not say
     midnight = calendar.last.replace(hour=0, minute=0, second=0, microsecond=0)
