@@ -316,10 +316,11 @@ def scored(world: World, groups: list[list[Episode]], hours_of: dict[int, list[i
     incident is false if none of its series has a plant of its metric, in a slice that touches it, from six hours before the episode's onset on.
     """
     series = world.panel.series
-    false = sum(
-        not any(_touches(p, series[e.series]) and p.since - 6 <= e.last and e.onset <= p.until + CALM for p in world.plants for e in g)
+    lone = [
+        [not any(_touches(p, series[e.series]) and p.since - 6 <= e.last and e.onset <= p.until + CALM for p in world.plants) for e in g]
         for g in groups
-    )
+    ]
+    false = sum(all(g) for g in lone)
     plants = []
     for p in world.plants:
         hits = [h for i, s in enumerate(series) if _touches(p, s) for h in hours_of.get(i, ()) if p.since <= h <= p.until + 3]
@@ -327,6 +328,7 @@ def scored(world: World, groups: list[list[Episode]], hours_of: dict[int, list[i
     return {
         "incidents": len(groups),
         "false": int(false),
+        "false_series": sum(map(sum, lone)),
         "plants": plants,
         "days": world.panel.hours / 24 - BURN_IN,
         "series": len(series),
@@ -387,6 +389,7 @@ def summary(runs: list[dict], name: str) -> dict:
     return {
         "incidents": total,
         "false_per_30_days": round(false / days * 30, 2),
+        "false_series_per_30_days": round(sum(part.get("false_series", 0) for part in parts) / days * 30, 1),
         "precision": round(1 - false / total, 3) if total else None,
         "harmful": len(harmful),
         "recall": _share(harmful),
