@@ -57,7 +57,7 @@ def _look(held: load.Bench, *, first: bool) -> None:
         return
     bar = st.progress(0.0, text="Beginning")
     try:
-        load.detect(held, lambda text, share: bar.progress(min(max(share, 0.0), 1.0), text=views.code(text)) and None)
+        found = load.detect(held, lambda text, share: bar.progress(min(max(share, 0.0), 1.0), text=views.code(text)) and None)
     except DiagnosisError as error:
         bar.empty()
         views.problem(error)
