@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -16,15 +14,8 @@ import streamlit as st
 from app.asgi import workspace_paths
 from app.running import Run, Runs
 from diagnosis import cases, inputs, internals
-from diagnosis.detect import complaints as member
-from diagnosis.detect import pictures as detect_pictures
-from diagnosis.detect.kept import path_of as detect_path
-from diagnosis.detect.objectives import Status
-from diagnosis.detect.objectives import objectives as objectives_of
-from diagnosis.detect.run import Detection
-from diagnosis.detect.run import detect as detect_in
 from diagnosis.errors import DiagnosisError, NotFoundError, StateError, WorkspaceError
-from diagnosis.localize import Cancelled, Localization, localize, metric_of
+from diagnosis.localize import Localization, localize, metric_of
 from diagnosis.localize.asking import Question
 from diagnosis.localize.different import Different
 from diagnosis.localize.different import different as different_of
@@ -33,10 +24,6 @@ from diagnosis.localize.series import series as series_of
 from diagnosis.localize.windows import Window, check_windows
 from diagnosis.log import Request, parse_filter
 from diagnosis.models import assemble
-from diagnosis.predict import Launches, Record, Scorecard, keep, launches, records, score
-from diagnosis.predict.item import ItemView
-from diagnosis.predict.item import item_view as item_view_of
-from diagnosis.predict.launching import Catalogue, catalogue
 from diagnosis.reproduce import NO_EDITS, Edits, Replay, Workbench
 from diagnosis.reproduce.circumstances import Circumstances
 from diagnosis.reproduce.circumstances import circumstances as circumstances_of
@@ -46,13 +33,6 @@ from diagnosis.reproduce.holdings import Holdings, Traffic
 from diagnosis.reproduce.holdings import holdings as holdings_of
 from diagnosis.reproduce.holdings import traffic as traffic_of
 from diagnosis.reproduce.listing import listing
-from diagnosis.resolve.keys import Trust, trusted
-from diagnosis.resolve.ledger import Record as Published
-from diagnosis.resolve.options import Option, Trouble, ranked
-from diagnosis.resolve.options import options as options_of
-from diagnosis.resolve.recovery import Recovery
-from diagnosis.resolve.recovery import recovery as recovery_of
-from diagnosis.resolve.scene import open_scene
 from diagnosis.store import Count, Query
 from diagnosis.store.settings import FILE, read_settings
 
@@ -118,7 +98,7 @@ def bench(workspace: str) -> Bench:
         except DiagnosisError:
             continue
         if found == workspace:
-            return _latest(str(path), _stamp(path / FILE))
+            return _latest(str(path), stamp(path / FILE))
     raise WorkspaceError(f"Workspace {workspace!r} is not served here.")
 
 
@@ -141,11 +121,11 @@ def _key(workbench: Workbench, settings: str) -> str:
         admitted = sorted((a.name, a.version, a.artifact_sha256, a.manifest_sha256) for a in workbench.admissions.values())
     except StateError as error:
         admitted = [(str(error), "", "", "")]
-    text = repr((workbench.snapshot.key, settings, [(str(f), _stamp(f)) for f in files], admitted))
+    text = repr((workbench.snapshot.key, settings, [(str(f), stamp(f)) for f in files], admitted))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _stamp(file: Path) -> str:
+def stamp(file: Path) -> str:
     """Changes when the file does."""
     try:
         held = file.stat()
@@ -180,27 +160,6 @@ def traffic(held: Bench, by: str) -> Traffic:
 @st.cache_resource(max_entries=32, show_spinner="Counting requests …")
 def _traffic(key: str, by: str, _workbench: Workbench) -> Traffic:
     return traffic_of(_workbench, by)
-
-
-def detect(held: Bench, tell: Callable[[str, float], None]) -> Detection:
-    """Look for incidents now; what is found is kept.
-
-    Raises
-    ------
-    CannotSayError, TableError, ContractError
-    """
-    return detect_in(held.workbench, tell=tell, wait_s=5.0)
-
-
-def pictures(held: Bench) -> detect_pictures.Pictures:
-    """What the series of the incidents were and should have been, as the last detection kept it."""
-    file = detect_path(held.workbench).with_name(detect_pictures.FILE)
-    return _pictures(str(file), _stamp(file))
-
-
-@st.cache_resource(max_entries=16, show_spinner=False)
-def _pictures(file: str, stamp: str) -> detect_pictures.Pictures:
-    return detect_pictures.load(Path(file))
 
 
 def coverage(held: Bench, metric: str, query: Query, change: float) -> Coverage:
@@ -337,40 +296,6 @@ def _circumstances(key: str, request_id: str, _workbench: Workbench, _request: R
     return circumstances_of(_workbench, _request)
 
 
-def complaints(held: Bench, asked: str, task: str, since: datetime | None, until: datetime | None) -> tuple[member.Inbox, dict[str, str]]:
-    """What members may complain about (`asked`: one member's key, or empty), and titles of the items; nothing yet of what people said.
-
-    Raises
-    ------
-    CannotSayError, ContractError
-    """
-    return _complaints(held.key, asked, task, since, until, held.workbench)
-
-
-@st.cache_resource(max_entries=32, show_spinner="Looking at requests as members saw them …")
-def _complaints(
-    key: str, asked: str, task: str, since: datetime | None, until: datetime | None, _workbench: Workbench
-) -> tuple[member.Inbox, dict[str, str]]:
-    found = member.complaints(_workbench, since=since, until=until, member=asked, task=task)
-    items = _workbench.snapshot.items(item_ids=list({c.item for c in found.complaints}))
-    return found, {str(i): str(t) for i, t in items["title"].dropna().items()} if "title" in items else {}
-
-
-def objectives(held: Bench) -> list[Status]:
-    """How every objective stands at the end of the log.
-
-    Raises
-    ------
-    CannotSayError, SettingsError
-    """
-    return _objectives(held.key, held.workbench)
-
-
-@st.cache_resource(max_entries=16, show_spinner="Counting good and bad requests, replaying a few hundred …")
-def _objectives(key: str, _workbench: Workbench) -> list[Status]:
-    return objectives_of(_workbench)
-
-
 # --- two windows ------------------------------------------------------------------------------------------------------------------
 
 
@@ -474,124 +399,6 @@ def _runs() -> Runs:
     return Runs()
 
 
-# --- what can be done -------------------------------------------------------------------------------------------------------------
-
-
-def trust() -> Trust:
-    """Who may sign; read anew each time, since it is outside of what the key of a bench covers.
-
-    Raises
-    ------
-    HotfixError
-    """
-    return trusted()
-
-
-def options(held: Bench, question: Question, cause: dict[str, Any], environment: str, session: str) -> Run:
-    """The options for a cause, each rehearsed, begun if this session has not begun it; `Run.first` holds those that are done."""
-    key = (held.key, question, json.dumps(cause, sort_keys=True), environment, "options")
-
-    def ask(tell: Any, cancelled: Any) -> list[Option]:
-        workbench = held.workbench
-        found = options_of(Trouble(workbench, cause, question.baseline, question.incident))
-        if not any(option.actions for option in found):
-            return found
-        metric = metric_of(workbench, question.metric)
-        scene = open_scene(
-            workbench, metric, question.baseline, question.incident, progress=lambda text, share: _unless(cancelled, tell, text, share / 3)
-        )
-
-        def progress(text: str, share: float, so_far: Any) -> None:
-            _unless(cancelled, tell, text, 0.35 + 0.65 * share, list(so_far))
-
-        return ranked(scene, found, environment=environment, progress=progress)
-
-    return _rehearsals().of(session, key, ask)
-
-
-def _unless(cancelled: Any, tell: Any, text: str, share: float, so_far: Any = None) -> None:
-    if cancelled():
-        raise Cancelled
-    tell(text, share, so_far)
-
-
-@st.cache_resource(max_entries=1, show_spinner=False)
-def _rehearsals() -> Runs:
-    return Runs()
-
-
-def recovery(held: Bench, record: Published) -> Recovery | None:
-    """Whether the metric came back since a fix went out.
-
-    Raises
-    ------
-    NotFoundError, CannotSayError
-    """
-    return _recovery(held.key, record.serial, record.status, held.workbench, record)
-
-
-@st.cache_resource(max_entries=32, show_spinner="Measuring since the fix …")
-def _recovery(key: str, serial: int, status: str, _workbench: Workbench, _record: Published) -> Recovery | None:
-    return recovery_of(_workbench, _record)
-
-
-def postmortem(held: Bench, case: cases.Case) -> cases.Postmortem:
-    """A case with everything that belongs to it: read anew each time, since people write while others look."""
-    workbench = held.workbench
-    told = cases.story(workbench, case)
-    others = [cases.get_case(workbench.state, held.id, c.id) for c in cases.list_cases(workbench.state, held.id, 100) if c.id != case.id]
-    seen = tuple(r for r in (recovery(held, fix) for fix in told.fixes) if r is not None)
-    return cases.postmortem(told, cases.watches(workbench.state, held.id), similar=tuple(cases.similar(case, others)), recovered=seen)
-
-
-# --- versions of a model ----------------------------------------------------------------------------------------------------------
-
-
-def versions(held: Bench, model: str, before: str, after: str, parts: tuple[str, ...] = ()) -> internals.Versions:
-    """Two versions of a model side by side, as far as `parts` ask; see `diagnosis.internals.compare_versions`.
-
-    Raises
-    ------
-    NotFoundError, ModelError
-    """
-    return _versions(held.key, model, before, after, parts, held.workbench)
-
-
-@st.cache_resource(max_entries=24, show_spinner="Comparing both versions …")
-def _versions(key: str, model: str, before: str, after: str, parts: tuple[str, ...], _workbench: Workbench) -> internals.Versions:
-    return internals.compare_versions(_workbench, model, before, after, parts=parts)
-
-
-def bisection(held: Bench, request: Request, item: str, model: str) -> internals.Bisection:
-    """A request through every version of a model.
-
-    Raises
-    ------
-    NotFoundError, CannotSayError
-    """
-    return _bisection(held.key, request.request_id, item, model, held.workbench, request)
-
-
-@st.cache_resource(max_entries=64, show_spinner="Scoring with every version …")
-def _bisection(key: str, request_id: str, item: str, model: str, _workbench: Workbench, _request: Request) -> internals.Bisection:
-    return internals.bisect(_workbench, _request, item, name=model)
-
-
-def behind(held: Bench, request: Request, item: str) -> internals.Behind:
-    """The training rows behind the score of a candidate.
-
-    Raises
-    ------
-    NotFoundError, ModelError, CannotSayError
-    """
-    return _behind(held.key, request.request_id, item, held.workbench, request)
-
-
-@st.cache_resource(max_entries=32, show_spinner="Looking for the training rows behind the score …")
-def _behind(key: str, request_id: str, item: str, _workbench: Workbench, _request: Request) -> internals.Behind:
-    return internals.behind(_workbench, _request, item)
-
-
 def windows_evidence(held: Bench, question: Question) -> cases.WindowsEvidence:
     """Digests of what an answer about two windows stands on."""
     return cases.windows_evidence_of(held.workbench, question)
@@ -610,75 +417,3 @@ def moved(held: Bench, case: cases.Case) -> dict[str, str]:
 @st.cache_resource(max_entries=256, show_spinner="Looking whether the data behind the evidence has moved …")
 def _moved(key: str, entry_id: str, _workbench: Workbench, _entry: cases.Entry) -> str:
     return cases.moved(_workbench, _entry.digests)
-
-
-# --- launches and items -----------------------------------------------------------------------------------------------------------
-
-
-def forecasts(held: Bench) -> list[Record]:
-    """Forecasts of launches that were kept, the latest first; at most `FRESH_S` seconds old."""
-    return _kept_forecasts(held.key, held.workbench)
-
-
-@st.cache_resource(ttl=FRESH_S, max_entries=8, show_spinner=False)
-def _kept_forecasts(key: str, _workbench: Workbench) -> list[Record]:
-    return records(_workbench)
-
-
-def make_forecasts(held: Bench, progress: Any) -> Launches:
-    """Forecast what launches in the next two weeks, and keep it.
-
-    Raises
-    ------
-    CannotSayError
-    """
-    answer = launches(held.workbench, progress=progress)
-    keep(held.workbench, answer)
-    _kept_forecasts.clear()
-    return answer
-
-
-def scorecard(held: Bench) -> Scorecard:
-    """How good forecasts that were kept have been.
-
-    Raises
-    ------
-    CannotSayError
-    """
-    return _scorecard(held.key, tuple((r.item, r.data) for r in forecasts(held)), held.workbench)
-
-
-@st.cache_resource(max_entries=8, show_spinner="Holding forecasts against what came …")
-def _scorecard(key: str, kept: tuple[tuple[str, str], ...], _workbench: Workbench) -> Scorecard:
-    return score(_workbench)
-
-
-def calendar(held: Bench) -> Catalogue:
-    """Items, and when each launches.
-
-    Raises
-    ------
-    CannotSayError
-    """
-    return _calendar(held.key, held.workbench)
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _calendar(key: str, _workbench: Workbench) -> Catalogue:
-    return catalogue(_workbench)
-
-
-def item_view(held: Bench, item: str) -> ItemView:
-    """One item; see `diagnosis.predict.item.item_view`.
-
-    Raises
-    ------
-    NotFoundError, CannotSayError
-    """
-    kept = tuple(r.data for r in records(held.workbench, item))
-    return _item_view(held.key, item, kept, held.workbench)
-
-
-@st.cache_resource(max_entries=32, show_spinner="Counting what became of the item …")
-def _item_view(key: str, item: str, kept: tuple[str, ...], _workbench: Workbench) -> ItemView:
-    return item_view_of(_workbench, item)

@@ -165,6 +165,51 @@ def _importance(key: str, name: str, version: str, _workbench: Workbench) -> pd.
     return internals.importance_by(model, training)
 
 
+def versions(held: Bench, model: str, before: str, after: str, parts: tuple[str, ...] = ()) -> internals.Versions:
+    """Two versions of a model side by side, as far as `parts` ask; see `diagnosis.internals.compare_versions`.
+
+    Raises
+    ------
+    NotFoundError, ModelError
+    """
+    return _versions(held.key, model, before, after, parts, held.workbench)
+
+
+@st.cache_resource(max_entries=24, show_spinner="Comparing both versions …")
+def _versions(key: str, model: str, before: str, after: str, parts: tuple[str, ...], _workbench: Workbench) -> internals.Versions:
+    return internals.compare_versions(_workbench, model, before, after, parts=parts)
+
+
+def bisection(held: Bench, request: Request, item: str, model: str) -> internals.Bisection:
+    """A request through every version of a model.
+
+    Raises
+    ------
+    NotFoundError, CannotSayError
+    """
+    return _bisection(held.key, request.request_id, item, model, held.workbench, request)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Scoring with every version …")
+def _bisection(key: str, request_id: str, item: str, model: str, _workbench: Workbench, _request: Request) -> internals.Bisection:
+    return internals.bisect(_workbench, _request, item, name=model)
+
+
+def behind(held: Bench, request: Request, item: str) -> internals.Behind:
+    """The training rows behind the score of a candidate.
+
+    Raises
+    ------
+    NotFoundError, ModelError, CannotSayError
+    """
+    return _behind(held.key, request.request_id, item, held.workbench, request)
+
+
+@st.cache_resource(max_entries=32, show_spinner="Looking for the training rows behind the score …")
+def _behind(key: str, request_id: str, item: str, _workbench: Workbench, _request: Request) -> internals.Behind:
+    return internals.behind(_workbench, _request, item)
+
+
 def scoring(held: Bench, question: Question) -> list[tuple[str, str]]:
     """Models that scored requests of both windows and are admitted, (name, version), the one with most requests of the incident first."""
     return _scoring(held.key, question, held.workbench)

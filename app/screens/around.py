@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import load, state, views
+from app import load, load_fix, state, views
 from app.state import View
 from diagnosis.errors import HotfixError
 
@@ -46,7 +46,7 @@ def ready() -> bool:
 def _one_person() -> None:
     """On every screen, as long as one signature is enough."""
     try:
-        warning = load.trust().warning
+        warning = load_fix.trust().warning
     except HotfixError:
         return  # nobody can sign, so nobody can sign alone
     if warning:

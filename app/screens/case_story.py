@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app import load, state, views
+from app import load, load_fix, state, views
 from app.state import View
 from diagnosis import cases
 from diagnosis.cases.hypotheses import ACCEPTED
@@ -14,7 +14,7 @@ from diagnosis.cases.similar import WEIGHTS
 
 def show(view: View, held: load.Bench, case: cases.Case) -> None:
     """Draw what a case tells beyond its entries."""
-    done = load.postmortem(held, case)
+    done = load_fix.postmortem(held, case)
     with views.guarded():
         _hypotheses(held, case, done.story)
     with views.guarded():
@@ -32,7 +32,7 @@ def reports(held: load.Bench, case: cases.Case) -> None:
     title = held.workbench.workspace.settings.title
     st.download_button(
         "Post-mortem, Markdown",
-        lambda: cases.postmortem_markdown(load.postmortem(held, case), workspace=title),
+        lambda: cases.postmortem_markdown(load_fix.postmortem(held, case), workspace=title),
         f"post-mortem-{case.id}.md",
         "text/markdown",
         icon=":material/description:",
@@ -41,7 +41,7 @@ def reports(held: load.Bench, case: cases.Case) -> None:
     )
     st.download_button(
         "Post-mortem, HTML",
-        lambda: cases.render(cases.postmortem_page(load.postmortem(held, case), workspace=title)),
+        lambda: cases.render(cases.postmortem_page(load_fix.postmortem(held, case), workspace=title)),
         f"post-mortem-{case.id}.html",
         "text/html",
         icon=":material/html:",

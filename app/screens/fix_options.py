@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import charts_fix, charts_windows, load, state, views
+from app import charts_fix, charts_windows, load, load_fix, state, views
 from app.running import Run
 from app.state import View
 from diagnosis import cases
@@ -33,7 +33,7 @@ def show(view: View, held: load.Bench, question: Question, cause: dict[str, Any]
         ],
     )
     environment, cap = _terms(held, cause)
-    run = load.options(held, question, cause, environment, state.session())
+    run = load_fix.options(held, question, cause, environment, state.session())
     if not run.done:
         _working(held, question, cause, environment)
         return
@@ -60,7 +60,7 @@ def _terms(held: load.Bench, cause: dict[str, Any]) -> tuple[str, float]:
 
 @st.fragment(run_every=1.0)
 def _working(held: load.Bench, question: Question, cause: dict[str, Any], environment: str) -> None:
-    run: Run = load.options(held, question, cause, environment, state.session())
+    run: Run = load_fix.options(held, question, cause, environment, state.session())
     if run.done:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center", wrap=False):

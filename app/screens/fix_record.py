@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import streamlit as st
 
-from app import charts_windows, load, state, views
+from app import charts_windows, load, load_fix, state, views
 from app.screens.fix_options import picture
 from app.state import View
 from diagnosis.errors import HotfixError
@@ -40,7 +40,7 @@ def show(view: View, held: load.Bench) -> None:
 
 def _trust() -> Trust | None:
     try:
-        return load.trust()
+        return load_fix.trust()
     except HotfixError as error:
         views.note("bad", error.message, error.hint)
         return None
@@ -128,7 +128,7 @@ def _came_back(held: load.Bench, record: ledger.Record) -> None:
     if record.published_at is None or not record.watch.get("metric"):
         return
     views.heading("Does the metric come back?", record.watch["metric"])
-    seen = load.recovery(held, record)
+    seen = load_fix.recovery(held, record)
     if seen is not None:
         tones = {"came_back": "good", "partly": "unknown", "not_yet": "unknown", "too_few": "unknown", "worse": "bad"}
         views.note(tones[seen.verdict], seen.sentence)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 import streamlit as st
 
-from app import charts_detect, load, state, views
+from app import charts_detect, load, load_detect, state, views
 from app.screens import triage
 from app.state import View
 from diagnosis.detect.causes import who_acts
@@ -25,7 +25,7 @@ def show() -> None:
     held = load.bench(view.workspace)
     known = [i for i in incidents(held.workbench.state, held.id) if not i.part_of]
     opened = sorted((i for i in known if i.status == OPEN), key=lambda i: (_ORDER.get(i.symptom, len(_ORDER)), -i.since.timestamp()))
-    drawn = load.pictures(held)
+    drawn = load_detect.pictures(held)
     views.title("Incidents", _when(drawn))
     _look(held, first=not known and drawn.until is None)
     if not opened and (known or drawn.until is not None):
@@ -57,7 +57,7 @@ def _look(held: load.Bench, *, first: bool) -> None:
         return
     bar = st.progress(0.0, text="Beginning")
     try:
-        found = load.detect(held, lambda text, share: bar.progress(min(max(share, 0.0), 1.0), text=views.code(text)) and None)
+        found = load_detect.detect(held, lambda text, share: bar.progress(min(max(share, 0.0), 1.0), text=views.code(text)) and None)
     except DiagnosisError as error:
         bar.empty()
         views.problem(error)
@@ -122,6 +122,10 @@ def _actions(view: View, held: load.Bench, incident: Incident) -> None:
     with st.container(horizontal=True):
         if st.button("Diagnose", icon=":material/troubleshoot:", key=f"open-{incident.key}", type="primary"):
             state.go("incident", _asked(view, held, incident))
+        if incident.cause and st.button(
+            "Fix", icon=":material/healing:", key=f"fix-{incident.key}", help="Options, each rehearsed on the log"
+        ):
+            state.go("fix", View(workspace=view.workspace, found=incident.key))
         if st.button(
             "Dismiss",
             icon=":material/notifications_off:",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app import charts_launches, freeze_item, load, sharing_item, state, views
+from app import charts_launches, freeze_item, load, load_launches, sharing_item, state, views
 from app.state import View
 from diagnosis.predict.item import ItemView
 from diagnosis.predict.shown import searched
@@ -19,7 +19,7 @@ def show() -> None:
         views.title("Item", "Exposure and success of one item, against items of its age and kind")
         _search(view, held)
         return
-    calendar = load.calendar(held)
+    calendar = load_launches.calendar(held)
     if view.item not in calendar.items.index:
         views.title("Item", mono_text=view.item)
         matches = searched(calendar, view.item)
@@ -32,7 +32,7 @@ def show() -> None:
             _matches(view, matches)
         _search(view, held)
         return
-    found = load.item_view(held, view.item)
+    found = load_launches.item_view(held, view.item)
     views.title(found.title, "Item", found.item)
     sharing_item.bar(view, held, found)
     _banner(found)
@@ -52,7 +52,7 @@ def _search(view: View, held: load.Bench) -> None:
     )
     if not (wanted and wanted.strip()):
         return
-    matches = searched(load.calendar(held), wanted)
+    matches = searched(load_launches.calendar(held), wanted)
     if matches.empty:
         views.quiet("No item has that in its id or title.")
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import charts_launches, load, state, views
+from app import charts_launches, load, load_launches, state, views
 from app.state import View
 from diagnosis.predict import shown
 from diagnosis.predict.keeping import Record
@@ -32,7 +32,7 @@ def show() -> None:
     view = state.current()
     held = load.bench(view.workspace)
     views.title("Launches", "What items will do in their first day and week under the production model")
-    records = load.forecasts(held)
+    records = load_launches.forecasts(held)
     found = shown.latest(records)
     _banner(held, found)
     if found:
@@ -56,7 +56,7 @@ def _banner(held: load.Bench, found: list[Record]) -> None:
     if not fresh and st.button(label, type="primary", icon=":material/rocket_launch:"):
         bar = st.progress(0.0, text="Reading the log …")
         with views.guarded():
-            answer = load.make_forecasts(held, lambda text, share: bar.progress(min(max(share, 0.0), 1.0), text=f"{text} …"))
+            answer = load_launches.make_forecasts(held, lambda text, share: bar.progress(min(max(share, 0.0), 1.0), text=f"{text} …"))
             if answer.forecasts:
                 st.rerun()
             for line in answer.notes:
@@ -122,7 +122,7 @@ def _scored(held: load.Bench, records: list[Record]) -> None:
     if not records:
         views.quiet("No forecast was kept yet.")
         return
-    card = load.scorecard(held)
+    card = load_launches.scorecard(held)
     if not len(card.rows):
         views.quiet(f"None can be scored yet; {card.open} wait for their day.")
         return

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import load, state, views
+from app import load, load_detect, state, views
 from app.state import View
 from diagnosis.detect import complaints as member
 from diagnosis.detect import marks
@@ -31,7 +31,7 @@ def show() -> None:
     if error is not None:
         views.problem(error)
     with views.guarded():
-        found, titles = load.complaints(held, view.member, view.task, view.since, view.until)
+        found, titles = load_detect.complaints(held, view.member, view.task, view.since, view.until)
         inbox = marks.remembered(held.workbench.state, held.id, found)
         _summary(view, inbox)
         _open(view, held, inbox, titles)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app import charts, charts_model, load, state, views
+from app import charts, charts_model, load, load_model, state, views
 from app.state import View
 from diagnosis.errors import NotFoundError
 from diagnosis.internals import Behind, Bisection, Coverage, Support, largest
@@ -27,13 +27,13 @@ def show(view: View, held: load.Bench) -> None:
     item = _item(view, found)
     if item is None:
         return
-    bisected = load.bisection(held, found.request, item, view.model)
+    bisected = load_model.bisection(held, found.request, item, view.model)
     views.note("bad" if bisected.left else "info", bisected.sentence)
     _ranks(bisected)
     if len(bisected.carried):
         _carried(bisected)
     with views.guarded():
-        _behind(load.behind(held, found.request, item))
+        _behind(load_model.behind(held, found.request, item))
     state.link(
         "request", View(workspace=view.workspace, request=view.request, item=item, tab="model"), "Explain its score", ":material/biotech:"
     )

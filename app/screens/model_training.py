@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app import charts_model, load, views
+from app import charts_model, load, load_model, views
 from app.state import View
 from diagnosis.internals import RowChange, Versions
 
@@ -14,7 +14,7 @@ _PARTS = ("rows", "leaks", "labels", "skew")
 
 def show(view: View, held: load.Bench) -> None:
     """What changed in the training rows, which features know too much, and whether serving sees the same."""
-    found = load.versions(held, view.model, view.against, view.version, _PARTS)
+    found = load_model.versions(held, view.model, view.against, view.version, _PARTS)
     odd = {
         "rows": found.rows is not None and bool((found.rows.slices["moved"] != "").any() or found.rows.missing["moved"].any()),
         "leaks": found.leaks is not None and len(found.leaks.odd) > 0,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import charts, charts_model, load, views
+from app import charts, charts_model, load, load_model, views
 from app.state import View
 from diagnosis.internals import SameRequests, largest
 
 
 def manifests(view: View, held: load.Bench) -> None:
     """What both versions say of themselves, and which features they split by."""
-    found = load.versions(held, view.model, view.against, view.version).manifests
+    found = load_model.versions(held, view.model, view.against, view.version).manifests
     views.sentence(found.sentence)
     features = found.features.reset_index()
     drawn = features.dropna(subset=["gain_before", "gain_after"], how="all").rename(columns={"feature": "name"})
@@ -38,7 +38,7 @@ def manifests(view: View, held: load.Bench) -> None:
 
 def requests(view: View, held: load.Bench) -> None:
     """The same logged requests by both versions."""
-    answer = load.versions(held, view.model, view.against, view.version, ("same",))
+    answer = load_model.versions(held, view.model, view.against, view.version, ("same",))
     found = answer.same
     if found is None:
         views.empty("The versions cannot be compared on logged requests.", answer.notes["same"])
@@ -91,7 +91,7 @@ def _contributions(found: SameRequests) -> None:
 
 def tasks(view: View, held: load.Bench) -> None:
     """Both versions judged by what members did, task by task."""
-    answer = load.versions(held, view.model, view.against, view.version, ("tasks",))
+    answer = load_model.versions(held, view.model, view.against, view.version, ("tasks",))
     found = answer.tasks
     if found is None:
         views.empty("The versions cannot be judged by outcomes.", answer.notes["tasks"])

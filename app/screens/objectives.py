@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import load, state, views
+from app import load, load_detect, state, views
 from app.load import Bench
 from diagnosis.detect.burnt import sentence
 from diagnosis.detect.objectives import NO_TARGET, Status, as_table
@@ -30,7 +30,7 @@ def show() -> None:
         views.empty("No request is logged here yet.", "`diagnosis import` reads a log.")
         return
     with views.guarded():
-        found = load.objectives(held)
+        found = load_detect.objectives(held)
         _head(held, found)
         _all([s for s in found if s.state != NO_TARGET and s.objective.target == s.objective.target], "Objectives", "objectives")
         _all([s for s in found if s.objective.target != s.objective.target], "Only reported", "reported")

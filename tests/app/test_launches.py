@@ -3,7 +3,7 @@
 import pytest
 import streamlit as st
 
-from app import charts_launches, freeze_item, load
+from app import charts_launches, freeze_item, load, load_launches
 from diagnosis import cases
 from diagnosis.predict import shown
 from diagnosis.predict.keeping import records
@@ -85,16 +85,16 @@ def test_hostile_titles_are_text_on_both_screens(launching):
 def test_a_page_that_an_item_team_is_sent_is_escaped_and_holds_the_charts(launching):
     held = load.bench("shop")
     for item in ("i060", EVIL):
-        html = cases.render(freeze_item.item_page(held, load.item_view(held, item)))
+        html = cases.render(freeze_item.item_page(held, load_launches.item_view(held, item)))
         assert "<img src=x" not in html
         assert "<script" not in html
-    html = cases.render(freeze_item.item_page(held, load.item_view(held, "i060")))
+    html = cases.render(freeze_item.item_page(held, load_launches.item_view(held, "i060")))
     assert html.count("data:image/svg+xml") == 3
 
 
 def test_charts_have_words_for_axes_and_for_those_who_cannot_see(launching):
     held = load.bench("shop")
-    rows = shown.calendar_rows(shown.latest(load.forecasts(held)))
+    rows = shown.calendar_rows(shown.latest(load_launches.forecasts(held)))
     drawn = charts_launches.forecasts(rows, "Six forecasts.").to_dict()
     assert drawn["description"] == "Six forecasts."
     titles = [layer["encoding"]["x"].get("title") for layer in drawn["layer"]]

@@ -225,5 +225,17 @@ def test_pictures_of_what_is_open_are_kept(built, first_run):
 
 def test_json_holds_what_is_documented(first_run):
     told = json.loads(json.dumps(first_run.as_json()))
-    assert set(told) == {"incidents", "new", "closed", "since", "until", "series", "judged", "hours_read", "skipped", "delivered", "elapsed_s"}
+    assert set(told) == {
+        "incidents",
+        "new",
+        "closed",
+        "since",
+        "until",
+        "series",
+        "judged",
+        "hours_read",
+        "skipped",
+        "delivered",
+        "elapsed_s",
+    }
     assert told["incidents"][0]["status"] == OPEN
