@@ -22,6 +22,7 @@ from diagnosis.store import Query, documents
 from diagnosis.store.hourly import Term
 from diagnosis.store.state import watches
 
+VERSION = "2"  # of what this module makes of a log: sums that were kept under another are made anew
 SOON_S = 3600.0  # outcomes are looked at so soon, and again when all have come
 # Columns that say which version, experiment or sample a request belongs to, or how it was served: not who asked, nor for what.
 _ASIDE = {"status", "fallback", "stratum", "model", "model_version", "ruleset_version", "code_version", "log_schema", "task", "environment"}
@@ -86,6 +87,7 @@ def digest(workbench: Workbench) -> str:
     settings, snapshot = workbench.workspace.settings, workbench.snapshot
     contracts = workbench.workspace.contracts_file
     parts = [
+        VERSION,
         settings.detect.model_dump_json(),
         json.dumps({name: m.model_dump() for name, m in settings.metrics.items()}, sort_keys=True),
         repr((settings.positive_events, settings.attribution_time_s)),
@@ -182,7 +184,7 @@ def _of_metric(workbench: Workbench, metric: Metric) -> list[Watched]:
     simple = {
         "score_mean": (Term(name, "mean", "score", deep=True), OUTPUTS, "number"),
         "exposure": (Term(name, "exposure", metric.attribute, values=(metric.value,), deep=False), OUTPUTS, "share"),
-        "diversity": (Term(name, "diversity", metric.attribute, deep=False), OUTPUTS, "number"),
+        "diversity": (Term(name, "diversity", metric.attribute, deep=False), OUTPUTS, "share"),
         "launch_exposure": (Term(name, "launch", deep=False), OUTPUTS, "share"),
         "rank_churn": (Term(name, "churn", deep=False), OUTPUTS, "share"),
         "fallback_rate": (Term(name, "status", "status", "requests", ("fallback",)), SERVING, "share"),
@@ -200,7 +202,7 @@ def _of_metric(workbench: Workbench, metric: Metric) -> list[Watched]:
                 Series(name, name, "", SERVING, "share", f"share over {usual:g} ms"),
             )
         ]
-    kinds = {"ctr": ("success", "share"), "calibration": ("promised", "ratio"), "ndcg": ("ndcg", "number"), "mrr": ("mrr", "number")}
+    kinds = {"ctr": ("success", "share"), "calibration": ("promised", "ratio"), "ndcg": ("ndcg", "share"), "mrr": ("mrr", "share")}
     if metric.base not in kinds:
         raise ValueError("has no value of an hour that others could be compared with")
     kind, form = kinds[metric.base]
