@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from diagnosis.detect.panel import OUTCOMES, Panel
 from diagnosis.detect.scan import LONGEST
 from diagnosis.detect.watching import Alarm, Watched, returned
@@ -34,6 +36,8 @@ class Episode:
         The smallest share of false alarms among alarms like it.
     over : bool
         Whether it is back to what is expected.
+    still : bool
+        Whether its last day is clearly off, to the same side.
     """
 
     series: int
@@ -44,6 +48,7 @@ class Episode:
     z: float
     q: float
     over: bool = False
+    still: bool = False
 
 
 def episodes(watched: Watched) -> list[Episode]:
@@ -58,7 +63,7 @@ def episodes(watched: Watched) -> list[Episode]:
             made = Episode(
                 part[0].series, min(a.onset for a in part), part[-1].hour, part[0].hour, part[0].length, strongest.z, min(a.q for a in part)
             )
-            out.append(replace(made, over=_over(watched, made)))
+            out.append(replace(made, over=_over(watched, made), still=_still(watched, made)))
     return sorted(out, key=lambda e: (e.found, e.series))
 
 
@@ -69,6 +74,15 @@ def _parts(alarms: list[Alarm]) -> list[list[Alarm]]:
             parts.append([])
         parts[-1].append(alarm)
     return parts
+
+
+def _still(watched: Watched, episode: Episode) -> bool:
+    """Whether the last day up to the end is off by more than chance and the series' own straying explain, as the episode was."""
+    parts, s, end = watched.parts, episode.series, int(watched.panel.complete[episode.series])
+    day = slice(max(end - 24, episode.onset), end)
+    left = float(parts.residual[s, day].sum())
+    error = float(np.sqrt((parts.chance[s, day] + parts.own[s, day]).sum() + parts.doubt[s, day].sum() ** 2))
+    return bool(left * np.sign(episode.z) > _OVER_Z * error)
 
 
 def _over(watched: Watched, episode: Episode) -> bool:

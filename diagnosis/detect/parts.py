@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from diagnosis.detect.incidents import OPEN, Incident
 
@@ -11,14 +12,23 @@ _FELT = {"outcomes": 0, "serving": 1, "outputs": 2, "inputs": 3}  # what members
 _NEAR = timedelta(hours=3)
 
 
-def shared(found: list[Incident]) -> list[Incident]:
+def shared(found: list[Incident], known: Collection[str] = ()) -> list[Incident]:
     """The same incidents in the same order, each that shares its cause with another as a part of that one.
 
-    The one that was found first stands for the others, since it was told first; of those found at once the one that members feel most.
+    One that stood for itself before goes on to stand for the others, since it was told; of new ones the one that members feel most.
+
+    Parameters
+    ----------
+    known : collection of str
+        Keys of incidents that were kept before.
     """
     mains: list[Incident] = []
     made: dict[str, Incident] = {}
-    for one in sorted((i for i in found if i.status == OPEN), key=lambda i: (i.detected_at, _FELT.get(i.symptom, len(_FELT)), i.since)):
+
+    def first(one: Incident) -> tuple[bool, bool, int, datetime]:
+        return one.key not in known, bool(one.part_of), _FELT.get(one.symptom, len(_FELT)), one.since
+
+    for one in sorted((i for i in found if i.status == OPEN), key=first):
         main = next((m for m in mains if akin(m, one)), None)
         made[one.key] = replace(one, part_of=main.key if main else "")
         if main is None:

@@ -143,7 +143,7 @@ def detect(
         drawing.save(keeping.path_of(workbench).with_name(drawing.FILE), drawing.pictures(watched, drawn, first))
         tell("looking at objectives, and at what changed upstream", 0.95)
         beside = look_around(workbench, at=until)
-        found = _shared(workbench, [*found, *(i for i in (*beside.incidents, *beside.closed) if i.status != DISMISSED)])
+        found = _shared(workbench, known, [*found, *(i for i in (*beside.incidents, *beside.closed) if i.status != DISMISSED)])
         parts = {i.key for i in found if i.part_of}
         new = tuple(k for k in (*new, *(i.key for i in beside.new)) if k not in parts)
         closed = tuple(k for k in (*closed, *(i.key for i in beside.closed)) if k not in parts)
@@ -318,9 +318,9 @@ def _keep(workbench: Workbench, found: list[Incident], known: list[Incident]) ->
     return tuple(new), tuple(closed)
 
 
-def _shared(workbench: Workbench, found: list[Incident]) -> list[Incident]:
+def _shared(workbench: Workbench, known: list[Incident], found: list[Incident]) -> list[Incident]:
     """The incidents, those that share their cause with another as parts of that one; written where that is news."""
-    out = shared(found)
+    out = shared(found, {i.key for i in known})
     for before, now in zip(found, out, strict=True):
         if now.part_of != before.part_of:
             keep(workbench.state, workbench.workspace.id, now)

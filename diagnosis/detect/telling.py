@@ -114,7 +114,7 @@ def told(watched: Watched, group: list[Episode], now: datetime) -> Incident:
 def _over(group: list[Episode]) -> bool:
     """Whether it is over: the clearest series is back, and fainter ones, which can hardly tell, say nothing since."""
     clearest = max(group, key=lambda e: abs(e.z))
-    return clearest.over and all(e.over or e.last <= clearest.last + 3 for e in group)
+    return clearest.over and all(e.over or (not e.still and e.last <= clearest.last + 3) for e in group)
 
 
 def key_of(series: Series, where: str, since: datetime) -> str:

@@ -240,7 +240,10 @@ def returned(parts: Parts, size: Floats, s: int, onset: int, end: int, *, hours:
             continue
         off = float(parts.residual[s, before].sum()) / was
         left = float(parts.residual[s, late].sum()) / held
-        error = float(np.sqrt((parts.chance[s, late] + parts.own[s, late]).sum() + parts.doubt[s, late].sum() ** 2)) / held
+        # while it is off it may stray further than it used to
+        strays = float(((parts.residual[s, before] - off * size[before]) ** 2).sum()) / was * held
+        chance = max(float((parts.chance[s, late] + parts.own[s, late]).sum()), strays)
+        error = float(np.sqrt(chance + parts.doubt[s, late].sum() ** 2)) / held
         if (off / 2 - left) * np.sign(off) > sure * error:
             return first
     return None

@@ -3,20 +3,20 @@
 from datetime import timedelta
 
 from diagnosis.detect.parts import akin, shared
-from tests.detect.test_incidents import at, made
+from tests.detect.test_incidents import made
 
 FEATURE = {"component": "feature", "target": "price"}
 
 
-def parts_of(found):
-    return {i.key: i.part_of for i in shared(found)}
+def parts_of(found, known=()):
+    return {i.key: i.part_of for i in shared(found, known)}
 
 
-def test_a_metric_its_feature_and_the_change_upstream_are_one_and_the_first_found_stands_for_them():
-    dependency = made(key="d", kind="dependency", symptom="inputs", metric="price", where="", cause=FEATURE, detected_at=at(4))
+def test_a_metric_its_feature_and_the_change_upstream_are_one_and_the_known_one_stands_for_them():
+    dependency = made(key="d", kind="dependency", symptom="inputs", metric="price", where="", cause=FEATURE)
     feature = made(key="f", kind="input", symptom="inputs", metric="mean:price", where="", cause=None)
     clicks = made(key="c", cause=FEATURE)
-    assert parts_of([clicks, feature, dependency]) == {"c": "d", "f": "d", "d": ""}
+    assert parts_of([clicks, feature, dependency], {"d"}) == {"c": "d", "f": "d", "d": ""}
 
 
 def test_of_those_found_at_once_the_one_that_members_feel_stands_for_the_others():
