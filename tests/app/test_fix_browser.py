@@ -1,4 +1,4 @@
-"""From a localized incident to undo in a real browser: nothing that is read is markup, and the keys never reach the workbench."""
+"""From detection to undo in a real browser: nothing that is read is markup, and the keys never reach the workbench."""
 
 import re
 import subprocess
@@ -7,7 +7,7 @@ import sys
 import pytest
 from playwright.sync_api import expect
 
-from tests.app.incident_shop import BASELINE, INCIDENT, build
+from tests.app.incident_shop import build
 from tests.app.test_browser import EVIL, settled, watched
 from tests.resolve.signing import KEYS, trust_file
 
@@ -25,14 +25,19 @@ def key_file(folder, name):
     return file
 
 
-def test_from_an_incident_to_a_published_fix_and_its_undo(tmp_path, trained, serve, browser, monkeypatch):
+def test_from_detection_to_a_published_fix_and_its_undo(tmp_path, trained, serve, browser, monkeypatch):
     folder = build(tmp_path / "shop", trained, plant=EVIL)
     out = tmp_path / "out"
     out.mkdir()
     monkeypatch.setenv("DIAGNOSIS_TRUSTED_KEYS", str(trust_file(tmp_path / "trust", publish_to=out)))
     page = browser.new_context(viewport={"width": 1300, "height": 1000}, accept_downloads=True).new_page()
     heard = watched(page)
-    page.goto(serve(folder) + f"/incident?w=shop&metric=score_mean&baseline={BASELINE}&incident={INCIDENT}&asked=1")
+    page.goto(serve(folder) + "/incidents?w=shop")
+    page.get_by_role("button", name="Look now").click(timeout=60_000)
+    page.get_by_text("feature price").first.wait_for(timeout=120_000)
+    settled(page)
+    page.get_by_role("button", name="Diagnose").first.click()
+    page.wait_for_url(re.compile("/incident[?].*asked=1"), timeout=20_000)
     page.get_by_role("link", name="What can be done about it").first.click(timeout=90_000)
     page.wait_for_url(re.compile("/fix"), timeout=20_000)
     page.get_by_text("the best first").wait_for(timeout=90_000)
