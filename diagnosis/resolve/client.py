@@ -50,7 +50,7 @@ class HotfixClient:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         trust, self.memory, self.clock, self.here = loads(Path(trusted).read_text("utf-8")), memory, clock, (workspace, environment)
-        self.keys, self.threshold = frozenset(trust["keys"].values()), int(trust["threshold"])
+        self.keys, self.threshold = frozenset(key.lower() for key in trust["keys"].values()), int(trust["threshold"])
         self.fetch = source if callable(source) else lambda: _fetched(source if "://" in source else Path(source).resolve().as_uri())
         self.serial = max((int(f.name) for f in Path(memory).glob("[0-9]*")), default=0) if memory else 0
         self.hotfix: dict[str, Any] | None = None
@@ -97,7 +97,7 @@ class HotfixClient:
 
 
 def _fetched(source: str) -> bytes:
-    if not source.startswith(_SAFE):
+    if not source.startswith(_SAFE) or "@" in source:  # what stands before an @ is no host
         raise Refused(f"{source} is neither https nor on this machine")
     with urllib.request.urlopen(source, timeout=5) as answer:  # noqa: S310  # its scheme was looked at
         return bytes(answer.read(LIMIT + 1))

@@ -145,6 +145,17 @@ def test_a_key_that_signs_twice_counts_for_nothing(shelf):
     assert client.refresh() == "ignored: signed twice by one key"
 
 
+def test_one_key_in_two_spellings_is_one_key(tmp_path):
+    file = trust_file(tmp_path / "trust")
+    file.write_text(f'threshold = 2\n[keys]\nanna = "{PUBLIC["anna"]}"\nagain = "{PUBLIC["anna"].upper()}"\n')
+    document = json.loads(made(by=("anna",)).document("fix"))
+    twin = {**document["signatures"][0], "key": PUBLIC["anna"].upper()}
+    source = Source(seal.canonical({**document, "signatures": [*document["signatures"], twin]}))
+    client = HotfixClient(source, file, "shop", "eu", clock=Clock())
+    assert "not trusted" in client.refresh()
+    assert client.apply(TV) == []
+
+
 def test_a_bad_or_missing_document_leaves_the_last_good_one_until_it_expires(shelf):
     client, source, clock = shelf
     source.raw = made().document("fix")
@@ -262,6 +273,12 @@ def test_a_slice_means_what_the_filters_of_the_workbench_mean(shelf, where, requ
     source.raw = made(f"block_item:i1?{where}").document("fix")
     client.refresh()
     assert bool(client.apply({"request_id": "r", **request_})) == hit
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:80@fixes.example/x", "https://anna:secret@fixes.example/x"])
+def test_a_name_before_the_host_is_not_taken_for_the_host(tmp_path, address):
+    client = HotfixClient(address, trust_file(tmp_path / "trust"), "shop", "eu", clock=Clock())
+    assert "neither https nor on this machine" in client.refresh()
 
 
 def test_a_file_is_read_and_other_hosts_without_encryption_are_not(tmp_path):
