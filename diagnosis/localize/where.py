@@ -106,11 +106,11 @@ def daily_spread(values: Floats, sample: Sample) -> float:
 
 
 def abrupt(values: Floats, sample: Sample, inside: Mask, since: float) -> bool:
-    """Whether values rise at their onset by much more than from one day of the baseline to the next: a step, not a slope."""
-    base = inside & ~sample.incident
-    back = np.floor((since - sample.time) / 86400.0).astype(np.int64)  # 0 is the day before the onset
-    n = np.bincount(np.maximum(back[base], 0))
-    days = (np.bincount(np.maximum(back[base], 0), weights=values[base]) / np.maximum(n, 1))[n >= _KNOWN]
+    """Whether values rise at their onset by much more than from one day before it to the next: a step, not a slope."""
+    before = inside & (sample.time < since)
+    back = np.floor((since - sample.time[before]) / 86400.0).astype(np.int64)  # 0 is the day before the onset
+    n = np.bincount(back)
+    days = (np.bincount(back, weights=values[before]) / np.maximum(n, 1))[n >= _KNOWN]
     first = sample.incident & inside & (sample.time >= since) & (sample.time < since + 86400.0)
     if not len(days) or first.sum() < _KNOWN:
         return True

@@ -45,6 +45,9 @@ def test_a_step_is_abrupt_and_a_slope_is_not():
     slope = noise + (sample.time - START_S) / DAY_S
     assert abrupt(step, sample, everything, HALF)
     assert not abrupt(slope, sample, everything, HALF)
+    assert not abrupt(slope, sample, everything, HALF + 1.3 * DAY_S)  # days of the incident before the onset count as before
+    late = noise + (sample.time >= HALF + 1.3 * DAY_S)
+    assert abrupt(late, sample, everything, HALF + 1.3 * DAY_S)
 
 
 def test_without_a_baseline_nothing_speaks_against_a_step():
