@@ -110,11 +110,13 @@ def layers(rows: pd.DataFrame, value: str, title: str, description: str) -> alt.
         .mark_rect(stroke=GREY, strokeWidth=0.3)
         .encode(
             x=alt.X("number:O", title="unit", axis=alt.Axis(labelAngle=0, labelOverlap=True)),
-            y=alt.Y("layer:N", sort=list(rows["layer"].unique()), title=None, axis=alt.Axis(labelLimit=150, ticks=False)),
+            y=alt.Y(
+                "layer:N", sort=list(rows["layer"].unique()), title=None, axis=alt.Axis(labelLimit=150, labelOverlap=False, ticks=False)
+            ),
             color=alt.Color(f"{value}:Q", title=title, scale=_DIVERGING, legend=alt.Legend(orient="top", gradientLength=200)),
             tooltip=["layer:N", alt.Tooltip("unit:N"), alt.Tooltip(f"{value}:Q", title=title, format="+.4g")],
         )
-        .properties(height=60 + 46 * rows["layer"].nunique(), description=description)
+        .properties(height=110 + 46 * rows["layer"].nunique(), description=description)
     )
 
 

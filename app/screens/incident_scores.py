@@ -28,11 +28,11 @@ def show(view: View, held: load.Bench, question: Question) -> None:
     if chosen is None:
         return
     found = _shift(held, question, chosen)
-    if found is None:
-        return
     if held.workbench.bundle(*chosen).kind != "lightgbm":
         with views.guarded():
             _units(held, question, chosen)
+    if found is None:
+        return
     with views.guarded():
         _pictures(view, load_model.clouds(held, question, chosen))
 

@@ -19,7 +19,7 @@ from diagnosis.internals.ensemble import Ensemble, read_booster
 from diagnosis.internals.estimators import BUDGET, FEWEST, coefficients
 from diagnosis.internals.forests import VOTES, read_estimator
 from diagnosis.internals.kernel import Prepared, path_dependent, prepare
-from diagnosis.models import Model, encode
+from diagnosis.models import Model, encode, read_training
 from diagnosis.models.scoring import LightgbmModel, SklearnModel
 
 Floats = NDArray[np.float64]
@@ -77,7 +77,7 @@ def cohort(model: Model, features: pd.DataFrame, *, training: pa.Table | None = 
     Parameters
     ----------
     training : pyarrow.Table, optional
-        Training rows, for models other than trees.
+        Training rows, for models other than trees; the bundle's own when not given.
 
     Raises
     ------
@@ -90,6 +90,7 @@ def cohort(model: Model, features: pd.DataFrame, *, training: pa.Table | None = 
     most = BUDGET // (FEWEST * 2 * max(len(model.bundle.features), 1))
     if coefficients(model) is None and len(features) > most:
         raise CannotSayError(f"{model.bundle.name} is explained by permutations, for at most {most:,} rows.", "explain a sample.")
+    training = read_training(model.bundle) if training is None else training
     made = contributions(model, features, [str(i) for i in range(len(features))], training=training)
     size = made.values.abs().sum(axis=1).to_numpy() + np.abs(made.base)
     residual = _relative(np.abs(made.base + made.values.to_numpy().sum(axis=1) - made.score), size)
