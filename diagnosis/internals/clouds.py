@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from diagnosis.errors import CannotSayError, NotFoundError
-from diagnosis.internals.cohort import Cohort, cohort
+from diagnosis.internals.cohort import Cohort, cohort, training_for
 from diagnosis.log.records import Batch
 from diagnosis.models import Model, assemble
 
@@ -212,5 +212,5 @@ def clouds(model: Model, baseline: Batch, incident: Batch, *, threads: int | Non
         if not batch.candidates.num_rows:
             raise CannotSayError("There is nothing to draw: one of the windows has no candidates.", "widen it, or choose another slice.")
         features = assemble(model.bundle, batch)
-        sides.append(Side(cohort(model, features, threads=threads), features, batch.weights[batch.owner]))
+        sides.append(Side(cohort(model, features, training=training_for(model), threads=threads), features, batch.weights[batch.owner]))
     return Clouds((sides[0], sides[1]))

@@ -77,7 +77,7 @@ def cohort(model: Model, features: pd.DataFrame, *, training: pa.Table | None = 
     Parameters
     ----------
     training : pyarrow.Table, optional
-        Training rows, for models other than trees; the bundle's own when not given.
+        Training rows, for models other than trees; see `training_for`.
 
     Raises
     ------
@@ -90,7 +90,6 @@ def cohort(model: Model, features: pd.DataFrame, *, training: pa.Table | None = 
     most = BUDGET // (FEWEST * 2 * max(len(model.bundle.features), 1))
     if coefficients(model) is None and len(features) > most:
         raise CannotSayError(f"{model.bundle.name} is explained by permutations, for at most {most:,} rows.", "explain a sample.")
-    training = read_training(model.bundle) if training is None else training
     made = contributions(model, features, [str(i) for i in range(len(features))], training=training)
     size = made.values.abs().sum(axis=1).to_numpy() + np.abs(made.base)
     residual = _relative(np.abs(made.base + made.values.to_numpy().sum(axis=1) - made.score), size)
@@ -98,6 +97,11 @@ def cohort(model: Model, features: pd.DataFrame, *, training: pa.Table | None = 
     out = Cohort(made.values.to_numpy(), base, made.score, tuple(model.bundle.names), 0, 0.0, residual, made.method, made.scale)
     _refuse(out, f"{model.bundle.name} {model.bundle.version}")
     return out
+
+
+def training_for(model: Model) -> pa.Table | None:
+    """What `cohort` should be given to compare with: the bundle's own training rows; None for trees, which need none."""
+    return None if _is_tree(model) else read_training(model.bundle)
 
 
 def cohort_matrix(model: Model, matrix: Floats, *, threads: int | None = None) -> Cohort:

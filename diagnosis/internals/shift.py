@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from diagnosis.errors import CannotSayError
 from diagnosis.estimate import Estimate, difference, ratio
-from diagnosis.internals.cohort import cohort
+from diagnosis.internals.cohort import cohort, training_for
 from diagnosis.log.records import Batch
 from diagnosis.models import Model, assemble
 from diagnosis.store import Query, Snapshot
@@ -145,7 +145,7 @@ def parts(model: Model, batch: Batch, *, read: float = 1.0, threads: int | None 
     MissingFeaturesError, BundleError
         See `diagnosis.models.assemble`.
     """
-    found = cohort(model, assemble(model.bundle, batch), threads=threads)
+    found = cohort(model, assemble(model.bundle, batch), training=training_for(model), threads=threads)
     owner, count = batch.owner, len(batch)
     sums, rows = _by_request(found.values, owner, count), batch.groups.astype(np.float64)
     with np.errstate(invalid="ignore"):
