@@ -83,20 +83,17 @@ def localize(
     tell = progress or (lambda text, share, answer: None)
     stages = [n for n in (FIRST, most) if n <= most]
     answer = None
-    with ThreadPoolExecutor(1) as ahead:  # the many requests are read while the few give a first ranking
-        reading = [ahead.submit(read, workbench.snapshot, baseline, incident, where=where, most=size) for size in stages]
-        for number, read_so_far in enumerate(reading):
-            last = number == len(stages) - 1
-            if cancelled():
-                raise Cancelled
-            tell("reading requests", 0.05 if not last else 0.2, answer)
-            sample = read_so_far.result()
-            answer = _answer(workbench, metric, sample, baseline, incident, where or Filter(), last, tell, cancelled)
-            answer = replace(answer, elapsed_s=time.perf_counter() - began, final=last or sample.read == (1.0, 1.0))
-            tell("done" if answer.final else "first ranking", 1.0 if answer.final else 0.2, answer)
-            if answer.final:
-                ahead.shutdown(wait=False, cancel_futures=True)
-                break
+    for number, size in enumerate(stages):
+        last = number == len(stages) - 1
+        if cancelled():
+            raise Cancelled
+        tell("reading requests", 0.05 if not last else 0.2, answer)
+        sample = read(workbench.snapshot, baseline, incident, where=where, most=size)
+        answer = _answer(workbench, metric, sample, baseline, incident, where or Filter(), last, tell, cancelled)
+        answer = replace(answer, elapsed_s=time.perf_counter() - began, final=last or sample.read == (1.0, 1.0))
+        tell("done" if answer.final else "first ranking", 1.0 if answer.final else 0.2, answer)
+        if answer.final:
+            break
     assert answer is not None
     return answer
 
