@@ -1,8 +1,7 @@
 """The command line: one command, `diagnosis`, over the public functions.
 
-Exit status: 0 answered, 2 bad arguments or unknown id (one line on standard error, and a hint), 3 cannot say, 4 `detect` found something new.
-Exit status: 0 answered, 2 bad arguments or unknown id (one line on standard error, and a hint), 3 cannot say, 5 a
-rehearsal refuses the fix.
+Exit status: 0 answered, 2 bad arguments or unknown id (one line on standard error, and a hint), 3 cannot say, 4 `detect` found something
+new, 5 a rehearsal refuses the fix.
 """
 
 from __future__ import annotations
