@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -93,7 +94,16 @@ class DetectSettings(_Strict):
     by: tuple[str, ...] | None = None
     features: tuple[str, ...] | None = None
     timezone: str = "UTC"
-    false_per_month: float = Field(default=0.5, gt=0)
+    false_per_month: float = Field(default=0.5, gt=0, allow_inf_nan=False)
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, timezone: str) -> str:
+        try:
+            ZoneInfo(timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{timezone!r} is no time zone; write one as Europe/Berlin") from None
+        return timezone
 
 
 class RetentionSettings(_Strict):

@@ -21,6 +21,8 @@ def write(folder, text):
         ('id = "a"\n[tables.requests]\nformat = "csv"', "tables.requests.format", "correct the value"),
         ('id = "a"\n[tables.requests]\npaht = "x"', "tables.requests.paht", "did you mean path"),
         ('id = "a"\n[state]\nurl = "postgresql://me:secret@host/db"', "state.url", "correct"),
+        ('id = "a"\n[detect]\ntimezone = "Mars/Olympus"', "detect.timezone", "correct"),
+        ('id = "a"\n[detect]\nfalse_per_month = inf', "detect.false_per_month", "correct"),
         ("id = ", "(whole file)", "check the line"),
     ],
 )
