@@ -44,7 +44,7 @@ def put(
         row = state.row(workspace, actor)
         values = {**row, "key": key, "status": status, "updated_at": row["created_at"], "payload": dict(payload)}
         try:
-            with state.engine.begin() as connection:
+            with state.begin() as connection:
                 connection.execute(table.insert().values(**values))
         except sa.exc.IntegrityError:
             _over(state, table, workspace, key, payload, status)

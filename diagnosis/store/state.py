@@ -213,6 +213,8 @@ class State:
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except sa.exc.IntegrityError:
+            raise  # somebody else was first: whoever writes knows what that means
         except sa.exc.OperationalError as error:
             if "locked" in str(error.orig):
                 raise StateLockedError(

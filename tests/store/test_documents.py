@@ -1,10 +1,13 @@
 """Documents of the state database."""
 
+import sqlite3
 import threading
 
 import pytest
 
+from diagnosis.errors import StateLockedError
 from diagnosis.store import documents
+from diagnosis.store import state as tables
 from diagnosis.store.state import State, incidents, marks
 
 
@@ -50,3 +53,14 @@ def test_of_many_who_write_the_same_new_key_at_once_exactly_one_made_it(state):
         thread.join()
     assert sorted(made) == [False] * 7 + [True]
     assert len(documents.listed(state, incidents, "shop")) == 1
+
+
+def test_a_database_that_is_held_between_looking_and_writing_is_said(state, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_BUSY_S", 0.05)
+    impatient = State(state.url)
+    holder = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+    monkeypatch.setattr(documents, "_over", lambda *_: holder.execute("BEGIN EXCLUSIVE") and False)
+    with pytest.raises(StateLockedError, match="Another process"):
+        documents.put(impatient, incidents, "shop", "a", {})
+    holder.close()
+    impatient.close()
