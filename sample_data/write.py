@@ -79,7 +79,7 @@ def write_workspace(path: Path, simulation: Simulation, progress: Callable[[str]
 
 
 def requests_of(simulation: Simulation) -> pa.Table:
-    """The table of requests (DESIGN 4.2)."""
+    """The table of requests (FORMATS.md)."""
     log = simulation.log
     traffic, served, plan, n = log.traffic, log.served, log.served.plan, len(log.traffic)
     status = plan.status
@@ -126,7 +126,7 @@ def requests_of(simulation: Simulation) -> pa.Table:
 
 
 def candidates_of(simulation: Simulation) -> pa.Table:
-    """The table of candidates (DESIGN 4.3)."""
+    """The table of candidates (FORMATS.md)."""
     log = simulation.log
     served, candidates = log.served, log.served.plan.candidates
     width = candidates.item.shape[1]

@@ -129,7 +129,7 @@ class Snapshot:
         Returns
         -------
         pandas.DataFrame
-            One row a table of DESIGN 4.1, index ``table``. Columns ``present`` (bool), ``format``, ``version``, ``files``, ``rows``
+            One row a table of FORMATS.md, index ``table``. Columns ``present`` (bool), ``format``, ``version``, ``files``, ``rows``
             (Int64; null = not known), ``first_on``, ``last_on`` (date or None), ``problem`` (text; empty when fine).
         """
         rows: list[tuple[Any, ...]] = []
@@ -738,7 +738,7 @@ class Snapshot:
         try:
             return self.pinned[table]
         except KeyError:
-            raise MissingTableError(table, "see DESIGN 4.1 for what a workspace holds.") from None
+            raise MissingTableError(table, "`diagnosis check` lists what a workspace holds, FORMATS.md the columns.") from None
 
     def _from(
         self,
