@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from diagnosis.log import spool
-from diagnosis.log.decoding import Logged, Parsed, Unreadable, candidates_table, parse, requests_table, typed
+from diagnosis.log.columns import outcomes_table
+from diagnosis.log.decoding import Logged, Parsed, Unreadable, candidates_table, parse, requests_table
 from diagnosis.store import writing
 from diagnosis.store.drifting import fitted
 from diagnosis.store.spoolroom import Plan, Spoolroom
@@ -251,12 +252,7 @@ def _outcomes(
     others = [row for row in given if row["request_id"] not in days]
     newest = max((row["logged_at"] for row in given), default=0)
     waiting = [row for row in others if newest - row["logged_at"] < _WAIT / timedelta(microseconds=1)]
-    columns: dict[str, pa.Array] = {}
-    for name in dict.fromkeys(name for row in mine for name in row):
-        values = [row.get(name) for row in mine]
-        at = name in ("happened_at", "logged_at")
-        columns |= {name: pa.array(values, pa.timestamp("us", "UTC"))} if at else typed(name, values, KNOWN["outcomes"].get(name))
-    table = pa.table(columns).append_column("date", pa.array([days[row["request_id"]] for row in mine])) if mine else pa.table({})
+    table = outcomes_table([{**row, "date": days[row["request_id"]]} for row in mine], KNOWN["outcomes"])
     return table, waiting, len(others) - len(waiting)
 
 

@@ -25,9 +25,10 @@ from diagnosis.log.foreign.files import Given, Unreadable, listed
 from diagnosis.log.foreign.joining import join
 from diagnosis.log.foreign.kinds import Kind
 from diagnosis.log.foreign.kinds import kind as kind_of
-from diagnosis.log.foreign.mapping import At
+from diagnosis.log.foreign.lookup import Document
 from diagnosis.log.foreign.mapping import Mapping as Mapped
-from diagnosis.log.foreign.rows import FORGOTTEN, Document, map_documents
+from diagnosis.log.foreign.rows import FORGOTTEN, map_documents
+from diagnosis.log.foreign.sources import At
 from diagnosis.log.heads import MEMBER_KEY, pseudonym, stretched
 from diagnosis.store import writing
 from diagnosis.store.drifting import fitted

@@ -47,47 +47,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from diagnosis.errors import MappingError, near_words
 from diagnosis.log.foreign.documents import Path
+from diagnosis.log.foreign.sources import Order, RankBy, Source, parsed_path, parsed_source
 
 STATUSES = ("ok", "fallback", "cached", "timeout", "error")
 _REQUIRED = {"requests": ("request_id", "served_at", "task"), "candidates": ("item_id",)}
 _KEYS = ("kind", "rows", "time_zone", "wait_hours", "requests", "candidates", "matrix", "status", "also")
-
-
-@dataclass(frozen=True)
-class At:
-    """Values stand at a path."""
-
-    path: Path
-
-
-@dataclass(frozen=True)
-class Constant:
-    """The same value for all."""
-
-    value: Any
-
-
-@dataclass(frozen=True)
-class Order:
-    """The place in the list, from 1."""
-
-
-@dataclass(frozen=True)
-class RankBy:
-    """The place by another column of the candidates, highest first, ties by order; null where that is null or NaN."""
-
-    column: str
-
-
-@dataclass(frozen=True)
-class Span:
-    """Milliseconds between the times at two paths."""
-
-    since: Path
-    until: Path
-
-
-Source = At | Constant | Order | RankBy | Span
 
 
 @dataclass(frozen=True)
@@ -185,7 +149,7 @@ def parse_mapping(values: Map[str, Any], kind: str, file: File = File("mapping.t
 
 
 def _sources(values: Any, table: str, file: File) -> dict[str, Source]:
-    sources = {column: _source(found, f"{table}.{column}", file) for column, found in _table(values, table, file).items()}
+    sources = {column: parsed_source(found, f"{table}.{column}", file) for column, found in _table(values, table, file).items()}
     for column, source in sources.items():
         if isinstance(source, RankBy) and source.column not in sources:
             raise MappingError(file, f"{table}.{column}", f"goes by {source.column!r}, which is not mapped", f"map {source.column} too.")
@@ -194,44 +158,17 @@ def _sources(values: Any, table: str, file: File) -> dict[str, Source]:
     return sources
 
 
-def _source(found: Any, key: str, file: File) -> Source:
-    if isinstance(found, (str, list)):
-        return At(_path(found, key, file))
-    if isinstance(found, dict):
-        if list(found) == ["value"]:
-            return Constant(found["value"])
-        if found == {"order": True}:
-            return Order()
-        if list(found) == ["by"] and isinstance(found["by"], str):
-            return RankBy(found["by"])
-        if set(found) == {"since", "until"}:
-            return Span(_path(found["since"], key, file), _path(found["until"], key, file))
-    raise MappingError(
-        file,
-        key,
-        f"is {found!r}",
-        'write a path "request.inputs.x", or {value = …}, {by = "score"}, {order = true}, {since = "…", until = "…"}.',
-    )
-
-
-def _path(found: Any, key: str, file: File) -> Path:
-    parts = found.split(".") if isinstance(found, str) else found
-    if not isinstance(parts, list) or not parts or not all(isinstance(part, str) and part for part in parts):
-        raise MappingError(file, key, f"{found!r} is no path", 'write it as "request.inputs.x", or as a list of keys.')
-    return tuple(parts)
-
-
 def _matrix(entry: Any, file: File) -> Matrix:
     names = entry.get("names") if isinstance(entry, dict) else None
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names) or len(set(names)) < len(names):
         raise MappingError(file, "matrix.names", f"is {names!r}", 'write names = ["…", "…"], one a column, none twice.')
-    return Matrix(_path(entry.get("from"), "matrix.from", file), tuple(names))
+    return Matrix(parsed_path(entry.get("from"), "matrix.from", file), tuple(names))
 
 
 def _also(entry: Any, file: File) -> Also:
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("kind", "source")):
         raise MappingError(file, "also", "lacks a kind or a source", 'write kind = "feast" and source = "FOLDER".')
-    return Also(entry["kind"], entry["source"], _path(entry["item_id"], "also.item_id", file) if "item_id" in entry else ())
+    return Also(entry["kind"], entry["source"], parsed_path(entry["item_id"], "also.item_id", file) if "item_id" in entry else ())
 
 
 def _table(values: Any, key: str, file: File) -> dict[str, Any]:
