@@ -57,16 +57,17 @@ def keep_house(workspace: Workspace, *, today: date | None = None) -> Kept:
         if done:
             compacted[table] = done
         removed += vacuum(path)
-    if _sum_volumes(workspace):
-        compacted["volumes"] = [None]
+    path = _delta(workspace, "volumes")
+    if path is not None:
+        compacted |= {"volumes": [None]} if _sum_volumes(workspace, path) else {}
+        removed += vacuum(path)
     return Kept(compacted, expired, removed)
 
 
-def _sum_volumes(workspace: Workspace) -> bool:
-    """Every batch adds a row an hour and stratum; many of them become one."""
-    path = _delta(workspace, "volumes")
-    pinned = pin("volumes", workspace.settings, workspace.path) if path is not None else None
-    if path is None or pinned is None or len(pinned.files) < TODAY_FILES:
+def _sum_volumes(workspace: Workspace, path: Path) -> bool:
+    """Every batch adds a file, and a row an hour and stratum; many of them become one."""
+    pinned = pin("volumes", workspace.settings, workspace.path)
+    if pinned is None or len(pinned.files) < TODAY_FILES:
         return False
     compaction.rewrite(workspace, "volumes", path, None, summed)
     return True
@@ -157,7 +158,7 @@ def _without(workspace: Workspace, table: str, path: Path, day: date, requests: 
     def others(rows: pa.Table) -> pa.Table:
         mine = pc.is_in(rows.column("request_id"), value_set=ids)
         counted.append(int(pc.sum(mine).as_py() or 0))
-        return rows.filter(pc.invert(mine))
+        return rows.filter(pc.invert(mine)) if counted[-1] else rows
 
     compaction.rewrite(workspace, table, path, day, others)
     return counted[-1] if counted else 0
