@@ -299,22 +299,11 @@ def _schema(workspace: Workspace, table: str) -> pa.Schema | None:
 
 def _committed(workspace: Workspace, table: str, app: str) -> int:
     """The last batch that is in a table; 0 for none."""
-    from deltalake import DeltaTable
-
-    path = workspace.place_to_write(table)
-    if not (path / "_delta_log").is_dir():
-        return 0
-    return int(DeltaTable(str(path)).transaction_version(app) or 0)
+    return writing.committed(workspace.place_to_write(table), app)
 
 
 def _commit(workspace: Workspace, table: str, rows: pa.Table, app: str, number: int) -> None:
     """Append the rows of batch `number`, unless that is done."""
-    path = workspace.place_to_write(table)
-    if not rows.num_rows:
-        return
-
-    def once() -> None:
-        if _committed(workspace, table, app) < number:
-            writing.append(path, table, rows, partitioned=table in PARTITIONED, transaction=(app, number))
-
-    writing.retried(table, once)
+    if rows.num_rows:
+        place = workspace.place_to_write(table)
+        writing.retried(table, lambda: writing.append(place, table, rows, partitioned=table in PARTITIONED, transaction=(app, number)))

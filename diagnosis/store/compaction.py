@@ -67,7 +67,8 @@ def _pinned(workspace: Workspace, table: str) -> Pinned:
 
 
 def rewrite(workspace: Workspace, table: str, path: Path, day: date | None, change: Callable[[pa.Table], pa.Table]) -> None:
-    """Rewrite one date as `change` of its rows. Writers go on meanwhile: it is done again if one of them adds to the date.
+    """Rewrite one date as `change` of its rows; nothing is written where it gives back the very table. Writers go on meanwhile: it is
+    done again if one of them adds to the date.
 
     Raises
     ------
@@ -102,12 +103,13 @@ def _rewrite(
     if rows is None or rows.num_rows != _recorded(delta, day):
         return problem or "its files hold other rows than the table's log says"
     partitioned, kept = any(pinned.dates), rows if change is None else change(rows)
-    if change is not None and kept.num_rows == rows.num_rows:
+    if change is not None and kept is rows:
         return None
     write_deltalake(
         delta,
         _sorted(kept),
         mode="overwrite",
+        schema_mode="merge" if set(kept.column_names) - set(rows.column_names) else None,
         predicate=(f"date = '{day.isoformat()}'" if day else "date IS NULL") if partitioned else None,
         writer_properties=writing.properties(table, keyed="request_id" in rows.column_names),
         target_file_size=1 << 40,  # one file: two of one date would be compacted again and again

@@ -15,6 +15,7 @@ from diagnosis.log.columns import typed
 from diagnosis.log.foreign.documents import NOTHING, Aside, Path, spelled, stacked, walk
 from diagnosis.log.foreign.lookup import Document, fitting, flat, found_at, only, same, spread
 from diagnosis.log.foreign.mapping import Also, Mapping
+from diagnosis.log.foreign.outcomes import outcomes_of
 from diagnosis.log.foreign.sources import At, Order, RankBy, Source
 from diagnosis.log.foreign.values import Unusable, moment, plain, status_of, text_of
 
@@ -39,6 +40,8 @@ class Mapped:
         Columns of `requests`; times are microseconds since 1970.
     candidates : list of dict
         For each request, its columns of `candidates`, each a list.
+    outcomes : list of dict
+        What the documents say of outcomes, by their request ids; see `outcomes.map_outcomes`.
     aside : list of Aside
     absent : dict of str to str
         Columns for which no document had anything, with the path where it was looked for.
@@ -46,6 +49,7 @@ class Mapped:
 
     requests: list[dict[str, Any]]
     candidates: list[dict[str, list[Any]]]
+    outcomes: list[dict[str, Any]]
     aside: list[Aside]
     absent: dict[str, str]
 
@@ -55,8 +59,11 @@ class Mapped:
         if all(keep):
             return self
         aside += [Aside("of a member who was forgotten", "", FORGOTTEN) for kept in keep if not kept]
+        gone = {r["request_id"] for r, kept in zip(self.requests, keep, strict=True) if not kept}
         requests = [r for r, kept in zip(self.requests, keep, strict=True) if kept]
-        return Mapped(requests, [c for c, kept in zip(self.candidates, keep, strict=True) if kept], self.aside, self.absent)
+        candidates = [c for c, kept in zip(self.candidates, keep, strict=True) if kept]
+        outcomes = [o for o in self.outcomes if o["request_id"] not in gone]
+        return Mapped(requests, candidates, outcomes, self.aside, self.absent)
 
     def tables(self, known: Types) -> dict[str, pa.Table]:
         """Both tables, in the types of `known` where those hold the values; values that a column's type cannot hold stand beside it."""
@@ -83,7 +90,7 @@ def map_documents(documents: Sequence[tuple[Document, str]], mapping: Mapping, *
     """
     found: set[str] = set()
     schema = _schema_name(mapping)
-    done = Mapped([], [], [], {})
+    done = Mapped([], [], [], [], {})
     for document, place in _grouped(documents, mapping, done.aside):
         try:
             row, columns = _mapped(document, mapping, found)
@@ -94,9 +101,20 @@ def map_documents(documents: Sequence[tuple[Document, str]], mapping: Mapping, *
             row["member"] = hide(row["member"])
         done.requests.append({**row, "candidates_logged": len(columns["item_id"]), "log_schema": schema})
         done.candidates.append(columns)
+        if mapping.outcomes is not None and not mapping.outcomes.source:
+            done.outcomes.extend(_outcomes(document, mapping, row["request_id"], place, done.aside))
     if documents:
         done.absent.update(_absent(mapping, found))
     return done
+
+
+def _outcomes(document: Document, mapping: Mapping, request_id: str, place: str, aside: list[Aside]) -> list[dict[str, Any]]:
+    assert mapping.outcomes is not None
+    try:
+        return [{**row, "request_id": request_id} for row in outcomes_of(document, mapping.outcomes, mapping.time_zone)]
+    except Unusable as error:
+        aside.append(Aside(str(error.args[0]), place, document))
+        return []
 
 
 def _schema_name(mapping: Mapping) -> str:
@@ -230,7 +248,7 @@ def _columns(document: Document, mapping: Mapping, items: Sequence[str], found: 
             columns[column] = [None if isinstance(v, float) and math.isnan(v) else v for v in columns[column]]
     for column, source in mapping.candidates.items():
         if isinstance(source, RankBy):
-            columns[column] = _ranked(columns.get(source.column, [None] * n))
+            columns[column] = ranked(columns.get(source.column, [None] * n))
     return columns
 
 
@@ -250,10 +268,10 @@ def _matrix(value: Any, path: Path, names: Sequence[str], n: int, found: set[str
     return {name: [plain(row[place], None) for row in rows] for place, name in enumerate(names)}
 
 
-def _ranked(values: Sequence[Any]) -> list[int | None]:
+def ranked(values: Sequence[Any]) -> list[int | None]:
     """Places by value, highest first, ties by order; None for what is no number.
 
-    >>> _ranked([0.5, None, 2.0, 0.5])
+    >>> ranked([0.5, None, 2.0, 0.5])
     [2, None, 1, 3]
     """
     numbers = [i for i, v in enumerate(values) if isinstance(v, (int, float)) and not isinstance(v, bool) and not math.isnan(v)]
