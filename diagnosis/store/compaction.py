@@ -100,7 +100,7 @@ def _rewrite(
         return "somebody else compacted it meanwhile"
     delta = DeltaTable(str(path), version=int(pinned.version))
     rows, problem = _read(workspace, pinned, files)
-    if rows is None or rows.num_rows != _recorded(delta, day):
+    if rows is None or rows.num_rows + sum(len(pinned.deleted.get(file, ())) for file in files) != _recorded(delta, day):
         return problem or "its files hold other rows than the table's log says"
     partitioned, kept = any(pinned.dates), rows if change is None else change(rows)
     if change is not None and kept is rows:
@@ -122,7 +122,7 @@ def _read(workspace: Workspace, pinned: Pinned, files: list[str]) -> tuple[pa.Ta
     import duckdb
 
     bound = sql.Bound()
-    text = f"SELECT * FROM {sql.relation(pinned.schema, files, bound, any(pinned.dates))}"
+    text = f"SELECT * FROM {sql.relation(pinned.schema, files, bound, any(pinned.dates), deleted=pinned.deleted)}"
     cursor = workspace.connection.cursor()
     try:
         rows = pa.table(cursor.sql(text, params=bound.values).to_arrow_table())
@@ -134,7 +134,7 @@ def _read(workspace: Workspace, pinned: Pinned, files: list[str]) -> tuple[pa.Ta
 
 
 def _recorded(delta: DeltaTable, day: date | None) -> int | None:
-    """Rows of a partition as the table's log says; None if it does not."""
+    """Rows of a partition as the table's log says, those that are marked as deleted included; None if it does not."""
     adds = pa.table(delta.get_add_actions(flatten=True))
     if "num_records" not in adds.column_names:
         return None

@@ -117,12 +117,12 @@ def _new(given: Iterable[tuple[str, Kind, Given]], taken: Mapping[str, Any], aga
     """Files that were not taken; the same content is taken once as requests and once as outcomes."""
     contents = set() if again else set(taken["contents"])
     for mark, kind, found in given:
-        file = stamp(Given(found.file, mark + found.name), taken)
+        file = stamp(replace(found, name=mark + found.name), taken)
         if mark == OUTCOMES:
             file = replace(file, sha256=mark + file.sha256.removeprefix(mark))
         if file.sha256 not in contents:
             contents.add(file.sha256)
-            yield File(kind, Given(found.file, mark + found.name), file)
+            yield File(kind, replace(found, name=mark + found.name), file)
 
 
 def _parts(files: Iterable[File], *, whole: bool) -> Iterator[list[File]]:
