@@ -153,7 +153,8 @@ class RequestLogger:
         cell = None
         try:
             now = time.time() if served_at is None else served_at
-            hour = int((now if isinstance(now, (int, float)) else micros(now) / 1e6) // 3600)
+            at = now if isinstance(now, (int, float)) else micros(now) / 1e6
+            hour = int(at // 3600)
             if not 0 <= hour < _LAST_HOUR:
                 raise ValueError("served_at lies between 1970 and 9999")
             with self._lock:
@@ -165,7 +166,7 @@ class RequestLogger:
             if not self._started:  # not in the constructor: a server may fork after it
                 self._started = self._writing.start()
             if keep < 1.0:
-                if self._always(status, member, candidates):
+                if self._always(at, status, member, candidates):
                     keep = 1.0
                 elif not self._falls_in(cell, keep, request_id, member):
                     return 0
@@ -312,11 +313,11 @@ class RequestLogger:
         drawn = member if cell.unit == "member" and member is not None else request_id
         return place(str(drawn), self._cells.salt) < keep
 
-    def _always(self, status: str, member: str | None, candidates: Any) -> bool:
+    def _always(self, at: float, status: str, member: str | None, candidates: Any) -> bool:
         rules = self._sampling
         if status in rules.always_status or (member is not None and member in rules.always_members):
             return True
-        return bool(rules.always_items) and not rules.always_items.isdisjoint(_items(candidates))
+        return bool(rules.always_items or rules.launched) and rules.keeps_items(_items(candidates), at)
 
     def _turn(self, cell: Cell, hour: int) -> None:
         """Another hour than the last request's, later or (the clock was set) earlier."""

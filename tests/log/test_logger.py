@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -102,6 +102,17 @@ def test_what_must_be_kept_is_kept_with_probability_one(tmp_path):
     assert logger.log("r4", "home", candidates={"item_id": np.array(["old"])}) == 0
     logger.close()
     assert [(r.request_id, r.head["keep_probability"]) for r in logged(tmp_path)] == [("r1", 1.0), ("r2", 1.0), ("r3", 1.0)]
+
+
+def test_requests_with_an_item_in_its_launch_week_are_kept(tmp_path):
+    launch = datetime(2026, 11, 1, tzinfo=UTC)
+    rules = Sampling(default=Stratum(rate=1e-9), launched={"new": launch.timestamp()})
+    logger = RequestLogger(tmp_path, member_key=KEY, sampling=rules)
+    times = [launch - timedelta(seconds=1), launch, launch.timestamp() + 6.9 * 86400, launch + timedelta(days=7)]
+    kept = [logger.log(f"r{i}", "home", served_at=at, candidates={"item_id": np.array(["a", "new"])}) > 0 for i, at in enumerate(times)]
+    logger.close()
+    assert kept == [False, True, True, False]
+    assert [r.head["keep_probability"] for r in logged(tmp_path)] == [1.0, 1.0]
 
 
 def test_members_and_dropped_columns_never_touch_the_disk(tmp_path):
