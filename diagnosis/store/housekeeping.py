@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from diagnosis.store import compaction, writing
+from diagnosis.store.alone import replaced
 from diagnosis.store.tables import PARTITIONED, pin
 
 if TYPE_CHECKING:
@@ -165,16 +166,33 @@ def _without(workspace: Workspace, table: str, path: Path, day: date, requests: 
 
 
 def erase_later(workspace: Workspace, at: datetime) -> None:
-    """Let `keep_house` erase what earlier versions hold, after a time."""
-    (workspace.path / ERASE).write_text(at.isoformat(), encoding="ascii")
+    """Let `keep_house` erase what earlier versions hold, after a time; times that were set before stay."""
+    _set_due(workspace, [*_due(workspace), at])
+
+
+def erase_due(workspace: Workspace) -> datetime | None:
+    """When `keep_house` has erased everything that was to be erased; None if there is nothing."""
+    return max(_due(workspace), default=None)
+
+
+def _due(workspace: Workspace) -> list[datetime]:
+    marker = workspace.path / ERASE
+    return [datetime.fromisoformat(line) for line in marker.read_text(encoding="ascii").split()] if marker.exists() else []
+
+
+def _set_due(workspace: Workspace, times: Sequence[datetime]) -> None:
+    marker = workspace.path / ERASE
+    if times:
+        replaced(marker, "\n".join(sorted(at.isoformat() for at in times)).encode("ascii"))
+    else:
+        marker.unlink(missing_ok=True)
 
 
 def _erase_if_due(workspace: Workspace, now: datetime) -> int:
-    marker = workspace.path / ERASE
-    if not marker.exists() or datetime.fromisoformat(marker.read_text(encoding="ascii")) > now:
+    if min(_due(workspace), default=now + timedelta(1)) > now:
         return 0
     removed = erase(workspace, hours=LONGEST_QUERY_H)
-    marker.unlink(missing_ok=True)
+    _set_due(workspace, [at for at in _due(workspace) if at > now])
     return removed
 
 
