@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -50,13 +51,14 @@ def coverage(
             _slice(row),
             row["kept"],
             round(row["estimated"]),
+            None if math.isnan(row["seen"]) else round(row["seen"]),
             round(row["n_effective"]),
             row["hour_change"],
             row["day_change"],
         )
         for row in found.slices.head(limit).to_dict("records")
     ]
-    table(shown, ("", "slice", "kept", "stand for", "effective", "seen in an hour", "seen in a day"))
+    table(shown, ("", "slice", "kept", "stand for", "counted", "effective", "seen in an hour", "seen in a day"))
     print(
         f"{len(found.blind)} of {len(found.slices)} slices are blind: a day does not show {plain(change)} of {plain(metric)} {found.value:.4g}."
     )
