@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from diagnosis.log.capture import MATRIX, Door, columns_of, copied, size_of
+from diagnosis.log.capture import MATRIX, Door, columns_of, copied, rounded, size_of
 from diagnosis.log.heads import MEMBER_KEY, encode, micros, pseudonym, stretched
 from diagnosis.log.sampling import EVERYTHING, Cell, Cells, Sampling, place
 from diagnosis.log.spool_thread import Entry, SpoolThread
@@ -48,7 +48,7 @@ class RequestLogger:
     drop : sequence of str
         Columns that are never written.
     rounding : mapping of str to int
-        Columns that are rounded, to that many decimals.
+        Columns whose numbers are rounded, to that many decimals; also numbers in lists and maps.
     member_key : bytes, optional
         Key of the hash that stands for a member; from the environment (``DIAGNOSIS_MEMBER_KEY``) when not given. ``b""`` writes members
         as they are given: only for keys that are pseudonyms already.
@@ -64,7 +64,7 @@ class RequestLogger:
     Raises
     ------
     ValueError
-        If there is no member key.
+        If there is no member key, or a column is dropped that no request can be without.
 
     Examples
     --------
@@ -258,8 +258,8 @@ class RequestLogger:
         for name in self._door.drop:
             row.pop(name, None)
         for name, decimals in (self._door.rounding or _NOTHING).items():
-            if isinstance(row.get(name), float):
-                row[name] = round(row[name], decimals)
+            if name in row:
+                row[name] = rounded(row[name], decimals)
         return encode(row).encode("utf-8", "surrogatepass")
 
     @staticmethod
