@@ -132,6 +132,8 @@ def _array(value: Any) -> pa.Array:
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
         array = array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks)
+    if pa.types.is_timestamp(array.type) and array.type.tz is None:  # as numpy's
+        return array.cast(pa.timestamp(array.type.unit, "UTC"))
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from diagnosis.log import spool
 from diagnosis.log.capture import MATRIX
-from diagnosis.log.columns import kind_of, typed
+from diagnosis.log.columns import typed
 from diagnosis.log.spool_thread import SIZES, UNREADABLE
 
 _LAST = 253_402_300_800_000_000  # microseconds until the year 10000
@@ -94,7 +94,7 @@ class _Malformed(Exception):
 
 def _request(record: spool.Record, schemas: Mapping[int, pa.Schema], writer: str) -> Logged:
     size, place = SIZES.unpack_from(record.payload)
-    head = json.loads(bytes(record.payload[SIZES.size : SIZES.size + size]))
+    head = _json(record.payload[SIZES.size : SIZES.size + size])
     _checked(head)
     rest = record.payload[SIZES.size + size :]
     if place == UNREADABLE:
@@ -104,9 +104,25 @@ def _request(record: spool.Record, schemas: Mapping[int, pa.Schema], writer: str
         if place - 1 not in schemas:
             raise _Malformed("its schema is damaged")
         batch = pa.ipc.read_record_batch(pa.py_buffer(rest), schemas[place - 1])
-        if "item_id" not in batch.schema.names or batch.column("item_id").null_count:
-            raise _Malformed("candidates without item_id")
+        _named(batch)
     return Logged(head, batch, writer, record.sequence, record)
+
+
+def _named(batch: pa.RecordBatch) -> None:
+    if "item_id" not in batch.schema.names or batch.column("item_id").null_count:
+        raise _Malformed("candidates without item_id")
+    kind = batch.schema.field("item_id").type
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    if batch.num_rows and not text and not pa.types.is_integer(kind):
+        raise _Malformed(f"candidates whose item_id is {kind}")
+
+
+def _json(payload: memoryview) -> Any:
+    """Refuses text that no table can hold: halves of surrogate pairs."""
+    try:
+        return json.loads(bytes(payload).decode("utf-8"))
+    except UnicodeDecodeError:
+        raise _Malformed("text that is no Unicode: half of a surrogate pair") from None
 
 
 def _checked(head: Mapping[str, Any]) -> None:
@@ -131,7 +147,7 @@ def _time(at: Any) -> None:
 
 
 def _outcome(record: spool.Record) -> Mapping[str, Any]:
-    row: Mapping[str, Any] = json.loads(bytes(record.payload))
+    row: Mapping[str, Any] = _json(record.payload)
     if not all(isinstance(row[name], str) for name in ("request_id", "item_id", "event")):
         raise ValueError("an id or an event that is no text")
     _time(row["happened_at"])
@@ -140,7 +156,8 @@ def _outcome(record: spool.Record) -> Mapping[str, Any]:
 
 
 def _counts(record: spool.Record) -> list[Mapping[str, Any]]:
-    rows: list[Mapping[str, Any]] = json.loads(bytes(record.payload))
+    rows: list[Mapping[str, Any]] = _json(record.payload)
+    json.dumps(rows, ensure_ascii=False).encode()  # refuses halves of surrogate pairs, which JSON can spell
     for row in rows:
         _time(row["hour"] * 1_000_000)
         if not all(isinstance(row[name], int) for name in ("seen", "lost")) or not isinstance(row["attributes"], dict):
@@ -148,8 +165,14 @@ def _counts(record: spool.Record) -> list[Mapping[str, Any]]:
     return rows
 
 
-def candidates_table(requests: Sequence[Logged]) -> pa.Table:
-    """Candidates of all `requests`, in their order, with ``request_id`` first and one column a feature."""
+def candidates_table(requests: Sequence[Logged], fit: Callable[[pa.Table], pa.Table] = lambda rows: rows) -> pa.Table:
+    """Candidates of all `requests`, in their order, with ``request_id`` first and one column a feature.
+
+    Parameters
+    ----------
+    fit : callable
+        Gives rows of one schema in types in which those of all schemas can stand below each other.
+    """
     groups: dict[int, tuple[pa.Schema, list[int]]] = {}
     known: list[tuple[pa.Schema, int]] = []
     for place, request in enumerate(requests):
@@ -161,39 +184,17 @@ def candidates_table(requests: Sequence[Logged]) -> pa.Table:
             key = len(known)
             known.append((schema, key))
         groups.setdefault(key, (schema, []))[1].append(place)
-    tables = [_group([requests[i] for i in places], schema) for schema, places in groups.values()]
+    tables = [fit(_group([requests[i] for i in places], schema)) for schema, places in groups.values()]
     if not tables:
         return pa.table({"request_id": pa.array([], pa.string()), "item_id": pa.array([], pa.string())})
     if len(tables) == 1:
         return tables[0]
     sizes = [np.repeat(places, [_rows(requests[i]) for i in places]) for _, places in groups.values()]
-    return _stacked(tables).take(np.argsort(np.concatenate(sizes), kind="stable"))
+    return pa.concat_tables(tables, promote_options="permissive").take(np.argsort(np.concatenate(sizes), kind="stable"))
 
 
 def _rows(request: Logged) -> int:
     return 0 if request.batch is None else int(request.batch.num_rows)
-
-
-def _stacked(tables: Sequence[pa.Table]) -> pa.Table:
-    """Tables above each other. A column that has two types becomes two: the other is called ``<name>__<type>``, as when a log drifts."""
-    types: dict[str, pa.DataType] = {}
-    ready = []
-    for table in tables:
-        names = []
-        for field in table.schema:
-            wanted = types.setdefault(field.name, field.type)
-            if pa.types.is_null(wanted):
-                types[field.name] = wanted = field.type
-            same = wanted == field.type or pa.types.is_null(field.type) or _widens(field.type, wanted)
-            names.append(field.name if same else f"{field.name}__{kind_of(field.type)}")
-        ready.append(table.rename_columns(names))
-    return pa.concat_tables(ready, promote_options="permissive")
-
-
-def _widens(a: pa.DataType, b: pa.DataType) -> bool:
-    """Whether values of both keep what they are in the wider of the two."""
-    both_whole = all(pa.types.is_integer(t) and not pa.types.is_uint64(t) for t in (a, b))
-    return both_whole or all(pa.types.is_floating(t) for t in (a, b))
 
 
 def _group(requests: Sequence[Logged], schema: pa.Schema) -> pa.Table:

@@ -273,7 +273,7 @@ class Cells:
 
     def _made(self, key: Any, task: str, status: str, request: Mapping[str, Any]) -> Cell:
         values = {**request, "task": task, "status": status}
-        attributes = {name: None if values.get(name) is None else str(values[name]) for name in self.sampling.by}
+        attributes = {name: None if values.get(name) is None else _unicode(str(values[name])) for name in self.sampling.by}
         if len(self._by_name) >= _MOST_STRATA:
             attributes = dict.fromkeys(self.sampling.by, OTHER)
         rates = next((s for s in self.sampling.strata if _matches(s, values)), self.sampling.default)
@@ -284,6 +284,11 @@ class Cells:
         if len(self._by_value) < 2 * _MOST_STRATA:
             self._by_value[key] = cell
         return cell
+
+
+def _unicode(text: str) -> str:
+    """Without halves of surrogate pairs, which no table can hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _matches(stratum: Stratum, values: Mapping[str, Any]) -> bool:
