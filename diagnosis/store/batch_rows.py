@@ -16,6 +16,7 @@ from diagnosis.log.decoding import Logged, Parsed, Unreadable, candidates_table,
 from diagnosis.store import writing
 from diagnosis.store.drifting import fitted
 from diagnosis.store.tables import KNOWN, pin
+from diagnosis.store.waitroom import Waitroom
 
 if TYPE_CHECKING:
     from diagnosis.store.workspace import Workspace
@@ -39,6 +40,8 @@ class BatchRows:
         Requests that no table can hold.
     waiting : list of dict
         Outcomes that wait on.
+    opened : tuple of int
+        Files of the waiting room that they, and those whose request came, were in.
     late : int
         Outcomes that waited too long.
     renamed : dict of str to str
@@ -48,6 +51,7 @@ class BatchRows:
     tables: dict[str, pa.Table]
     unstorable: list[Unreadable]
     waiting: list[dict[str, Any]]
+    opened: tuple[int, ...]
     late: int
     renamed: dict[str, str]
 
@@ -67,13 +71,8 @@ class _Fitted:
         self.renamed.update({f"{name}.{column}": why for column, why in fit.renamed.items()})
 
 
-def batch_rows(workspace: Workspace, parsed: Sequence[Parsed], chosen: Sequence[Logged], waited: Sequence[dict[str, Any]]) -> BatchRows:
-    """Rows of a batch, of the requests that were chosen.
-
-    Parameters
-    ----------
-    waited : sequence of dict
-        Outcomes that earlier batches left.
+def batch_rows(workspace: Workspace, room: Waitroom, batch: int, parsed: Sequence[Parsed], chosen: Sequence[Logged]) -> BatchRows:
+    """Rows of a batch, of the requests that were chosen, and of outcomes that waited for them.
 
     Raises
     ------
@@ -91,11 +90,14 @@ def batch_rows(workspace: Workspace, parsed: Sequence[Parsed], chosen: Sequence[
         gone = {id(bad.record) for bad in unfit}
         chosen = [request for request in chosen if id(request.record) not in gone]
         done = _of_requests(chosen, have)
-    given = [*waited, *(dict(row) for part in parsed for row in part.outcomes)]
+    new = [dict(row) for part in parsed for row in part.outcomes]
+    newest = max((row["logged_at"] for row in new), default=0)
+    opened = room.open([r.request_id for r in chosen], newest - _WAIT // timedelta(microseconds=1), batch)
+    given = [*opened.rows, *new]
     outcomes, waiting, late = _outcomes(workspace, given, chosen)
     done.add("outcomes", outcomes, have["outcomes"])
     done.add("volumes", _volumes(parsed, chosen), have["volumes"])
-    return BatchRows(done.tables, unfit, waiting, late, done.renamed)
+    return BatchRows(done.tables, unfit, waiting, opened.files, late, done.renamed)
 
 
 def _of_requests(chosen: Sequence[Logged], have: Schemas) -> _Fitted:

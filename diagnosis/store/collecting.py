@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +87,7 @@ def collect(workspace: Workspace, folder: Path, *, say: Say = lambda phase: None
         while True:
             plan = room.plan() or _next_plan(workspace, room)
             if plan is None:
-                return done
+                return replace(done, waiting=room.waitroom.count())
             say("planned")
             done = done + _carry_out(workspace, room, plan, say)
 
@@ -144,7 +144,7 @@ def _carry_out(workspace: Workspace, room: Spoolroom, plan: Plan, say: Say) -> C
     say("read")
     done = [_committed(workspace, table, app) >= plan.number for table in ORDER]
     chosen, aside = _chosen(workspace, room, began, all(done) or done[-1])
-    made = batch_rows(workspace, began.parsed, chosen, room.waiting(plan.number))
+    made = batch_rows(workspace, room.waitroom, plan.number, began.parsed, chosen)
     rows, aside = made.tables, [*aside, *made.unstorable]
     for table, finished in zip(ORDER, done, strict=True):
         if not finished and not done[-1]:
@@ -154,7 +154,7 @@ def _carry_out(workspace: Workspace, room: Spoolroom, plan: Plan, say: Say) -> C
     for name, data, damage in began.damage:
         room.set_aside_bytes(plan, name, data, damage)
     say("set aside")
-    room.finish(plan, began.identities, made.waiting)
+    room.finish(plan, began.identities, made.waiting, made.opened)
     say("remembered")
     reasons = Counter(record.reason for record in aside)
     reasons.update(part.reason for *_, damage in began.damage for part in damage)
@@ -164,7 +164,7 @@ def _carry_out(workspace: Workspace, room: Spoolroom, plan: Plan, say: Say) -> C
         rows["requests"].num_rows,
         rows["candidates"].num_rows,
         rows["outcomes"].num_rows,
-        len(made.waiting),
+        room.waitroom.count(),
         {reason: count for reason, count in reasons.items() if count},
         made.renamed,
     )
