@@ -158,21 +158,24 @@ def coverage(rows: pd.DataFrame, first: str, second: str, blind_above: float, de
     blind_above : float
         Relative change from which on a cell is blind.
     """
-    base: Any = alt.Chart(rows).encode(
+    worst = 16 * blind_above
+    shaded: Any = alt.Chart(rows).transform_calculate(shade=f"isValid(datum.day) ? datum.day : {worst}")
+    base: Any = shaded.encode(
         x=alt.X("value_2:N", title=second, axis=alt.Axis(labelAngle=0, labelLimit=110, orient="top", ticks=False)),
         y=alt.Y("value:N", title=first, axis=alt.Axis(labelLimit=160, ticks=False)),
         tooltip=[
             alt.Tooltip("slice:N"),
             alt.Tooltip("kept:Q", title="requests, logged", format=","),
             alt.Tooltip("estimated:Q", title="requests, estimated", format=",.0f"),
+            alt.Tooltip("seen:Q", title="requests, counted", format=",.0f"),
             alt.Tooltip("hour:Q", title="change seen in an hour", format=".1%"),
             alt.Tooltip("day:Q", title="change seen in a day", format=".1%"),
         ],
     )
-    scale = alt.Scale(type="log", domain=[blind_above / 4, 16 * blind_above], clamp=True, scheme="blues")
-    cells = base.mark_rect(stroke=GREY, strokeWidth=0.5).encode(color=alt.Color("day:Q", scale=scale, legend=None))
+    scale = alt.Scale(type="log", domain=[blind_above / 4, worst], clamp=True, scheme="blues")
+    cells = base.mark_rect(stroke=GREY, strokeWidth=0.5).encode(color=alt.Color("shade:Q", scale=scale, legend=None))
     words = base.transform_calculate(text="(datum.blind ? '× ' : '') + (isValid(datum.day) ? format(datum.day, '.0%') : 'none')")
-    dark = f"datum.day > {2 * blind_above}"
+    dark = f"datum.shade > {2 * blind_above}"
     texts = words.mark_text(fontSize=11).encode(text="text:N", color=alt.condition(dark, alt.value("white"), alt.value("#1B2231")))
     height = 70 + 32 * int(rows["value"].nunique())
     return alt.layer(cells, texts).properties(height=height, description=description)

@@ -359,18 +359,42 @@ def test_a_group_of_nothing_has_no_requests_and_says_nothing():
     assert (none.value[0], none.low[0], none.high[0], none.n_effective[0]) == (0.0, 0.0, 0.0, 0.0)
 
 
-def test_counts_hold_when_rates_adapt_to_load_and_a_stratum_is_rare():
-    """Every request has the rate that was in force when it came: it depends on how many came before, never on which were kept."""
+def adaptive():
+    """Traffic of ten minutes whose rates were set as it came: a busy stratum under a budget, and a rare one with a minimum."""
     from diagnosis.log.sampling import Stratum, adapted
 
-    common, rare = Stratum(rate=0.02, budget_per_hour=3000), Stratum(rate=0.02, minimum_per_hour=600)
-    keep = np.array([adapted(common, n, 400.0) for n in range(3000)] + [adapted(rare, n, None) for n in range(25)])
-    is_rare, rng = np.arange(len(keep)) >= 3000, np.random.default_rng(4)
-    for group, truth in ((is_rare, 25), (~is_rare, 3000)):
-        found = [estimate.count(keep[group & (rng.random(len(keep)) < keep)]) for _ in range(SAMPLES)]
-        values = np.array([f.value for f in found])
-        assert abs(values.mean() - truth) < 4 * values.std() / np.sqrt(SAMPLES)
-        if truth == 3000:
-            assert np.mean([f.low <= truth <= f.high for f in found]) > 0.93
-    assert keep[is_rare].max() == 1.0
-    assert keep[is_rare].min() == 0.02
+    def rates(stratum, loads):
+        keep, expected = [], None
+        for load in loads:  # of a minute; the next expects half of it and half of those before
+            keep += [adapted(stratum, n, expected) for n in range(load)]
+            expected = load if expected is None else 0.5 * (load + expected)
+        return np.array(keep)
+
+    busy = rates(Stratum(rate=0.2, budget_per_hour=6000), [900, 1100, 300, 2500, 800])
+    rare = rates(Stratum(rate=0.05, minimum_per_hour=600), [12, 9, 30, 60, 7, 25, 40, 14, 22, 31] * 2)
+    rng, is_rare = np.random.default_rng(5), np.repeat([False, True], [len(busy), len(rare)])
+    shown = rng.integers(3, 13, len(is_rare)).astype(float)
+    clicks = rng.binomial(shown.astype(int), np.where(is_rare, 0.25, 0.1)).astype(float)
+    latency = np.exp(rng.normal(3.5 + 0.4 * is_rare, 0.4))
+    return np.concatenate([busy, rare]), is_rare, shown, clicks, latency
+
+
+@pytest.mark.parametrize("group", ["all", "busy", "rare"])
+@pytest.mark.parametrize("kind", ["count", "mean", "ratio"])
+def test_estimates_cover_the_full_traffic_when_rates_adapt_to_load_and_a_stratum_is_rare(kind, group):
+    keep, is_rare, shown, clicks, latency = adaptive()
+    assert (keep[is_rare].max(), keep[is_rare].min(), is_rare.sum()) == (1.0, 0.05, 500)
+    assert keep[~is_rare].min() < 0.1 < keep[~is_rare].max() == 0.2
+    mine = {"all": np.ones(len(keep), dtype=bool), "busy": ~is_rare, "rare": is_rare}[group]
+    truth = {"count": mine.sum(), "mean": latency[mine].mean(), "ratio": clicks[mine].sum() / shown[mine].sum()}[kind]
+    rng, found = np.random.default_rng(1), []
+    for _ in range(SAMPLES):
+        rows = np.flatnonzero(mine & (rng.random(len(keep)) < keep))
+        if kind == "ratio":
+            found.append(estimate.ratio(clicks[rows], shown[rows], keep[rows], share=True))
+        else:
+            found.append(estimate.count(keep[rows]) if kind == "count" else estimate.mean(latency[rows], keep[rows]))
+    values = np.array([f.value for f in found])
+    assert abs(values.mean() - truth) < 0.1 * values.std()
+    assert 0.93 <= np.mean([f.low <= truth <= f.high for f in found]) <= 0.97
+    assert np.mean([f.se for f in found]) == pytest.approx(values.std(), rel=0.08)

@@ -72,11 +72,11 @@ def forget_member(workspace: Workspace, member: str, *, spool: Path | None = Non
     aside = room.forget_aside(words) if room.folder.is_dir() else 0
     aside += importing.forget(workspace, names, naming(words), int(at.timestamp() * 1e6))
     cases, shares, kept = _forget_state(workspace, words)
-    due = None if now else at + timedelta(hours=housekeeping.LONGEST_QUERY_H)
-    if due is None:
+    if now:
         housekeeping.erase(workspace)
     elif requests:
-        housekeeping.erase_later(workspace, due)
+        housekeeping.erase_later(workspace, at + timedelta(hours=housekeeping.LONGEST_QUERY_H))
+    due = None if now else housekeeping.erase_due(workspace)
     return Forgotten(removed["requests"], removed["candidates"], removed["outcomes"], aside, cases, shares, kept, due)
 
 

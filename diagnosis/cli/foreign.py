@@ -30,7 +30,9 @@ def import_log(workspace: Path, kind: Kind, source: Path, mapping: Path | None, 
     if as_json:
         document({"workspace": str(workspace), "kind": kind.name, **vars(done), "notes": notes})
         return
-    print(f"Imported {done.requests} requests with {done.candidates} candidates from {done.files} new files into {plain(workspace)}.")
+    outcomes = f" and {done.outcomes} outcomes" if read.outcomes is not None else ""
+    what = f"{done.requests} requests with {done.candidates} candidates{outcomes}"
+    print(f"Imported {what} from {done.files} new files into {plain(workspace)}.")
     for note in notes:
         print(f"  {plain(note)}")
 
@@ -38,7 +40,7 @@ def import_log(workspace: Path, kind: Kind, source: Path, mapping: Path | None, 
 def _draft(workspace: Path, kind: Kind, source: Path, file: Path, as_json: bool) -> None:
     from diagnosis.errors import MappingError
     from diagnosis.log.foreign.draft import draft
-    from diagnosis.store.importing import draft_documents
+    from diagnosis.store.import_files import draft_documents
 
     if file.exists():
         raise MappingError(file, "(whole file)", "is there already", "look it over, or write the draft elsewhere with --mapping.")
@@ -70,6 +72,15 @@ def _notes(done: Imported, mapping: Mapping) -> list[str]:
         notes.append(f"what was set aside lies in imports/{mapping.file.stem}/aside")
     if done.waiting:
         notes.append(f"{done.waiting} events wait for the others of their request")
+    if done.outcomes_waiting:
+        notes.append(f"{done.outcomes_waiting} outcomes wait for their request")
+    if done.joined.get("member") and mapping.outcomes is not None:
+        hours = mapping.outcomes.within_hours
+        notes.append(
+            f"{done.joined['member']} outcomes without a request id went to the member's last request within {hours:g} hours before"
+        )
+    if done.completed:
+        notes.append(f"{done.completed} requests that were in the log have candidates now that came later")
     if done.approximate:
         notes.append(f"{done.approximate} requests have a time that is only approximate (time_quality)")
     if done.files and "keep_probability" not in mapping.requests:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
+import unicodedata
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -49,13 +51,14 @@ def coverage(
             _slice(row),
             row["kept"],
             round(row["estimated"]),
+            None if math.isnan(row["seen"]) else round(row["seen"]),
             round(row["n_effective"]),
             row["hour_change"],
             row["day_change"],
         )
         for row in found.slices.head(limit).to_dict("records")
     ]
-    table(shown, ("", "slice", "kept", "stand for", "effective", "seen in an hour", "seen in a day"))
+    table(shown, ("", "slice", "kept", "stand for", "counted", "effective", "seen in an hour", "seen in a day"))
     print(
         f"{len(found.blind)} of {len(found.slices)} slices are blind: a day does not show {plain(change)} of {plain(metric)} {found.value:.4g}."
     )
@@ -99,6 +102,36 @@ def plan(
         print(f"{int(found.wishes['met'].sum())} of {len(found.wishes)} wishes are met. For the logger: --json, key toml.")
     if not found.wishes["met"].all():
         raise typer.Exit(3)
+
+
+@app.command()
+def launches(
+    workspace: Folder,
+    days: Annotated[float, typer.Option(min=0, help="How far ahead.")] = 30.0,
+    as_json: Json = False,
+) -> None:
+    """Items in their launch week, and those that launch soon, for the logger: it keeps every request that has one among the candidates.
+
+    Write it to a file that [always] launches of the sampling file names.
+
+    JSON: launched {item: time}.
+    """
+    from diagnosis.reproduce import Workbench
+    from diagnosis.reproduce.sampling_plan import launches as listed
+
+    found = listed(Workbench.open(workspace).snapshot, datetime.now(UTC), timedelta(days=days))
+    if as_json:
+        document({"launched": found})
+        return
+    print("[launched]")
+    for item, at in found.items():
+        print(f"{_quoted(item)} = {at:%Y-%m-%dT%H:%M:%SZ}")
+
+
+def _quoted(text: str) -> str:
+    """A TOML key that no terminal takes for a command."""
+    shown = "".join(c if unicodedata.category(c)[0] not in "CZ" or c == " " else f"\\U{ord(c):08x}" for c in text.replace("\\", "\\\\"))
+    return '"' + shown.replace('"', '\\"') + '"'
 
 
 def _slice(row: Mapping[Any, Any]) -> str:

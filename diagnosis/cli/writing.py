@@ -33,8 +33,9 @@ def import_(
 ) -> None:
     """Import somebody else's log: new files of a kind of log, by a mapping; or a public data set as a workspace of its own.
 
-    JSON of an importer: workspace, kind, requests, notes. Of a kind of log besides these: files, candidates, waiting, aside {reason: count},
-    approximate (requests whose time is), absent {column: path}, renamed {column: why}; with --draft: workspace, kind, mapping (file), toml.
+    JSON of an importer: workspace, kind, requests, notes. Of a kind of log besides these: files, candidates, outcomes, joined {how: outcomes},
+    waiting (events), outcomes_waiting, completed (requests that got candidates which came later), aside {reason: count}, approximate
+    (requests whose time is), absent {column: path}, renamed {column: why}; with --draft: workspace, kind, mapping (file), toml.
     """
     from diagnosis.cli import foreign
     from diagnosis.errors import NotFoundError, WorkspaceError

@@ -139,6 +139,8 @@ def _by_date(pinned: Pinned) -> dict[str, list[str]]:
         if pinned.format == "parquet":  # somebody else's, who may write over it
             info = os.stat(file)
             name = f"{file}\t{info.st_size}\t{info.st_mtime_ns}"
+        if file in pinned.deleted:  # the file stays as it is when more of its rows are deleted
+            name = f"{file}\t{len(pinned.deleted[file])}"
         out.setdefault(day.isoformat() if day else "", []).append(name)
     return {day: sorted(names) for day, names in sorted(out.items())}
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 MATRIX = "\x00features"  # what the matrix is called within a record
+NEEDED = frozenset({"request_id", "served_at", "task", "status", "keep_probability", "item_id", "stratum"})
 _TYPES: dict[str, pa.DataType] = {
     "f2": pa.float16(),
     "f4": pa.float32(),
@@ -70,11 +72,23 @@ class Door:
     ----------
     features : tuple of str
         Names of the matrix's columns.
+
+    Raises
+    ------
+    ValueError
+        If a column that a request cannot be without is dropped, or rounding is none.
     """
 
     features: tuple[str, ...] = ()
     drop: frozenset[str] = frozenset()
     rounding: Mapping[str, int] | None = None
+
+    def __post_init__(self) -> None:
+        needed = sorted(self.drop & NEEDED)
+        if needed:
+            raise ValueError(f"{', '.join(needed)} cannot be dropped: no request is stored without")
+        if not all(isinstance(decimals, int) for decimals in (self.rounding or {}).values()):
+            raise ValueError("rounding is a number of decimals for each column")
 
     @property
     def touches_features(self) -> bool:
@@ -118,6 +132,8 @@ def _array(value: Any) -> pa.Array:
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
         array = array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks)
+    if pa.types.is_timestamp(array.type) and array.type.tz is None:  # as numpy's
+        return array.cast(pa.timestamp(array.type.unit, "UTC"))
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
@@ -156,10 +172,32 @@ def _matrix(value: Any, door: Door) -> list[tuple[str, pa.Array]]:
 
 
 def _rounded(array: pa.Array, name: str, door: Door) -> pa.Array:
+    """Numbers rounded, also those in lists."""
     decimals = (door.rounding or {}).get(name)
-    if decimals is None or not (pa.types.is_floating(array.type) or pa.types.is_integer(array.type)):
+    if decimals is None:
         return array
-    return pc.round(array, decimals)
+    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type):
+        sizes = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int32())
+        ends = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(sizes)])
+        return pa.ListArray.from_arrays(ends, _rounded(array.flatten(), name, door), mask=array.is_null())
+    return pc.round(array, decimals) if pa.types.is_floating(array.type) or pa.types.is_integer(array.type) else array
+
+
+def rounded(value: Any, decimals: int) -> Any:
+    """A value of a request with its numbers rounded, also those in lists and mappings; anything else as it is.
+
+    >>> rounded([12345, 1.26, {"a": 2.34}, True, "x"], 1), rounded(12345, -3)
+    ([12345, 1.3, {'a': 2.3}, True, 'x'], 12000)
+    """
+    for name in ("tolist", "as_py", "to_pylist"):
+        if hasattr(value, name):
+            value = getattr(value, name)()
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [rounded(element, decimals) for element in value]
+    if isinstance(value, Mapping):
+        return {key: rounded(inner, decimals) for key, inner in value.items()}
+    number = isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
+    return round(value, decimals) if number else value
 
 
 def _product(shape: Sequence[int]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,10 @@ import pyarrow.compute as pc
 
 from diagnosis.log import spool
 from diagnosis.log.capture import MATRIX
+from diagnosis.log.columns import typed
 from diagnosis.log.spool_thread import SIZES, UNREADABLE
 
-_EXACT = 2**53
-_LONG = 2**63
 _LAST = 253_402_300_800_000_000  # microseconds until the year 10000
-_SUFFIX = {"huge": "text"}  # integers that no long holds are stored as their digits
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +94,7 @@ class _Malformed(Exception):
 
 def _request(record: spool.Record, schemas: Mapping[int, pa.Schema], writer: str) -> Logged:
     size, place = SIZES.unpack_from(record.payload)
-    head = json.loads(bytes(record.payload[SIZES.size : SIZES.size + size]))
+    head = _json(record.payload[SIZES.size : SIZES.size + size])
     _checked(head)
     rest = record.payload[SIZES.size + size :]
     if place == UNREADABLE:
@@ -106,9 +104,25 @@ def _request(record: spool.Record, schemas: Mapping[int, pa.Schema], writer: str
         if place - 1 not in schemas:
             raise _Malformed("its schema is damaged")
         batch = pa.ipc.read_record_batch(pa.py_buffer(rest), schemas[place - 1])
-        if "item_id" not in batch.schema.names or batch.column("item_id").null_count:
-            raise _Malformed("candidates without item_id")
+        _named(batch)
     return Logged(head, batch, writer, record.sequence, record)
+
+
+def _named(batch: pa.RecordBatch) -> None:
+    if "item_id" not in batch.schema.names or batch.column("item_id").null_count:
+        raise _Malformed("candidates without item_id")
+    kind = batch.schema.field("item_id").type
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    if batch.num_rows and not text and not pa.types.is_integer(kind):
+        raise _Malformed(f"candidates whose item_id is {kind}")
+
+
+def _json(payload: memoryview) -> Any:
+    """Refuses text that no table can hold: halves of surrogate pairs."""
+    try:
+        return json.loads(bytes(payload).decode("utf-8"))
+    except UnicodeDecodeError:
+        raise _Malformed("text that is no Unicode: half of a surrogate pair") from None
 
 
 def _checked(head: Mapping[str, Any]) -> None:
@@ -133,7 +147,7 @@ def _time(at: Any) -> None:
 
 
 def _outcome(record: spool.Record) -> Mapping[str, Any]:
-    row: Mapping[str, Any] = json.loads(bytes(record.payload))
+    row: Mapping[str, Any] = _json(record.payload)
     if not all(isinstance(row[name], str) for name in ("request_id", "item_id", "event")):
         raise ValueError("an id or an event that is no text")
     _time(row["happened_at"])
@@ -142,7 +156,8 @@ def _outcome(record: spool.Record) -> Mapping[str, Any]:
 
 
 def _counts(record: spool.Record) -> list[Mapping[str, Any]]:
-    rows: list[Mapping[str, Any]] = json.loads(bytes(record.payload))
+    rows: list[Mapping[str, Any]] = _json(record.payload)
+    json.dumps(rows, ensure_ascii=False).encode()  # refuses halves of surrogate pairs, which JSON can spell
     for row in rows:
         _time(row["hour"] * 1_000_000)
         if not all(isinstance(row[name], int) for name in ("seen", "lost")) or not isinstance(row["attributes"], dict):
@@ -150,8 +165,14 @@ def _counts(record: spool.Record) -> list[Mapping[str, Any]]:
     return rows
 
 
-def candidates_table(requests: Sequence[Logged]) -> pa.Table:
-    """Candidates of all `requests`, in their order, with ``request_id`` first and one column a feature."""
+def candidates_table(requests: Sequence[Logged], fit: Callable[[pa.Table], pa.Table] = lambda rows: rows) -> pa.Table:
+    """Candidates of all `requests`, in their order, with ``request_id`` first and one column a feature.
+
+    Parameters
+    ----------
+    fit : callable
+        Gives rows of one schema in types in which those of all schemas can stand below each other.
+    """
     groups: dict[int, tuple[pa.Schema, list[int]]] = {}
     known: list[tuple[pa.Schema, int]] = []
     for place, request in enumerate(requests):
@@ -163,54 +184,17 @@ def candidates_table(requests: Sequence[Logged]) -> pa.Table:
             key = len(known)
             known.append((schema, key))
         groups.setdefault(key, (schema, []))[1].append(place)
-    tables = [_group([requests[i] for i in places], schema) for schema, places in groups.values()]
+    tables = [fit(_group([requests[i] for i in places], schema)) for schema, places in groups.values()]
     if not tables:
         return pa.table({"request_id": pa.array([], pa.string()), "item_id": pa.array([], pa.string())})
     if len(tables) == 1:
         return tables[0]
     sizes = [np.repeat(places, [_rows(requests[i]) for i in places]) for _, places in groups.values()]
-    return _stacked(tables).take(np.argsort(np.concatenate(sizes), kind="stable"))
+    return pa.concat_tables(tables, promote_options="permissive").take(np.argsort(np.concatenate(sizes), kind="stable"))
 
 
 def _rows(request: Logged) -> int:
     return 0 if request.batch is None else int(request.batch.num_rows)
-
-
-def _stacked(tables: Sequence[pa.Table]) -> pa.Table:
-    """Tables above each other. A column that has two types becomes two: the other is called ``<name>__<type>``, as when a log drifts."""
-    types: dict[str, pa.DataType] = {}
-    ready = []
-    for table in tables:
-        names = []
-        for field in table.schema:
-            wanted = types.setdefault(field.name, field.type)
-            if pa.types.is_null(wanted):
-                types[field.name] = wanted = field.type
-            same = wanted == field.type or pa.types.is_null(field.type) or _widens(field.type, wanted)
-            names.append(field.name if same else f"{field.name}__{kind_of(field.type)}")
-        ready.append(table.rename_columns(names))
-    return pa.concat_tables(ready, promote_options="permissive")
-
-
-def _widens(a: pa.DataType, b: pa.DataType) -> bool:
-    """Whether values of both keep what they are in the wider of the two."""
-    both_whole = all(pa.types.is_integer(t) and not pa.types.is_uint64(t) for t in (a, b))
-    return both_whole or all(pa.types.is_floating(t) for t in (a, b))
-
-
-def kind_of(kind: pa.DataType) -> str:
-    """One word for a type, for the name of a column that changed its own."""
-    for word, test in (
-        ("bool", pa.types.is_boolean),
-        ("long", pa.types.is_integer),
-        ("double", pa.types.is_floating),
-        ("time", pa.types.is_timestamp),
-        ("map", pa.types.is_map),
-        ("list", pa.types.is_nested),
-    ):
-        if test(kind):
-            return word
-    return "text" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else "other"
 
 
 def _group(requests: Sequence[Logged], schema: pa.Schema) -> pa.Table:
@@ -244,9 +228,6 @@ def _features(lists: pa.ChunkedArray, names: Sequence[str]) -> dict[str, pa.Arra
     return {name: pa.array(out[place]) for place, name in enumerate(names)}
 
 
-# --- values of JSON as columns ----------------------------------------------------------------------------------------------
-
-
 def requests_table(requests: Sequence[Logged], known: Mapping[str, pa.DataType]) -> pa.Table:
     """Columns of `requests`, of every name that one of them has, in the types of `known` where those can hold the values."""
     names = dict.fromkeys(name for request in requests for name in request.head)
@@ -261,83 +242,3 @@ def requests_table(requests: Sequence[Logged], known: Mapping[str, pa.DataType])
             columns.update(typed(name, values, known.get(name)))
     columns["candidates_logged"] = pa.array([_rows(request) for request in requests], pa.int64())
     return pa.table(columns)
-
-
-def typed(name: str, values: Sequence[Any], wanted: pa.DataType | None = None) -> dict[str, pa.Array]:
-    """A column of JSON values; values that its type cannot hold exactly stand in columns ``<name>__<type>``.
-
-    Parameters
-    ----------
-    wanted : pyarrow.DataType, optional
-        Its type so far; that of the first value when not given (of numbers: double, if one of them is).
-
-    >>> {k: v.to_pylist() for k, v in typed("x", [1, 0.5, None, "a"]).items()}
-    {'x': [1.0, 0.5, None, None], 'x__text': [None, None, None, 'a']}
-    """
-    kinds = [_kind(value) for value in values]
-    held = [kind for kind in dict.fromkeys(kinds) if kind and kind != "huge"] or ["long"]
-    first = "double" if set(held[:2]) == {"long", "double"} else held[0]
-    if wanted is not None:
-        first = kind_of(wanted)
-    elif not any(kinds):
-        return {name: pa.nulls(len(values))}
-    parts: dict[str, list[Any]] = {}
-    for place, (value, kind) in enumerate(zip(values, kinds, strict=True)):
-        if kind is None:
-            continue
-        fitted = _fitted(value, kind, first)
-        column, stored = (name, fitted) if fitted is not None else (f"{name}__{_SUFFIX.get(kind, kind)}", value)
-        if column not in parts:
-            parts[column] = [None] * len(values)
-        parts[column][place] = stored
-    made = {column: _column(part, first if column == name else column.rpartition("__")[2]) for column, part in parts.items()}
-    return made or {name: pa.nulls(len(values), wanted)}
-
-
-def _kind(value: Any) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, int):
-        return "long" if -_LONG <= value < _LONG else "huge"
-    if isinstance(value, dict):
-        return "time" if list(value) == ["$at"] else "map"
-    return {float: "double", str: "text", list: "list"}[type(value)]
-
-
-def _fitted(value: Any, kind: str, wanted: str) -> Any:
-    """The value as one of kind `wanted`, if that loses nothing; else None."""
-    if kind == wanted:
-        return value
-    if kind in ("long", "huge") and wanted == "text":
-        return str(value)
-    if (kind, wanted) == ("long", "double") and abs(value) <= _EXACT:
-        return float(value)
-    if (kind, wanted) == ("double", "long") and value.is_integer() and abs(value) <= _EXACT and str(value) != "-0.0":
-        return int(value)
-    return None
-
-
-def _column(values: Sequence[Any], kind: str) -> pa.Array:
-    if kind == "time":
-        return pa.array([None if v is None else v["$at"] for v in values], pa.timestamp("us", "UTC"))
-    if kind == "map":
-        pairs = [None if v is None else [(k, x if isinstance(x, str) else json.dumps(x)) for k, x in v.items()] for v in values]
-        return pa.array(pairs, pa.map_(pa.string(), pa.string()))
-    if kind == "text":
-        return pa.array([v if v is None or isinstance(v, str) else str(v) for v in values], pa.string())
-    if kind == "list":
-        return _lists(values)
-    return pa.array(values, {"bool": pa.bool_(), "long": pa.int64(), "double": pa.float64()}.get(kind))
-
-
-def _lists(values: Sequence[Any]) -> pa.Array:
-    """Lists of numbers or of text; of anything else, lists of its JSON."""
-    inner = [x for v in values if v for x in v if x is not None]
-    if all(isinstance(x, str) for x in inner):
-        return pa.array(values, pa.list_(pa.string()))
-    if all(type(x) is float or (type(x) is int and abs(x) <= _EXACT) for x in inner):
-        return pa.array([None if v is None else [None if x is None else float(x) for x in v] for v in values], pa.list_(pa.float64()))
-    texts = [None if v is None else [x if x is None or isinstance(x, str) else json.dumps(x) for x in v] for v in values]
-    return pa.array(texts, pa.list_(pa.string()))

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from diagnosis.log.capture import MATRIX, Door, columns_of, copied, size_of
+from diagnosis.log.capture import MATRIX, Door, columns_of, copied, rounded, size_of
 from diagnosis.log.heads import MEMBER_KEY, encode, micros, pseudonym, stretched
 from diagnosis.log.sampling import EVERYTHING, Cell, Cells, Sampling, place
 from diagnosis.log.spool_thread import Entry, SpoolThread
@@ -48,7 +48,7 @@ class RequestLogger:
     drop : sequence of str
         Columns that are never written.
     rounding : mapping of str to int
-        Columns that are rounded, to that many decimals.
+        Columns whose numbers are rounded, to that many decimals; also numbers in lists and maps.
     member_key : bytes, optional
         Key of the hash that stands for a member; from the environment (``DIAGNOSIS_MEMBER_KEY``) when not given. ``b""`` writes members
         as they are given: only for keys that are pseudonyms already.
@@ -64,7 +64,7 @@ class RequestLogger:
     Raises
     ------
     ValueError
-        If there is no member key.
+        If there is no member key, or a column is dropped that no request can be without.
 
     Examples
     --------
@@ -153,7 +153,8 @@ class RequestLogger:
         cell = None
         try:
             now = time.time() if served_at is None else served_at
-            hour = int((now if isinstance(now, (int, float)) else micros(now) / 1e6) // 3600)
+            at = now if isinstance(now, (int, float)) else micros(now) / 1e6
+            hour = int(at // 3600)
             if not 0 <= hour < _LAST_HOUR:
                 raise ValueError("served_at lies between 1970 and 9999")
             with self._lock:
@@ -165,7 +166,7 @@ class RequestLogger:
             if not self._started:  # not in the constructor: a server may fork after it
                 self._started = self._writing.start()
             if keep < 1.0:
-                if self._always(status, member, candidates):
+                if self._always(at, status, member, candidates):
                     keep = 1.0
                 elif not self._falls_in(cell, keep, request_id, member):
                     return 0
@@ -257,8 +258,8 @@ class RequestLogger:
         for name in self._door.drop:
             row.pop(name, None)
         for name, decimals in (self._door.rounding or _NOTHING).items():
-            if isinstance(row.get(name), float):
-                row[name] = round(row[name], decimals)
+            if name in row:
+                row[name] = rounded(row[name], decimals)
         return encode(row).encode("utf-8", "surrogatepass")
 
     @staticmethod
@@ -312,11 +313,11 @@ class RequestLogger:
         drawn = member if cell.unit == "member" and member is not None else request_id
         return place(str(drawn), self._cells.salt) < keep
 
-    def _always(self, status: str, member: str | None, candidates: Any) -> bool:
+    def _always(self, at: float, status: str, member: str | None, candidates: Any) -> bool:
         rules = self._sampling
         if status in rules.always_status or (member is not None and member in rules.always_members):
             return True
-        return bool(rules.always_items) and not rules.always_items.isdisjoint(_items(candidates))
+        return bool(rules.always_items or rules.launched) and rules.keeps_items(_items(candidates), at)
 
     def _turn(self, cell: Cell, hour: int) -> None:
         """Another hour than the last request's, later or (the clock was set) earlier."""

@@ -12,11 +12,13 @@ import time
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 Unit = Literal["request", "member"]
 PERIOD_S = 60.0  # how often an adaptive rate is set anew
+LAUNCH_S = 7 * 86400.0  # an item's launch week
 _LEAST = 1e-9
 _MOST_STRATA = 10_000
 OTHER = "(other)"
@@ -86,6 +88,9 @@ class Sampling:
     always_status, always_members, always_items : frozenset of str
         Requests with one of these statuses, of one of these members (as the service knows them), or with one of these items among the
         candidates are kept with probability 1.
+    launched : mapping of str to float
+        Items and when they launch, in seconds since 1970: in the week from then on, requests that have one among the candidates are kept
+        with probability 1.
     salt : str
         At most 64 bytes; the same in all services that are to keep the same requests.
     """
@@ -96,11 +101,23 @@ class Sampling:
     always_status: frozenset[str] = frozenset({"fallback", "error", "timeout"})
     always_members: frozenset[str] = frozenset()
     always_items: frozenset[str] = frozenset()
+    launched: Mapping[str, float] = field(default_factory=dict)
     salt: str = ""
 
     def __post_init__(self) -> None:
         if len(self.salt.encode()) > 64:
             raise ValueError("a salt has at most 64 bytes")
+
+    def keeps_items(self, items: Sequence[str], at: float) -> bool:
+        """Whether one of the items is always kept, or launched less than a week before `at` (seconds since 1970).
+
+        >>> Sampling(launched={"new": 1000.0}).keeps_items(["old", "new"], 1000.0), Sampling(launched={"new": 1000.0}).keeps_items(["new"], 999.0)
+        (True, False)
+        """
+        if not self.always_items.isdisjoint(items):
+            return True
+        launched = self.launched
+        return bool(launched) and any(0 <= at - launched[item] < LAUNCH_S for item in items if item in launched)
 
 
 EVERYTHING = Sampling()
@@ -110,14 +127,24 @@ def read_sampling(file: str | Path) -> Sampling:
     """Sampling from a TOML file.
 
     Keys: ``salt``, ``by``, ``rate``, ``minimum_per_hour``, ``budget_per_hour``, ``unit`` (of requests that no stratum matches); tables
-    ``[[stratum]]`` with the same rates and ``match = {device = ["tv"]}``; and ``[always]`` with ``status``, ``members``, ``items``.
+    ``[[stratum]]`` with the same rates and ``match = {device = ["tv"]}``; and ``[always]`` with ``status``, ``members``, ``items``,
+    ``launched`` (a table of items and times) and ``launches``, a file beside this one whose table ``[launched]`` is added: what
+    ``diagnosis sampling launches`` prints.
 
     Raises
     ------
     ValueError
         If a key is unknown or a value is out of range; names the key.
+    OSError
+        If a file is not there.
     """
-    return sampling_from(tomllib.loads(Path(file).read_text(encoding="utf-8")))
+    values = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    listed = values.get("always", {}).pop("launches", None)
+    if listed is not None:
+        more = tomllib.loads((Path(file).parent / listed).read_text(encoding="utf-8"))
+        _known(more, ("launched",), f"{listed}: ")
+        values["always"]["launched"] = {**values["always"].get("launched", {}), **more.get("launched", {})}
+    return sampling_from(values)
 
 
 def sampling_from(values: Mapping[str, Any]) -> Sampling:
@@ -134,7 +161,7 @@ def sampling_from(values: Mapping[str, Any]) -> Sampling:
     rates = ("rate", "minimum_per_hour", "budget_per_hour", "unit")
     _known(values, ("salt", "by", "stratum", "always", *rates), "")
     always = values.get("always", {})
-    _known(always, ("status", "members", "items"), "always.")
+    _known(always, ("status", "members", "items", "launched"), "always.")
     strata = []
     for entry in values.get("stratum", ()):
         _known(entry, ("match", *rates), "stratum.")
@@ -147,8 +174,15 @@ def sampling_from(values: Mapping[str, Any]) -> Sampling:
         always_status=frozenset(_words(always.get("status", EVERYTHING.always_status))),
         always_members=frozenset(_words(always.get("members", ()))),
         always_items=frozenset(_words(always.get("items", ()))),
+        launched={item: _seconds(item, at) for item, at in always.get("launched", {}).items()},
         salt=str(values.get("salt", "")),
     )
+
+
+def _seconds(item: str, at: Any) -> float:
+    if not isinstance(at, datetime):
+        raise ValueError(f"always.launched.{item} is no time, but {at!r}; write 2026-11-01T00:00:00Z")
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def _known(values: Mapping[str, Any], known: Sequence[str], where: str) -> None:
@@ -239,7 +273,7 @@ class Cells:
 
     def _made(self, key: Any, task: str, status: str, request: Mapping[str, Any]) -> Cell:
         values = {**request, "task": task, "status": status}
-        attributes = {name: None if values.get(name) is None else str(values[name]) for name in self.sampling.by}
+        attributes = {name: None if values.get(name) is None else _unicode(str(values[name])) for name in self.sampling.by}
         if len(self._by_name) >= _MOST_STRATA:
             attributes = dict.fromkeys(self.sampling.by, OTHER)
         rates = next((s for s in self.sampling.strata if _matches(s, values)), self.sampling.default)
@@ -250,6 +284,11 @@ class Cells:
         if len(self._by_value) < 2 * _MOST_STRATA:
             self._by_value[key] = cell
         return cell
+
+
+def _unicode(text: str) -> str:
+    """Without halves of surrogate pairs, which no table can hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _matches(stratum: Stratum, values: Mapping[str, Any]) -> bool:

@@ -56,6 +56,11 @@ class Coverage:
         return self.slices[self.slices["blind"]]
 
     @property
+    def counted(self) -> bool:
+        """Whether `volumes` tell how many requests there were of any slice."""
+        return bool(self.slices["seen"].notna().any())
+
+    @property
     def pairs(self) -> list[tuple[str, str]]:
         """Pairs of attributes of which there are slices, those with most blind slices first."""
         two = self.slices[self.slices["attribute_2"] != ""]
@@ -68,8 +73,8 @@ class Coverage:
         Returns
         -------
         pandas.DataFrame
-            Columns ``slice``, ``value``, ``value_2`` (text), ``blind`` (``blind`` or empty), ``kept``, ``estimated``, ``n_effective`` as in
-            `slices`, ``hour`` and ``day`` (float64, smallest change that is seen, relative to `value`; NaN where nothing is kept).
+            Columns ``slice``, ``value``, ``value_2`` (text), ``blind`` (``blind`` or empty), ``kept``, ``estimated``, ``seen``,
+            ``n_effective`` as in `slices`, ``hour`` and ``day`` (float64, smallest change that is seen, relative to `value`; NaN where nothing is kept).
         """
         rows = self.slices
         if pair is not None:
@@ -77,7 +82,7 @@ class Coverage:
         values, values_2 = (rows[c].astype(object).where(rows[c].notna(), "–").astype(str) for c in ("value", "value_2"))
         second = (", " + rows["attribute_2"] + "=" + values_2).where(rows["attribute_2"] != "", "")
         finite = {c: rows[f"{c}_change"].where(np.isfinite(rows[f"{c}_change"])) / abs(self.value) for c in ("hour", "day")}
-        shown = rows[["kept", "estimated", "n_effective"]].assign(**finite)
+        shown = rows[["kept", "estimated", "seen", "n_effective"]].assign(**finite)
         shown.insert(0, "blind", np.where(rows["blind"], "blind", ""))
         shown.insert(0, "value_2", values_2)
         shown.insert(0, "value", values)

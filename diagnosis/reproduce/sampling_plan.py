@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from diagnosis import estimate
-from diagnosis.errors import CannotSayError
+from diagnosis.errors import CannotSayError, MissingColumnError, MissingTableError
 from diagnosis.log.planning import LEAST_RATE, Allocation, allocate
+from diagnosis.log.sampling import LAUNCH_S
 from diagnosis.metrics import Metric
 from diagnosis.reproduce.spread import Spread, spread_of
 from diagnosis.reproduce.workbench import Workbench
-from diagnosis.store import Query
+from diagnosis.store import Query, Snapshot
 
 Floats = NDArray[np.float64]
 _PRIOR = 20.0  # requests of all traffic that a slice's spread is mixed with: slices of few requests have none of their own
@@ -111,6 +112,24 @@ def sampling_plan(workbench: Workbench, wishes: Sequence[Wish], budget: float, *
     sizes = cells["per_hour"].to_numpy()
     found = allocate(sizes, np.array(tables), budget)
     return _told(by, cells, rows, np.array(tables), found, budget)
+
+
+def launches(snapshot: Snapshot, now: datetime, ahead: timedelta) -> dict[str, datetime]:
+    """Items whose launch week (of `diagnosis.log.sampling`) goes on at `now` or begins until `ahead` from then, by their launch.
+
+    Raises
+    ------
+    MissingTableError, MissingColumnError
+        If the workspace does not know items, or not when they launch.
+    """
+    if "items" not in snapshot.tables():
+        raise MissingTableError("items", "it says when items launch (DESIGN 4.4).")
+    items = snapshot.items()
+    if "launched_at" not in items.columns:
+        raise MissingColumnError("items", "launched_at", list(items.columns))
+    found = items["launched_at"].dropna()
+    found = found[(found > now - timedelta(seconds=LAUNCH_S)) & (found <= now + ahead)].sort_values(kind="stable")
+    return {str(item): at.to_pydatetime() for item, at in found.items()}
 
 
 def _told(by: tuple[str, ...], cells: pd.DataFrame, rows: list[Any], table: Floats, found: Allocation, budget: float) -> SamplingPlan:

@@ -10,28 +10,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from diagnosis.log import spool
-from diagnosis.log.decoding import Logged, Parsed, Unreadable, candidates_table, parse, requests_table, typed
+from diagnosis.log.decoding import Logged, Parsed, Unreadable, parse
 from diagnosis.store import writing
-from diagnosis.store.drifting import fitted
+from diagnosis.store.batch_rows import ORDER, batch_rows, day_of
 from diagnosis.store.spoolroom import Plan, Spoolroom
-from diagnosis.store.tables import KNOWN, PARTITIONED, pin
+from diagnosis.store.tables import PARTITIONED, pin
 
 if TYPE_CHECKING:
     from diagnosis.store.workspace import Workspace
 
 BATCH_BYTES = 256 << 20  # of segments that are collected with one commit a table
-ORDER = ("candidates", "outcomes", "volumes", "requests")
 PHASES = ("planned", "read", *(f"committed {name}" for name in ORDER), "set aside", "remembered")
-_WAIT = timedelta(days=2)  # how long an outcome waits for its request
 Say = Callable[[str], None]
 
 
@@ -91,7 +87,7 @@ def collect(workspace: Workspace, folder: Path, *, say: Say = lambda phase: None
         while True:
             plan = room.plan() or _next_plan(workspace, room)
             if plan is None:
-                return done
+                return replace(done, waiting=room.waitroom.count())
             say("planned")
             done = done + _carry_out(workspace, room, plan, say)
 
@@ -148,7 +144,8 @@ def _carry_out(workspace: Workspace, room: Spoolroom, plan: Plan, say: Say) -> C
     say("read")
     done = [_committed(workspace, table, app) >= plan.number for table in ORDER]
     chosen, aside = _chosen(workspace, room, began, all(done) or done[-1])
-    rows, waiting, late, renamed = _rows(workspace, room, plan, began, chosen)
+    made = batch_rows(workspace, room.waitroom, plan.number, began.parsed, chosen)
+    rows, aside = made.tables, [*aside, *made.unstorable]
     for table, finished in zip(ORDER, done, strict=True):
         if not finished and not done[-1]:
             _commit(workspace, table, rows[table], app, plan.number)
@@ -157,19 +154,19 @@ def _carry_out(workspace: Workspace, room: Spoolroom, plan: Plan, say: Say) -> C
     for name, data, damage in began.damage:
         room.set_aside_bytes(plan, name, data, damage)
     say("set aside")
-    room.finish(plan, began.identities, waiting)
+    room.finish(plan, began.identities, made.waiting, made.opened)
     say("remembered")
     reasons = Counter(record.reason for record in aside)
     reasons.update(part.reason for *_, damage in began.damage for part in damage)
-    reasons.update({"segment delivered twice": began.twice, "outcome of a request that was not kept": late})
+    reasons.update({"segment delivered twice": began.twice, "outcome of a request that was not kept": made.late})
     return Collected(
         len(began.identities),
-        len(chosen),
+        rows["requests"].num_rows,
         rows["candidates"].num_rows,
         rows["outcomes"].num_rows,
-        len(waiting),
+        room.waitroom.count(),
         {reason: count for reason, count in reasons.items() if count},
-        renamed,
+        made.renamed,
     )
 
 
@@ -200,125 +197,20 @@ def _known(workspace: Workspace, requests: Sequence[Logged]) -> list[str]:
     pinned = pin("requests", workspace.settings, workspace.path)
     if pinned is None or not requests:
         return []
-    days = sorted({_day(r.head["served_at"]) for r in requests})
+    days = sorted({day_of(r.head["served_at"]) for r in requests})
     return Snapshot(workspace, {"requests": pinned}).known([r.request_id for r in requests], days)
-
-
-def _day(micros: int) -> Any:
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)).date()
-
-
-def _rows(
-    workspace: Workspace, room: Spoolroom, plan: Plan, read: _Read, chosen: Sequence[Logged]
-) -> tuple[dict[str, pa.Table], list[dict[str, Any]], int, dict[str, str]]:
-    """Rows of each table in its types; outcomes that wait on; how many waited too long; columns that were renamed."""
-    have = {table: _schema(workspace, table) for table in ORDER}
-    types = {**KNOWN["requests"], **({f.name: f.type for f in have["requests"]} if have["requests"] is not None else {})}
-    ids = pa.array([r.request_id for r in chosen], pa.string())
-    days = pa.array([r.head["served_at"] for r in chosen], pa.timestamp("us", "UTC")).cast(pa.date32())
-    outcomes, waiting, late = _outcomes(workspace, room, plan, read, chosen)
-    made = {
-        "requests": requests_table(chosen, types).append_column("date", days) if chosen else None,
-        "candidates": candidates_table(chosen),
-        "outcomes": outcomes,
-        "volumes": _volumes(read, chosen),
-    }
-    if made["candidates"].num_rows:
-        place = pc.index_in(made["candidates"].column("request_id"), value_set=ids)
-        made["candidates"] = made["candidates"].append_column("date", days.take(place.combine_chunks()))
-    rows: dict[str, pa.Table] = {}
-    renamed: dict[str, str] = {}
-    for table in ORDER:
-        if made[table] is None or not made[table].num_rows:
-            rows[table] = pa.table({})
-            continue
-        fit = fitted(table, made[table], have[table])
-        rows[table] = writing.normalise(table, fit.rows).combine_chunks()  # chunks would be written in any order
-        renamed |= {f"{table}.{column}": why for column, why in fit.renamed.items()}
-    return rows, waiting, late, renamed
-
-
-def _outcomes(
-    workspace: Workspace, room: Spoolroom, plan: Plan, read: _Read, chosen: Sequence[Logged]
-) -> tuple[pa.Table, list[dict[str, Any]], int]:
-    """Outcomes of requests of this batch or of the log; those that wait on; how many waited too long."""
-    given = [*room.waiting(plan.number), *(dict(row) for part in read.parsed for row in part.outcomes)]
-    if not given:
-        return pa.table({}), [], 0
-    days = {r.request_id: _day(r.head["served_at"]) for r in chosen}
-    days |= _days_of(workspace, sorted({row["request_id"] for row in given} - set(days)))
-    mine = sorted((row for row in given if row["request_id"] in days), key=lambda row: str(row["request_id"]))
-    others = [row for row in given if row["request_id"] not in days]
-    newest = max((row["logged_at"] for row in given), default=0)
-    waiting = [row for row in others if newest - row["logged_at"] < _WAIT / timedelta(microseconds=1)]
-    columns: dict[str, pa.Array] = {}
-    for name in dict.fromkeys(name for row in mine for name in row):
-        values = [row.get(name) for row in mine]
-        at = name in ("happened_at", "logged_at")
-        columns |= {name: pa.array(values, pa.timestamp("us", "UTC"))} if at else typed(name, values, KNOWN["outcomes"].get(name))
-    table = pa.table(columns).append_column("date", pa.array([days[row["request_id"]] for row in mine])) if mine else pa.table({})
-    return table, waiting, len(others) - len(waiting)
-
-
-def _days_of(workspace: Workspace, ids: Sequence[str]) -> dict[str, Any]:
-    from diagnosis.store.snapshot import Snapshot
-
-    pinned = pin("requests", workspace.settings, workspace.path)
-    return Snapshot(workspace, {"requests": pinned}).dates_of(ids) if pinned is not None and ids else {}
-
-
-def _volumes(read: _Read, chosen: Sequence[Logged]) -> pa.Table:
-    """Seen and lost as the processes counted them; kept as it is stored now. One row an hour and stratum."""
-    cells: dict[tuple[int, str], dict[str, Any]] = {}
-
-    def cell(hour: int, stratum: str) -> dict[str, Any]:
-        return cells.setdefault((hour, stratum), {"attributes": {}, "seen": 0, "kept": 0, "lost": 0})
-
-    for row in (row for part in read.parsed for row in part.volumes):
-        at = cell(row["hour"], row["stratum"])
-        at["attributes"] = row["attributes"]
-        at["seen"] += row["seen"]
-        at["lost"] += row["lost"]
-    for request in chosen:
-        cell(request.head["served_at"] // 3_600_000_000 * 3600, str(request.head["stratum"]))["kept"] += 1
-    if not cells:
-        return pa.table({})
-    hours = pa.array([hour * 1_000_000 for hour, _ in cells], pa.timestamp("us", "UTC"))
-    columns: dict[str, pa.Array] = {"hour": hours, "stratum": pa.array([stratum for _, stratum in cells], pa.string())}
-    names = dict.fromkeys(name for at in cells.values() for name in at["attributes"])
-    for name in (n for n in names if n.lower() not in ("hour", "stratum", "seen", "kept", "lost")):
-        columns[name] = pa.array([at["attributes"].get(name) for at in cells.values()], pa.string())
-    for name in ("seen", "kept", "lost"):
-        columns[name] = pa.array([at[name] for at in cells.values()], pa.int64())
-    return pa.table(columns)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------------
 
 
-def _schema(workspace: Workspace, table: str) -> pa.Schema | None:
-    pinned = pin(table, workspace.settings, workspace.path)
-    return pinned.schema if pinned is not None else None
-
-
 def _committed(workspace: Workspace, table: str, app: str) -> int:
     """The last batch that is in a table; 0 for none."""
-    from deltalake import DeltaTable
-
-    path = workspace.place_to_write(table)
-    if not (path / "_delta_log").is_dir():
-        return 0
-    return int(DeltaTable(str(path)).transaction_version(app) or 0)
+    return writing.committed(workspace.place_to_write(table), app)
 
 
 def _commit(workspace: Workspace, table: str, rows: pa.Table, app: str, number: int) -> None:
     """Append the rows of batch `number`, unless that is done."""
-    path = workspace.place_to_write(table)
-    if not rows.num_rows:
-        return
-
-    def once() -> None:
-        if _committed(workspace, table, app) < number:
-            writing.append(path, table, rows, partitioned=table in PARTITIONED, transaction=(app, number))
-
-    writing.retried(table, once)
+    if rows.num_rows:
+        place = workspace.place_to_write(table)
+        writing.retried(table, lambda: writing.append(place, table, rows, partitioned=table in PARTITIONED, transaction=(app, number)))

@@ -67,7 +67,8 @@ def _pinned(workspace: Workspace, table: str) -> Pinned:
 
 
 def rewrite(workspace: Workspace, table: str, path: Path, day: date | None, change: Callable[[pa.Table], pa.Table]) -> None:
-    """Rewrite one date as `change` of its rows. Writers go on meanwhile: it is done again if one of them adds to the date.
+    """Rewrite one date as `change` of its rows; nothing is written where it gives back the very table. Writers go on meanwhile: it is
+    done again if one of them adds to the date.
 
     Raises
     ------
@@ -99,15 +100,16 @@ def _rewrite(
         return "somebody else compacted it meanwhile"
     delta = DeltaTable(str(path), version=int(pinned.version))
     rows, problem = _read(workspace, pinned, files)
-    if rows is None or rows.num_rows != _recorded(delta, day):
+    if rows is None or rows.num_rows + sum(len(pinned.deleted.get(file, ())) for file in files) != _recorded(delta, day):
         return problem or "its files hold other rows than the table's log says"
     partitioned, kept = any(pinned.dates), rows if change is None else change(rows)
-    if change is not None and kept.num_rows == rows.num_rows:
+    if change is not None and kept is rows:
         return None
     write_deltalake(
         delta,
         _sorted(kept),
         mode="overwrite",
+        schema_mode="merge" if set(kept.column_names) - set(rows.column_names) else None,
         predicate=(f"date = '{day.isoformat()}'" if day else "date IS NULL") if partitioned else None,
         writer_properties=writing.properties(table, keyed="request_id" in rows.column_names),
         target_file_size=1 << 40,  # one file: two of one date would be compacted again and again
@@ -120,7 +122,7 @@ def _read(workspace: Workspace, pinned: Pinned, files: list[str]) -> tuple[pa.Ta
     import duckdb
 
     bound = sql.Bound()
-    text = f"SELECT * FROM {sql.relation(pinned.schema, files, bound, any(pinned.dates))}"
+    text = f"SELECT * FROM {sql.relation(pinned.schema, files, bound, any(pinned.dates), deleted=pinned.deleted)}"
     cursor = workspace.connection.cursor()
     try:
         rows = pa.table(cursor.sql(text, params=bound.values).to_arrow_table())
@@ -132,7 +134,7 @@ def _read(workspace: Workspace, pinned: Pinned, files: list[str]) -> tuple[pa.Ta
 
 
 def _recorded(delta: DeltaTable, day: date | None) -> int | None:
-    """Rows of a partition as the table's log says; None if it does not."""
+    """Rows of a partition as the table's log says, those that are marked as deleted included; None if it does not."""
     adds = pa.table(delta.get_add_actions(flatten=True))
     if "num_records" not in adds.column_names:
         return None

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from diagnosis.log.decoding import kind_of
+from diagnosis.log.columns import kind_of
 from diagnosis.store.tables import KNOWN, REQUIRED, log_type
 
 _EXACT = 2**53

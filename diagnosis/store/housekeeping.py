@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from diagnosis.store import compaction, writing
+from diagnosis.store.alone import replaced
 from diagnosis.store.tables import PARTITIONED, pin
 
 if TYPE_CHECKING:
@@ -57,16 +58,17 @@ def keep_house(workspace: Workspace, *, today: date | None = None) -> Kept:
         if done:
             compacted[table] = done
         removed += vacuum(path)
-    if _sum_volumes(workspace):
-        compacted["volumes"] = [None]
+    path = _delta(workspace, "volumes")
+    if path is not None:
+        compacted |= {"volumes": [None]} if _sum_volumes(workspace, path) else {}
+        removed += vacuum(path)
     return Kept(compacted, expired, removed)
 
 
-def _sum_volumes(workspace: Workspace) -> bool:
-    """Every batch adds a row an hour and stratum; many of them become one."""
-    path = _delta(workspace, "volumes")
-    pinned = pin("volumes", workspace.settings, workspace.path) if path is not None else None
-    if path is None or pinned is None or len(pinned.files) < TODAY_FILES:
+def _sum_volumes(workspace: Workspace, path: Path) -> bool:
+    """Every batch adds a file, and a row an hour and stratum; many of them become one."""
+    pinned = pin("volumes", workspace.settings, workspace.path)
+    if pinned is None or len(pinned.files) < TODAY_FILES:
         return False
     compaction.rewrite(workspace, "volumes", path, None, summed)
     return True
@@ -157,23 +159,40 @@ def _without(workspace: Workspace, table: str, path: Path, day: date, requests: 
     def others(rows: pa.Table) -> pa.Table:
         mine = pc.is_in(rows.column("request_id"), value_set=ids)
         counted.append(int(pc.sum(mine).as_py() or 0))
-        return rows.filter(pc.invert(mine))
+        return rows.filter(pc.invert(mine)) if counted[-1] else rows
 
     compaction.rewrite(workspace, table, path, day, others)
     return counted[-1] if counted else 0
 
 
 def erase_later(workspace: Workspace, at: datetime) -> None:
-    """Let `keep_house` erase what earlier versions hold, after a time."""
-    (workspace.path / ERASE).write_text(at.isoformat(), encoding="ascii")
+    """Let `keep_house` erase what earlier versions hold, after a time; times that were set before stay."""
+    _set_due(workspace, [*_due(workspace), at])
+
+
+def erase_due(workspace: Workspace) -> datetime | None:
+    """When `keep_house` has erased everything that was to be erased; None if there is nothing."""
+    return max(_due(workspace), default=None)
+
+
+def _due(workspace: Workspace) -> list[datetime]:
+    marker = workspace.path / ERASE
+    return [datetime.fromisoformat(line) for line in marker.read_text(encoding="ascii").split()] if marker.exists() else []
+
+
+def _set_due(workspace: Workspace, times: Sequence[datetime]) -> None:
+    marker = workspace.path / ERASE
+    if times:
+        replaced(marker, "\n".join(sorted(at.isoformat() for at in times)).encode("ascii"))
+    else:
+        marker.unlink(missing_ok=True)
 
 
 def _erase_if_due(workspace: Workspace, now: datetime) -> int:
-    marker = workspace.path / ERASE
-    if not marker.exists() or datetime.fromisoformat(marker.read_text(encoding="ascii")) > now:
+    if min(_due(workspace), default=now + timedelta(1)) > now:
         return 0
     removed = erase(workspace, hours=LONGEST_QUERY_H)
-    marker.unlink(missing_ok=True)
+    _set_due(workspace, [at for at in _due(workspace) if at > now])
     return removed
 
 

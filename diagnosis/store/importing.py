@@ -2,7 +2,7 @@
 
 A batch of files is read, joined, mapped and staged as a whole before anything of it is committed; each table's commit carries the number of
 the batch (Delta Lake protocol, "Transaction Identifiers"), so what was committed is not committed again. Candidates come first: the rows of
-`requests` make them visible.
+`requests` make them visible. Outcomes are joined when all requests of the source are in the log.
 """
 
 from __future__ import annotations
@@ -10,39 +10,38 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
 from diagnosis.errors import MappingError, WorkspaceError, near_words
 from diagnosis.log.foreign.documents import Aside, Event, leaves, spelled
-from diagnosis.log.foreign.files import Given, Unreadable, listed
 from diagnosis.log.foreign.joining import join
-from diagnosis.log.foreign.kinds import Kind
 from diagnosis.log.foreign.kinds import kind as kind_of
-from diagnosis.log.foreign.mapping import At
+from diagnosis.log.foreign.lookup import Document
 from diagnosis.log.foreign.mapping import Mapping as Mapped
-from diagnosis.log.foreign.rows import FORGOTTEN, Document, map_documents
+from diagnosis.log.foreign.rows import FORGOTTEN, map_documents
 from diagnosis.log.heads import MEMBER_KEY, pseudonym, stretched
 from diagnosis.store import writing
 from diagnosis.store.drifting import fitted
-from diagnosis.store.importroom import Importroom, Stamp, stamp
+from diagnosis.store.import_files import LOOKED_AT, File, batches, events_of, outcome_batches
+from diagnosis.store.import_late import ITEM_THERE, THERE, complete, sort_out
+from diagnosis.store.import_outcomes import THERE as OUTCOME_THERE
+from diagnosis.store.import_outcomes import join_outcomes, read_outcomes
+from diagnosis.store.importroom import Importroom, Staged
 from diagnosis.store.tables import KNOWN, pin
 
 if TYPE_CHECKING:
     from diagnosis.store.workspace import Workspace
 
-BATCH_BYTES = 64 << 20  # of files that are read at once
-ORDER = ("candidates", "requests")
-PHASES = ("read", "staged", "committed candidates", "committed requests", "finished")
+ORDER = ("candidates", "outcomes", "requests")
+PHASES = ("read", "staged", *(f"committed {name}" for name in ORDER), "finished")
 Say = Callable[[str], None]
-THERE = "request id is in the log already"
-_LOOKED_AT = 200  # documents whose paths are told when a mapping does not fit
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,14 @@ class Imported:
 
     Attributes
     ----------
-    files, requests, candidates : int
-    waiting : int
-        Events that wait for the others of their request.
+    files, requests, candidates, outcomes : int
+        Files that were read, and what is in the tables now.
+    waiting, outcomes_waiting : int
+        Events that wait for the others of their request; outcomes that wait for their request.
+    joined : mapping of str to int
+        How many outcomes were joined by ``request_id``, and how many by ``member``.
+    completed : int
+        Requests of the log that got candidates which came later.
     aside : mapping of str to int
         What was put aside, by reason.
     approximate : int
@@ -65,7 +69,11 @@ class Imported:
     files: int = 0
     requests: int = 0
     candidates: int = 0
+    outcomes: int = 0
     waiting: int = 0
+    outcomes_waiting: int = 0
+    joined: Mapping[str, int] = field(default_factory=dict)
+    completed: int = 0
     aside: Mapping[str, int] = field(default_factory=dict)
     approximate: int = 0
     absent: Mapping[str, str] = field(default_factory=dict)
@@ -77,21 +85,16 @@ class Imported:
             self.files + other.files,
             self.requests + other.requests,
             self.candidates + other.candidates,
+            self.outcomes + other.outcomes,
             other.waiting,
+            other.outcomes_waiting,
+            dict(Counter(self.joined) + Counter(other.joined)),
+            self.completed + other.completed,
             dict(Counter(self.aside) + Counter(other.aside)),
             self.approximate + other.approximate,
             absent,
             {**self.renamed, **other.renamed},
         )
-
-
-@dataclass(frozen=True)
-class _File:
-    """A file that is new, the kind it is read as, and its stamp."""
-
-    kind: Kind
-    given: Given
-    stamp: Stamp
 
 
 def import_log(workspace: Workspace, source: Path, mapping: Mapped, *, again: bool = False, say: Say = lambda phase: None) -> Imported:
@@ -118,10 +121,15 @@ def import_log(workspace: Workspace, source: Path, mapping: Mapped, *, again: bo
         if not mine:
             raise WorkspaceError("Another import with this mapping is at work.", "try again when it is done.")
         finish_staged(workspace, room, say)
-        for batch in _batches(room, source, mapping, again):
+        outcomes = outcome_batches(room, mapping, again)  # a folder that is not there is told before anything is stored
+        for batch in batches(room, source, mapping, again):
             done = done + _stage(workspace, room, batch, mapping, again, say)
             finish_staged(workspace, room, say)
-        return Imported(**{**vars(done), "waiting": len(room.waiting())})
+        if mapping.outcomes is not None:
+            for batch in chain(outcomes, [[]]):  # with none of its own, those that wait
+                done = done + _stage_outcomes(workspace, room, batch, mapping, again, say)
+                finish_staged(workspace, room, say)
+        return replace(done, waiting=len(room.waiting()), outcomes_waiting=len(room.outcomes()))
 
 
 def finish_staged(workspace: Workspace, room: Importroom, say: Say = lambda phase: None) -> None:
@@ -134,6 +142,7 @@ def finish_staged(workspace: Workspace, room: Importroom, say: Say = lambda phas
         if rows.num_rows:
             place, transaction = workspace.place_to_write(name), (room.identity(), number)
             writing.retried(name, partial(writing.append, place, name, rows, partitioned=True, transaction=transaction))
+        complete(workspace, name, room.staged_table(number, f"late_{name}"))
         say(f"committed {name}")
     room.finish(number)
     say("finished")
@@ -180,103 +189,64 @@ def forget(workspace: Workspace, names: Sequence[str], named: re.Pattern[bytes],
     return removed
 
 
-def draft_documents(source: Path, kind: Kind, most: int = _LOOKED_AT) -> list[Document]:
-    """The first documents of a source, for the draft of a mapping.
-
-    Raises
-    ------
-    WorkspaceError
-        If it holds none.
-    """
-    events: list[Event] = []
-    problems: Counter[str] = Counter()
-    for given in _listed(source):
-        for found in _events(kind, given):
-            if isinstance(found, Aside):
-                problems[found.reason] += 1
-            else:
-                events.append(found)
-        joined = join(events, kind.needs)
-        if len(joined.documents) >= most:
-            break
-    documents = [document for document, _ in join(events, kind.needs).documents]
-    if not documents:
-        why = ", ".join(f"{n} × {reason}" for reason, n in problems.most_common(3)) or "no file, or only halves of requests"
-        raise WorkspaceError(
-            f"There is no request of kind {kind.name} in {source.name!r}: {why}.", "give the folder of the log, and its kind."
-        )
-    return documents[:most]
-
-
-# --- reading ----------------------------------------------------------------------------------------------------------------
-
-
-def _listed(source: Path) -> list[Given]:
-    if not source.exists():
-        raise WorkspaceError(f"There is no {str(source)!r}.", "give the file or the folder of the log.")
-    try:
-        return listed(source)
-    except Unreadable as error:
-        raise WorkspaceError(f"{source.name!r} cannot be listed: {error}.", "give its files, exported.") from None
-
-
-def _batches(room: Importroom, source: Path, mapping: Mapped, again: bool) -> Iterator[list[_File]]:
-    """Files that were not taken, in parts that fit memory. Where rows of one request may stand in several files, all at once."""
-    kinds = [(kind_of(mapping.kind), source)]
-    kinds += [(kind_of(also.kind), mapping.file.parent / also.source) for also in mapping.also]
-    taken = room.taken()
-    contents = set() if again else set(taken["contents"])
-    whole = mapping.rows == "candidate" or len(kinds) > 1
-    batch: list[_File] = []
-    for place, (kind, folder) in enumerate(kinds):
-        for given in _listed(folder):
-            named = Given(given.file, given.name if place == 0 else f"{kind.name}:{given.name}")
-            file = _File(kind, named, stamp(named, taken))
-            if file.stamp.sha256 in contents:
-                continue
-            contents.add(file.stamp.sha256)
-            if batch and not whole and sum(f.stamp.size for f in batch) + file.stamp.size > BATCH_BYTES:
-                yield batch
-                batch = []
-            batch.append(file)
-    if batch:
-        yield batch
-
-
-def _events(kind: Kind, given: Given, mapping: Mapped | None = None) -> Iterator[Event | Aside]:
-    """What a file says; where it breaks, what it said before that, and why it broke."""
-    by = mapping.requests["request_id"] if mapping is not None and mapping.rows == "candidate" else None
-    try:
-        if kind.read_grouped is not None and isinstance(by, At) and len(by.path) == 1:
-            yield from kind.read_grouped(given, by.path[0])
-        else:
-            yield from kind.read(given)
-    except Unreadable as error:
-        yield Aside(str(error), given.name)
-
-
-def _stage(workspace: Workspace, room: Importroom, batch: Sequence[_File], mapping: Mapped, again: bool, say: Say) -> Imported:
-    found = [event for file in batch for event in _events(file.kind, file.given, mapping)]
+def _stage(workspace: Workspace, room: Importroom, batch: Sequence[File], mapping: Mapped, again: bool, say: Say) -> Imported:
+    found = [event for file in batch for event in events_of(file.kind, file.given, mapping)]
     aside = [event for event in found if isinstance(event, Aside)]
     needs = tuple(dict.fromkeys((*kind_of(mapping.kind).needs, *(p for also in mapping.also for p in kind_of(also.kind).needs))))
     joined = join([*room.waiting(), *(e for e in found if isinstance(e, Event))], needs, wait_hours=mapping.wait_hours)
     mapped = map_documents(joined.documents, mapping, hide=_hidden())
     aside += [*joined.aside, *mapped.aside]
     if joined.documents and not mapped.requests:
-        raise _unfit(mapping, mapped.aside, [document for document, _ in joined.documents[:_LOOKED_AT]])
+        raise _unfit(mapping, mapped.aside, [document for document, _ in joined.documents[:LOOKED_AT]])
     say("read")
-    known = {table: {**KNOWN[table], **_types(workspace, table)} for table in ORDER}
-    tables, there = _new(workspace, mapped.without(room.forgotten(), aside).tables(known))
-    counts = Counter(a.reason for a in (*aside, *there))
-    aside = [a for a in aside if a.value is not FORGOTTEN] + [a for a in there if not again or a.reason != THERE]
-    tables, renamed = _ready(workspace, tables)
-    number = 1 + max(room.taken()["last"], *(_committed(workspace, table, room.identity()) for table in ORDER))
-    room.stage(number, tables, [file.stamp for file in batch], joined.waiting, aside)
+    known = {table: {**KNOWN[table], **_types(workspace, table)} for table in ("requests", "candidates")}
+    mapped = mapped.without(room.forgotten(), aside)
+    sorted_out = sort_out(workspace, mapped.tables(known), mapping)
+    counts = Counter(a.reason for a in (*aside, *sorted_out.aside))
+    kept = _worth_keeping(aside, again) + _worth_keeping(sorted_out.aside, again)
+    tables, renamed = _ready(workspace, sorted_out.fresh)
+    staged = Staged({**tables, **sorted_out.late}, [f.stamp for f in batch], joined.waiting, [*room.outcomes(), *mapped.outcomes], kept)
+    room.stage(_next_number(workspace, room), staged)
     say("staged")
     rows = tables["requests"]
     approximate = rows.column("time_quality").to_pylist().count("approximate") if rows.num_rows else 0
-    sizes = (rows.num_rows, tables["candidates"].num_rows)
-    return Imported(len(batch), *sizes, len(joined.waiting), dict(counts), approximate, mapped.absent, renamed)
+    completed = sorted_out.late["late_requests"].num_rows if sorted_out.late else 0
+    return Imported(
+        len(batch),
+        rows.num_rows,
+        tables["candidates"].num_rows + sorted_out.late_rows,
+        completed=completed,
+        aside=dict(counts),
+        approximate=approximate,
+        absent=mapped.absent,
+        renamed=renamed,
+    )
+
+
+def _stage_outcomes(workspace: Workspace, room: Importroom, batch: Sequence[File], mapping: Mapped, again: bool, say: Say) -> Imported:
+    """Those of the files and those that wait; nothing where there are none."""
+    rows, aside = read_outcomes(batch, mapping, room.forgotten(), _hidden()) if batch else ([], [])
+    given = [*room.outcomes(), *rows]
+    if not batch and not given:
+        return Imported()
+    say("read")
+    found = join_outcomes(workspace, given, mapping)
+    aside += found.aside
+    counts = Counter(a.reason for a in aside)
+    staged = Staged({"outcomes": found.rows}, [f.stamp for f in batch], room.waiting(), found.waiting, _worth_keeping(aside, again))
+    room.stage(_next_number(workspace, room), staged)
+    say("staged")
+    return Imported(files=len(batch), outcomes=found.rows.num_rows, joined=found.by, aside=dict(counts), renamed=found.renamed)
+
+
+def _worth_keeping(aside: Sequence[Aside], again: bool) -> list[Aside]:
+    """Nothing of members who were forgotten; of files that are read again, not what is in the log."""
+    return [a for a in aside if a.value is not FORGOTTEN and not (again and a.reason in (THERE, OUTCOME_THERE, ITEM_THERE))]
+
+
+def _next_number(workspace: Workspace, room: Importroom) -> int:
+    last: int = room.taken()["last"]
+    return 1 + max(last, *(writing.committed(workspace.place_to_write(table), room.identity()) for table in ORDER))
 
 
 def _hidden() -> Callable[[str], str]:
@@ -302,37 +272,6 @@ def _types(workspace: Workspace, table: str) -> dict[str, pa.DataType]:
     return {f.name: f.type for f in pinned.schema} if pinned is not None else {}
 
 
-def _new(workspace: Workspace, tables: Mapping[str, pa.Table]) -> tuple[dict[str, pa.Table], list[Aside]]:
-    """Rows of requests that are not in the log yet; of several with one id, the first."""
-    from diagnosis.store.snapshot import Snapshot
-
-    requests, candidates = tables["requests"], tables["candidates"]
-    if not requests.num_rows:
-        return dict(tables), []
-    ids = requests.column("request_id").to_pylist()
-    pinned = pin("requests", workspace.settings, workspace.path)
-    days = sorted(set(requests.column("served_at").cast(pa.date32()).to_pylist()))
-    known = set(Snapshot(workspace, {"requests": pinned}).known(ids, days)) if pinned is not None else set()
-    reasons, seen = [], set()
-    for request_id in ids:
-        reasons.append(
-            "request id is in the log already" if request_id in known else "request id comes twice" if request_id in seen else ""
-        )
-        seen.add(request_id)
-    if not any(reasons):
-        return dict(tables), []
-    ends = np.cumsum([0, *requests.column("candidates_logged").to_pylist()])
-    aside = []
-    for place, reason in enumerate(reasons):
-        if reason:
-            rows = candidates.slice(ends[place], ends[place + 1] - ends[place])
-            value = {"request": requests.slice(place, 1).to_pylist()[0], "candidates": rows.to_pylist()}
-            aside.append(Aside(reason, ids[place], value))
-    kept = np.array([not reason for reason in reasons])
-    owned = np.repeat(kept, np.diff(ends))
-    return {"requests": requests.filter(pa.array(kept)), "candidates": candidates.filter(pa.array(owned))}, aside
-
-
 def _ready(workspace: Workspace, tables: Mapping[str, pa.Table]) -> tuple[dict[str, pa.Table], dict[str, str]]:
     """In the types of the tables, checked, dated and sorted; columns that are stored under another name."""
     renamed: dict[str, str] = {}
@@ -343,13 +282,6 @@ def _ready(workspace: Workspace, tables: Mapping[str, pa.Table]) -> tuple[dict[s
         fit[name] = found.rows
         renamed |= {f"{name}.{column}": why for column, why in found.renamed.items()}
     if not fit["requests"].num_rows:
-        return {name: pa.table({}) for name in ORDER}, renamed
+        return {name: pa.table({}) for name in tables}, renamed
     rows = writing.prepare(fit["requests"], fit["candidates"], None)
-    return {name: rows[name].combine_chunks() for name in ORDER}, renamed
-
-
-def _committed(workspace: Workspace, table: str, app: str) -> int:
-    from deltalake import DeltaTable
-
-    path = workspace.place_to_write(table)
-    return int(DeltaTable(str(path)).transaction_version(app) or 0) if (path / "_delta_log").is_dir() else 0
+    return {name: rows[name].combine_chunks() for name in tables}, renamed

@@ -7,6 +7,7 @@
     imports/<name>/staged-<n>/           rows of batch n, whole before any of them is committed, gone when all are
     imports/<name>/taken.json            files that were taken, by name and by content
     imports/<name>/waiting.jsonl         events whose request is not whole yet
+    imports/<name>/outcomes.jsonl        outcomes whose request is not in the log yet
     imports/<name>/forgotten.json        digests of members who were forgotten
     imports/<name>/aside/<n>.jsonl       what could not be stored, one line a thing, with the reason
 """
@@ -44,6 +45,27 @@ class Stamp:
     size: int
     written_ns: int
     sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class Staged:
+    """What a batch stores, beside its number.
+
+    Attributes
+    ----------
+    tables : mapping of str to pyarrow.Table
+        Rows to add, by table; of ``late_candidates`` and ``late_requests``, rows to put in the place of those with their request ids.
+    stamps : sequence of Stamp
+        The files it is made of.
+    waiting, outcomes, aside
+        Events and outcomes that wait from now on; what is put aside.
+    """
+
+    tables: Mapping[str, pa.Table]
+    stamps: Sequence[Stamp]
+    waiting: Sequence[Event]
+    outcomes: Sequence[Mapping[str, Any]]
+    aside: Sequence[Aside]
 
 
 def stamp(given: Given, taken: Mapping[str, Any]) -> Stamp:
@@ -86,20 +108,24 @@ class Importroom:
         file = self.folder / "waiting.jsonl"
         return [from_line(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
+    def outcomes(self) -> list[dict[str, Any]]:
+        """Outcomes that the batches before left."""
+        file = self.folder / "outcomes.jsonl"
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+
     # --- a batch --------------------------------------------------------------------------------------------------------
 
-    def stage(
-        self, number: int, tables: Mapping[str, pa.Table], stamps: Sequence[Stamp], waiting: Sequence[Event], aside: Sequence[Aside]
-    ) -> None:
+    def stage(self, number: int, batch: Staged) -> None:
         """Write down everything that batch `number` stores, so that it can be stored after any interruption."""
         fresh = self.folder / f".staged-{secrets.token_hex(4)}"
         fresh.mkdir()
-        for name, table in tables.items():
+        for name, table in batch.tables.items():
             with open(fresh / f"{name}.arrow", "wb") as handle, pa.ipc.new_file(handle, table.schema) as writer:
                 writer.write_table(table)
-        _lines(fresh / "waiting.jsonl", [to_line(event) for event in waiting])
-        _lines(fresh / "aside.jsonl", [as_json({"place": a.place, "reason": a.reason, "value": a.value}) for a in aside])
-        _lines(fresh / "stamps.jsonl", [json.dumps([s.name, s.size, s.written_ns, s.sha256]) for s in stamps])
+        _lines(fresh / "waiting.jsonl", [to_line(event) for event in batch.waiting])
+        _lines(fresh / "outcomes.jsonl", [as_json(row) for row in batch.outcomes])
+        _lines(fresh / "aside.jsonl", [as_json({"place": a.place, "reason": a.reason, "value": a.value}) for a in batch.aside])
+        _lines(fresh / "stamps.jsonl", [json.dumps([s.name, s.size, s.written_ns, s.sha256]) for s in batch.stamps])
         for file in fresh.iterdir():
             with open(file, "rb") as kept:
                 os.fsync(kept.fileno())
@@ -113,14 +139,19 @@ class Importroom:
         return min(numbers, default=None)
 
     def staged_table(self, number: int, name: str) -> pa.Table:
-        """A table of a staged batch."""
-        with pa.OSFile(str(self.folder / f"staged-{number}" / f"{name}.arrow")) as file:
+        """A table of a staged batch; without rows where it has none."""
+        path = self.folder / f"staged-{number}" / f"{name}.arrow"
+        if not path.exists():
+            return pa.table({})
+        with pa.OSFile(str(path)) as file:
             return pa.ipc.open_file(file).read_all()
 
     def finish(self, number: int) -> None:
         """After the rows were committed: keep what waits and what is put aside, remember the files, remove the batch."""
         staged = self.folder / f"staged-{number}"
-        replaced(self.folder / "waiting.jsonl", (staged / "waiting.jsonl").read_bytes())
+        for name in ("waiting.jsonl", "outcomes.jsonl"):
+            if (staged / name).exists():
+                replaced(self.folder / name, (staged / name).read_bytes())
         aside = (staged / "aside.jsonl").read_bytes()
         if aside:
             (self.folder / "aside").mkdir(exist_ok=True)
@@ -151,7 +182,7 @@ class Importroom:
     def forget(self, named: re.Pattern[bytes]) -> int:
         """Remove what waits or was put aside and matches; how many lines."""
         removed = 0
-        for file in [*self.folder.glob("aside/*.jsonl"), *self.folder.glob("waiting.jsonl")]:
+        for file in [*self.folder.glob("aside/*.jsonl"), *self.folder.glob("*.jsonl")]:
             lines = file.read_bytes().splitlines(keepends=True)
             kept = [line for line in lines if not named.search(line)]
             if len(kept) < len(lines):

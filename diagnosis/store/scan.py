@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from diagnosis.errors import DamagedFileError
+from diagnosis.log.deletions import Rows
 from diagnosis.store.tables import Pinned
 
 T = TypeVar("T")
@@ -121,7 +122,7 @@ def scanned(requests: pa.Table, pinned: Pinned, files: Iterable[str], bad: dict[
         try:
             metadata = pq.read_metadata(file)
             opened[file] = (metadata, frozenset(metadata.schema.to_arrow_schema().names))
-            return _runs(file, metadata)
+            return _runs(file, metadata, pinned.deleted.get(file))
         except (OSError, pa.ArrowException) as error:
             bad[file] = f"damaged: {type(error).__name__}"
             return []
@@ -140,16 +141,23 @@ def scanned(requests: pa.Table, pinned: Pinned, files: Iterable[str], bad: dict[
 _Run = tuple[str, tuple[int, ...], NDArray[np.int64], NDArray[np.int32], pa.Array]
 
 
-def _runs(file: str, metadata: pq.FileMetaData) -> list[_Run]:
-    """Of every few row groups: where runs of one request id begin, which id of the dictionary each has, and the dictionary."""
+def _runs(file: str, metadata: pq.FileMetaData, deleted: Rows | None) -> list[_Run]:
+    """Of every few row groups: where runs of one request id begin, which id of the dictionary each has, and the dictionary.
+
+    Rows that are `deleted` have no id, and so are nobody's.
+    """
     parquet = pq.ParquetFile(file, metadata=metadata, read_dictionary=["request_id"], memory_map=True)
     found: list[_Run] = []
+    first = 0
     for groups in _neighbours([metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]):
         column = parquet.read_row_groups(groups, columns=["request_id"], use_threads=False).column(0)
         ids = _one(column if pa.types.is_dictionary(column.type) else column.dictionary_encode())
         if not len(ids):
             continue
-        codes = np.asarray(ids.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int32)
+        codes = np.array(ids.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int32)
+        if deleted is not None:
+            codes[deleted[(deleted >= first) & (deleted < first + len(codes))] - first] = -1
+        first += len(codes)
         starts = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1, [len(codes)]]).astype(np.int64)
         found.append((file, groups, starts, codes[starts[:-1]], ids.dictionary.cast(pa.string())))
     return found

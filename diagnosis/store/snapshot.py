@@ -567,7 +567,8 @@ class Snapshot:
             days = {day for file, day in zip(pinned.files, pinned.dates, strict=True) if file in set(files)}
 
             def text(name: str = name, files: Sequence[str] = files, pinned: Pinned = pinned, days: set[date | None] = days) -> str:
-                new = sql.relation(pinned.schema, [f for f in files if f not in self._bad], bound, any(pinned.dates), pinned.converted)  # noqa: B023
+                there = [f for f in files if f not in self._bad]
+                new = sql.relation(pinned.schema, there, bound, any(pinned.dates), pinned.converted, deleted=pinned.deleted)  # noqa: B023
                 dates = None if None in days else {day for day in days if day}
                 hour = "SELECT DISTINCT floor(epoch(served_at) / 3600)::BIGINT AS h FROM"
                 if name == "requests":
@@ -753,7 +754,7 @@ class Snapshot:
         since = _utc_date(query.since) if query and query.since else None
         until = _utc_date(query.until) if query and query.until else None
         files = [file for file in pinned.on(dates, since, until) if file not in self._bad]
-        return sql.relation(pinned.schema, files, bound, any(pinned.dates), pinned.converted, numbered=numbered)
+        return sql.relation(pinned.schema, files, bound, any(pinned.dates), pinned.converted, numbered=numbered, deleted=pinned.deleted)
 
     def _selected(self, query: Query, bound: sql.Bound) -> str:
         """Table expression of the requests that `query` names."""

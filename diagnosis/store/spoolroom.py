@@ -5,7 +5,7 @@
     spool/<writer>-<number>.seg          sealed segments
     spool/collected/lock, id             one collector at a time; the name under which tables remember it
     spool/collected/plan-<n>.json        the segments of batch n, while it is carried out
-    spool/collected/waiting-<n>.json     outcomes whose request is not there (yet)
+    spool/collected/waiting-<n>.arrow    outcomes whose request is not there (yet)
     spool/collected/ledger               batch and name of every segment that was collected
     spool/collected/forgotten.json       members whose requests are not to be collected
     spool/aside/                         bytes and records that cannot be stored, by batch, and index.jsonl with the reasons
@@ -25,6 +25,7 @@ from typing import Any
 from diagnosis.log import spool
 from diagnosis.log.decoding import Unreadable
 from diagnosis.store.alone import alone, identity, replaced
+from diagnosis.store.waitroom import Waitroom
 
 LEDGER_DAYS = 14
 
@@ -75,9 +76,14 @@ class Spoolroom:
         replaced(self.kept / f"plan-{number}.json", json.dumps({"number": number, "segments": list(segments)}).encode())
         return Plan(number, tuple(segments))
 
-    def finish(self, plan: Plan, identities: Sequence[str], waiting: Sequence[dict[str, Any]]) -> None:
-        """After everything was committed: remember the segments, and remove them."""
-        self._keep_waiting(plan.number, waiting)
+    @property
+    def waitroom(self) -> Waitroom:
+        """Outcomes whose request is not there (yet)."""
+        return Waitroom(self.kept)
+
+    def finish(self, plan: Plan, identities: Sequence[str], waiting: Sequence[dict[str, Any]], opened: Sequence[int]) -> None:
+        """After everything was committed: keep what waits instead of the files that were opened, remember the segments, and remove them."""
+        self.waitroom.keep(plan.number, waiting, opened)
         self._remember(plan.number, identities)
         for name in plan.segments:
             (self.folder / name).unlink(missing_ok=True)
@@ -100,25 +106,6 @@ class Spoolroom:
         recent = [row for row in kept if now - int(row[2]) < LEDGER_DAYS * 86400] or kept[-1:]  # the last batch's number is needed
         recent += [[str(number), name, str(now)] for name in identities] or [[str(number), "-", str(now)]]
         replaced(file, "".join(" ".join(row) + "\n" for row in recent).encode())
-
-    # --- outcomes that wait ---------------------------------------------------------------------------------------------
-
-    def waiting(self, before: int) -> list[dict[str, Any]]:
-        """Outcomes that the batches before left."""
-        numbers = [n for n in self._waits() if n < before]
-        if not numbers:
-            return []
-        found: list[dict[str, Any]] = json.loads((self.kept / f"waiting-{max(numbers)}.json").read_text(encoding="utf-8"))
-        return found
-
-    def _keep_waiting(self, number: int, outcomes: Sequence[dict[str, Any]]) -> None:
-        replaced(self.kept / f"waiting-{number}.json", json.dumps(list(outcomes)).encode())
-        for n in self._waits():
-            if n < number:
-                (self.kept / f"waiting-{n}.json").unlink(missing_ok=True)
-
-    def _waits(self) -> list[int]:
-        return [int(file.stem.partition("-")[2]) for file in self.kept.glob("waiting-*.json")]
 
     # --- what was set aside ---------------------------------------------------------------------------------------------
 
@@ -176,10 +163,7 @@ class Spoolroom:
             elif file.suffix == ".bytes" and named.search(file.read_bytes()):
                 file.unlink()
                 removed += 1
-        waits = [file for file in self.kept.glob("waiting-*.json")]
-        for file in waits:
-            rows = json.loads(file.read_text(encoding="utf-8"))
-            replaced(file, json.dumps([row for row in rows if row.get("request_id") not in words]).encode())
+        self.waitroom.forget(words)
         return removed
 
 

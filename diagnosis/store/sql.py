@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from diagnosis.errors import FilterError
+from diagnosis.log.deletions import Rows
 from diagnosis.log.filters import Clause, Filter, unknown_attribute
 
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
@@ -80,24 +81,35 @@ def relation(
     converted: Mapping[str, pa.DataType] | None = None,
     *,
     numbered: bool = False,
+    deleted: Mapping[str, Rows] | None = None,
 ) -> str:
     """A table expression over `files` that has exactly the columns and types of `schema`.
 
     Columns that some or all of the files lack are null; narrower types are widened, and those `converted` from the type that is given
-    with them. `numbered` adds `ROW_NUMBER`, the place of a row in its file: joins give rows in any order.
+    with them. `numbered` adds `ROW_NUMBER`, the place of a row in its file: joins give rows in any order. Rows that are `deleted` are not
+    there.
     """
-    changed = converted or {}
+    changed, gone = converted or {}, deleted or {}
     empty = ", ".join(f"NULL::{_read_as(changed.get(field.name, field.type))} AS {quote(field.name)}" for field in schema)
     if numbered:
         empty += f", NULL::BIGINT AS {ROW_NUMBER}"
-    frame = f"SELECT {empty} WHERE false"
-    if files:
-        hive = ", hive_partitioning=true, hive_types={'date': 'DATE'}" if partitioned else ", hive_partitioning=false"
-        frame += f" UNION ALL BY NAME SELECT * FROM read_parquet({bound.bind(files)}, union_by_name=true{hive}{', file_row_number=true' if numbered else ''})"
+    hive = "hive_partitioning=true, hive_types={'date': 'DATE'}" if partitioned else "hive_partitioning=false"
+    whole = [file for file in files if file not in gone]
+    parts = [f"SELECT {empty} WHERE false"]
+    if whole:
+        parts.append(f"SELECT * FROM {_files(bound.bind(whole), hive, numbered)}")
+    for file in (file for file in files if file in gone):
+        left = f"SELECT *{'' if numbered else f' EXCLUDE ({ROW_NUMBER})'} FROM {_files(bound.bind([file]), hive, True)}"
+        parts.append(f"{left} WHERE {ROW_NUMBER} NOT IN (SELECT unnest({bound.bind(gone[file].tolist())}::BIGINT[]))")
+    frame = " UNION ALL BY NAME ".join(parts)
     if not changed:
         return f"({frame})"
     wanted = ", ".join(f"{_converted(quote(name), kind, schema.field(name).type)} AS {quote(name)}" for name, kind in changed.items())
     return f"(SELECT * REPLACE ({wanted}) FROM ({frame}))"
+
+
+def _files(placeholder: str, hive: str, numbered: bool) -> str:
+    return f"read_parquet({placeholder}, union_by_name=true, {hive}{', file_row_number=true' if numbered else ''})"
 
 
 def _read_as(kind: pa.DataType) -> str:

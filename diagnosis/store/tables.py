@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diagnosis.errors import ColumnTypeError, MissingColumnError, TableError, UnsupportedTableError
+from diagnosis.log.deletions import FEATURE, Rows, deleted_rows
 from diagnosis.store.settings import Settings, TableSettings
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 LOG_TABLES = ("requests", "candidates", "outcomes", "volumes")
 SMALL_TABLES = ("items", "changes", "upstreams", "jobs")
 PARTITIONED = ("requests", "candidates", "outcomes")
-HONOURED_FEATURES = frozenset({"v2Checkpoint", "vacuumProtocolCheck", "timestampNtz"})
+HONOURED_FEATURES = frozenset({"v2Checkpoint", "vacuumProtocolCheck", "timestampNtz", FEATURE})
 
 _LONG_DIGITS = 18  # every decimal of so many digits fits a long
 _TIME, _TEXT, _DATE, _DOUBLE = "timestamp", "string", "date", "double"
@@ -85,6 +86,8 @@ class Pinned:
         As the table's own statistics say; None if they do not.
     converted : mapping of str to pyarrow.DataType
         Columns that plain Parquet holds in a type that is not the log's, with that type; `sql.relation` converts them.
+    deleted : mapping of str to array of int64
+        Rows of files, by number from 0, that are marked as deleted (Delta Lake protocol, "Deletion Vectors"): no reader sees them.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Pinned:
     schema: pa.Schema
     rows: int | None
     converted: Mapping[str, pa.DataType] = field(default_factory=dict)
+    deleted: Mapping[str, Rows] = field(default_factory=dict)
 
     def on(self, dates: Iterable[date] | None = None, since: date | None = None, until: date | None = None) -> list[str]:
         """Files that can hold rows of these dates (`until` included)."""
@@ -153,6 +157,7 @@ def _pin_delta(name: str, path: Path, version: int | None) -> Pinned | None:
         files.append(file)
         dates.append(row.get("partition.date"))
         rows += row.get("num_records") or 0
+    deleted = deleted_rows(delta, [*files, *(file for file, _ in aside)])
     return Pinned(
         name=name,
         format="delta",
@@ -161,7 +166,8 @@ def _pin_delta(name: str, path: Path, version: int | None) -> Pinned | None:
         dates=tuple(dates),
         set_aside=tuple(aside),
         schema=log_schema(pa.schema(delta.schema().to_arrow())),
-        rows=rows if known else None,
+        rows=rows - sum(len(deleted[file]) for file in files if file in deleted) if known else None,
+        deleted=deleted,
     )
 
 
@@ -190,7 +196,7 @@ def _refuse_unhonoured(name: str, delta: Any) -> None:
     if unknown:
         raise UnsupportedTableError(
             f"Table {name!r} uses {', '.join(sorted(unknown))}, which would be read wrongly.",
-            "switch the feature off and rewrite the table (for deletion vectors: `REORG TABLE … APPLY (PURGE)`).",
+            "switch the feature off and rewrite the table.",
         )
 
 

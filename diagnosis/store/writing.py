@@ -154,11 +154,15 @@ def append(path: Path, name: str, rows: pa.Table, *, partitioned: bool, transact
     deltalake.exceptions.CommitFailedError
         If another writer came first; see `retried`.
     """
+    if committed(path, transaction[0]) < transaction[1]:
+        _commit(path, name, rows, partitioned, "append", transaction)
+
+
+def committed(path: Path, application: str) -> int:
+    """The last transaction of an application that is in the table at `path`; 0 for none."""
     from deltalake import DeltaTable
 
-    if _made(path) and (DeltaTable(str(path)).transaction_version(transaction[0]) or 0) >= transaction[1]:
-        return
-    _commit(path, name, rows, partitioned, "append", transaction)
+    return int(DeltaTable(str(path)).transaction_version(application) or 0) if _made(path) else 0
 
 
 def _varied(rows: pa.Table) -> list[str]:

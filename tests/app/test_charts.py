@@ -66,19 +66,22 @@ def test_a_frozen_chart_stands_alone_on_white():
 def test_a_blind_cell_of_the_coverage_is_told_by_a_cross_too():
     rows = pd.DataFrame(
         {
-            "slice": ["a=x, b=y"],
-            "value": ["x"],
-            "value_2": ["y"],
-            "blind": ["blind"],
-            "kept": [1],
-            "estimated": [4.0],
-            "hour": [9.0],
-            "day": [0.5],
+            "slice": ["a=x, b=y", "a=x, b=z"],
+            "value": ["x", "x"],
+            "value_2": ["y", "z"],
+            "blind": ["blind", "blind"],
+            "kept": [1, 0],
+            "estimated": [4.0, 0.0],
+            "seen": [4.0, 7.0],
+            "hour": [9.0, None],
+            "day": [0.5, None],
         }
     )
     spec = charts.coverage(rows, "a", "b", 0.1, "1 slice").to_dict()
     assert spec["description"] == "1 slice"
     assert (fields(spec, "x")[0]["title"], fields(spec, "y")[0]["title"]) == ("b", "a")
-    (made,) = spec["layer"][1]["transform"]
-    assert "'× '" in made["calculate"]
+    shade, text = spec["layer"][1]["transform"]
+    assert "'× '" in text["calculate"]
+    assert shade == {"calculate": "isValid(datum.day) ? datum.day : 1.6", "as": "shade"}  # nothing kept is as dark as it gets
+    assert fields(spec, "color")[0]["field"] == "shade"
     assert fields(spec, "text")[0]["field"] == "text"

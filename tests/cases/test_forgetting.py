@@ -113,6 +113,16 @@ def test_old_files_go_when_the_longest_query_is_over(made):
     assert sorted(made.snapshot().find(Query()).index) == ["request-1", "request-3"]
 
 
+def test_forgetting_again_does_not_put_off_what_is_due(made):
+    first = forget_member(made, "anna").vacuum_due
+    housekeeping.erase_later(made, datetime.now(UTC) - timedelta(seconds=1))
+    later = forget_member(made, "request-1-nobody").vacuum_due
+    assert later == first  # nobody was forgotten: nothing new is due
+    housekeeping.keep_house(made)
+    assert ANNA.encode() not in b"".join(f.read_bytes() for f in (made.path / "logs").rglob("*.json"))
+    assert housekeeping.erase_due(made) == first
+
+
 def test_after_a_member_was_forgotten_at_once_the_log_goes_on(tmp_path):
     import pyarrow as pa
 

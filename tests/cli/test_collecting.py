@@ -2,10 +2,12 @@
 
 import json
 import tomllib
+from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
 import pytest
 
-from diagnosis.log import RequestLogger
+from diagnosis.log import RequestLogger, read_sampling
 from diagnosis.store import Workspace
 from tests.cli.test_cli import ask, run
 
@@ -83,3 +85,22 @@ def test_a_wish_that_is_none_is_told(capsys, logged, options, words):
     code, _, error = run(capsys, "sampling", "plan", logged, *options)
     assert code == 2
     assert words in error
+
+
+def test_items_in_their_launch_week_are_listed_for_the_logger(capsys, logged):
+    now = datetime.now(UTC).replace(microsecond=0)
+    launched = {"past": -8, 'this "week"\\': -6, "soon": 5, "evil\x1b[31m\u202e": 1, "far": 40, "unknown": None}
+    times = [None if days is None else now + timedelta(days=days) for days in launched.values()]
+    at = pa.array(times, pa.timestamp("us", "UTC"))
+    code, _, err = run(capsys, "sampling", "launches", logged)
+    assert (code, "items" in err) == (2, True)
+    Workspace.open(logged).replace("items", pa.table({"item_id": list(launched), "launched_at": at}))
+    code, out, _ = run(capsys, "sampling", "launches", logged)
+    assert code == 0
+    assert not [c for c in out if c != "\n" and (ord(c) < 32 or c == "\u202e")]
+    wanted = {item: now + timedelta(days=days) for item, days in launched.items() if days in (-6, 1, 5)}
+    assert tomllib.loads(out) == {"launched": wanted}
+    assert list(ask(capsys, "sampling", "launches", logged, "--days", "2")["launched"]) == ['this "week"\\', "evil\x1b[31m\u202e"]
+    (logged / "launches.toml").write_text(out)
+    (logged / "sampling.toml").write_text('[always]\nlaunches = "launches.toml"\n')
+    assert read_sampling(logged / "sampling.toml").keeps_items(["soon"], (now + timedelta(days=6)).timestamp())

@@ -30,6 +30,23 @@ def test_a_log_is_drafted_and_then_imported_once(tmp_path, source, capsys):
     assert out.startswith("Imported 0 requests with 0 candidates from 0 new files")
 
 
+def test_outcomes_are_imported_and_how_they_were_joined_is_said(tmp_path, source, capsys):
+    shop = tmp_path / "shop"
+    run(capsys, "import", str(shop), "plain", str(source), "--draft")
+    (tmp_path / "clicks.csv").write_text("who,item,at\nu\x1b[31m,a,2026-11-01T12:00:30Z\nu\x1b[31m,b,2026-11-02T12:00:30Z\n")
+    file = shop / "imports" / "plain.toml"
+    asked = '[outcomes]\nkind = "plain"\nsource = "../../clicks.csv"\nmember = "who"\nwithin_hours = 6\n'
+    file.write_text(file.read_text() + asked + 'item_id = "item"\nevent = {value = "click"}\nhappened_at = "at"\n')
+    code, out, _ = run(capsys, "import", str(shop), "plain", str(source))
+    assert code == 0
+    assert out.startswith("Imported 1 requests with 2 candidates and 1 outcomes from 2 new files")
+    assert "1 outcomes wait for their request" in out
+    assert "1 outcomes without a request id went to the member's last request within 6 hours before" in out
+    _, out, _ = run(capsys, "import", str(shop), "plain", str(source), "--json")
+    said = json.loads(out)
+    assert (said["files"], said["outcomes"], said["outcomes_waiting"], said["joined"]) == (0, 0, 1, {})
+
+
 def test_without_a_mapping_or_with_a_second_draft_it_says_what_to_do(tmp_path, source, capsys):
     shop = str(tmp_path / "shop")
     code, _, err = run(capsys, "import", shop, "plain", str(source))

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -104,6 +104,17 @@ def test_what_must_be_kept_is_kept_with_probability_one(tmp_path):
     assert [(r.request_id, r.head["keep_probability"]) for r in logged(tmp_path)] == [("r1", 1.0), ("r2", 1.0), ("r3", 1.0)]
 
 
+def test_requests_with_an_item_in_its_launch_week_are_kept(tmp_path):
+    launch = datetime(2026, 11, 1, tzinfo=UTC)
+    rules = Sampling(default=Stratum(rate=1e-9), launched={"new": launch.timestamp()})
+    logger = RequestLogger(tmp_path, member_key=KEY, sampling=rules)
+    times = [launch - timedelta(seconds=1), launch, launch.timestamp() + 6.9 * 86400, launch + timedelta(days=7)]
+    kept = [logger.log(f"r{i}", "home", served_at=at, candidates={"item_id": np.array(["a", "new"])}) > 0 for i, at in enumerate(times)]
+    logger.close()
+    assert kept == [False, True, True, False]
+    assert [r.head["keep_probability"] for r in logged(tmp_path)] == [1.0, 1.0]
+
+
 def test_members_and_dropped_columns_never_touch_the_disk(tmp_path):
     logger = RequestLogger(
         tmp_path, features=["age", "lat"], member_key=KEY, drop=["email", "age"], rounding={"lat": 1, "price": 1, "income": -3}
@@ -123,6 +134,45 @@ def test_members_and_dropped_columns_never_touch_the_disk(tmp_path):
     written = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert b"anna" not in written
     assert np.float64(41.5).tobytes() not in written
+
+
+def test_whatever_numbers_come_as_they_are_rounded(tmp_path):
+    names = ("whole", "small", "one", "many", "map", "text", "none", "vector", "fixed")
+    logger = RequestLogger(tmp_path, member_key=KEY, rounding=dict.fromkeys(names, -1))
+    request = {
+        "whole": 127,
+        "small": np.float32(127),
+        "one": np.array(127.0),
+        "many": [127, 128.0],
+        "map": {"a": 127},
+        "text": "127",
+        "none": None,
+    }
+    vectors = pa.array([[1.0], [127.0, None], None], pa.list_(pa.float64())).slice(1)
+    logger.log("r1", "home", request=request, candidates={"item_id": ["a", "b"], "vector": vectors, "fixed": np.full((2, 1), 127.0)})
+    logger.close()
+    (found,) = logged(tmp_path)
+    assert {name: found.head[name] for name in names[:7]} == {
+        "whole": 130,
+        "small": 130.0,
+        "one": 130.0,
+        "many": [130, 130.0],
+        "map": {"a": 130},
+        "text": "127",
+        "none": None,
+    }
+    assert candidates_table([found]).select(["vector", "fixed"]).to_pydict() == {
+        "vector": [[130.0, None], None],
+        "fixed": [[130.0], [130.0]],
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "words"), [({"drop": ["item_id", "age"]}, "item_id cannot be dropped"), ({"rounding": {"x": 1.5}}, "decimals")]
+)
+def test_a_door_that_no_request_could_pass_is_refused(tmp_path, more, words):
+    with pytest.raises(ValueError, match=words):
+        RequestLogger(tmp_path, member_key=KEY, **more)
 
 
 def test_the_same_member_has_the_same_pseudonym_under_the_same_key_only(tmp_path, monkeypatch):

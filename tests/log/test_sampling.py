@@ -1,5 +1,7 @@
 """Which requests are kept."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 
@@ -82,6 +84,7 @@ def test_the_number_is_estimated_without_bias_while_the_rate_adapts():
         ({"unit": "house"}, "unit is"),
         ({"salt": "x" * 65}, "64 bytes"),
         ({"always": {"item": ["a"]}}, "always.item"),
+        ({"always": {"launched": {"a": "soon"}}}, "always.launched.a is no time"),
     ],
 )
 def test_a_wrong_setting_is_named(values, words):
@@ -97,3 +100,22 @@ def test_a_file_says_how_to_sample(tmp_path):
     assert found.strata == (Stratum({"device": ("tv",)}, 1.0, 0.0, None, "member"),)
     assert isinstance(found, Sampling)
     assert found.always_status == {"fallback", "error", "timeout"}
+
+
+def test_items_are_kept_from_their_launch_for_a_week():
+    week = 7 * 86400.0
+    rules = sampling_from({"always": {"launched": {"new": datetime(2026, 11, 1, tzinfo=UTC), "naive": datetime(2026, 11, 2)}}})
+    at = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
+    assert [rules.keeps_items(["old", "new"], at + s) for s in (-1.0, 0.0, week - 1, week)] == [False, True, True, False]
+    assert [rules.keeps_items(["naive"], at + s) for s in (86399.0, 86400.0)] == [False, True]
+    assert not rules.keeps_items([], at)
+
+
+def test_launches_stand_in_a_file_beside_the_rates(tmp_path):
+    (tmp_path / "sampling.toml").write_text('rate = 0.1\n[always]\nlaunches = "launches.toml"\nlaunched = {b = 2026-11-02T00:00:00Z}\n')
+    (tmp_path / "launches.toml").write_text('[launched]\n"a" = 2026-11-01T00:00:00Z\n')
+    found = read_sampling(tmp_path / "sampling.toml")
+    assert found.launched == {"a": datetime(2026, 11, 1, tzinfo=UTC).timestamp(), "b": datetime(2026, 11, 2, tzinfo=UTC).timestamp()}
+    (tmp_path / "launches.toml").write_text("[items]\n")
+    with pytest.raises(ValueError, match=r"launches.toml: items is no setting"):
+        read_sampling(tmp_path / "sampling.toml")

@@ -207,3 +207,5 @@ def test_slices_are_shown_relative_to_the_metric_and_by_pairs(bench):
     whole = found.slices[found.slices["attribute_2"] != ""].reset_index(drop=True)
     np.testing.assert_allclose(shown["day"], whole["day_change"] / found.value)
     assert list(shown["blind"] == "blind") == list(whole["blind"])
+    lone = found.shown().set_index("slice").loc["device=car"]
+    assert (found.counted, lone["kept"], lone["estimated"], lone["seen"]) == (True, 0, 0.0, 7.0)  # counted, and none of them kept

@@ -21,6 +21,7 @@ from diagnosis.log import RequestLogger, Sampling, Stratum
 from diagnosis.log.spool import read_segment
 from diagnosis.store import Query, Workspace
 from diagnosis.store.collecting import PHASES
+from diagnosis.store.waitroom import Waitroom
 
 NOON = datetime(2026, 11, 1, 12, 30, tzinfo=UTC)
 
@@ -93,7 +94,7 @@ def test_killed_after_any_phase_it_goes_on_and_stores_everything_once(made, phas
     assert [snapshot.request(r).items for r in ("r1", "r2")] == [["b", "a"], ["b", "a"]]
     assert snapshot.request("r1").outcomes.num_rows == 1
     assert snapshot.table("volumes")[["seen", "kept", "lost"]].sum().tolist() == [2, 2, 0]
-    assert sum(len(json.loads(f.read_text())) for f in (made.path / "spool/collected").glob("waiting-*")) == 1
+    assert [row["request_id"] for row in Waitroom(made.path / "spool/collected").rows()] == ["elsewhere"]
     assert not list((made.path / "spool").glob("*.seg"))
 
 
@@ -238,6 +239,62 @@ def test_a_row_that_no_table_can_hold_is_set_aside_and_the_others_are_stored(mad
     assert logger.stats.lost == {"malformed": 2}
     assert made.collect().aside == {"cannot be understood: ValueError": 1}
     assert list(made.snapshot().find(Query()).index) == ["good"]
+
+
+HALF = "\ud83d"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda logger: logger.log(f"r{HALF}", "home"),
+        lambda logger: logger.log("r", "home", request={"query": HALF}),
+        lambda logger: logger.log("r", "home", request={HALF: 1}),
+        lambda logger: logger.log("r", f"home{HALF}", candidates={"item_id": ["a"]}),
+        lambda logger: logger.outcome("good", HALF, "click"),
+        lambda logger: logger.log("r", "home", candidates={"item_id": [HALF]}),
+        lambda logger: logger.log("r", "home", candidates={"item_id": ["a"], "ids": pa.array([[2**64 - 1]], pa.list_(pa.uint64()))}),
+    ],
+)
+def test_what_no_table_can_hold_costs_only_itself(made, call):
+    logger = RequestLogger(made.path / "spool", member_key=b"k")
+    logger.log("good", "home", served_at=NOON, candidates={"item_id": ["a"]})
+    call(logger)
+    assert logger.close()
+    done = made.collect()
+    assert (done.requests, sum(done.aside.values())) == (1, 1)
+    assert list(made.snapshot().find(Query()).index) == ["good"]
+    volumes = made.snapshot().table("volumes")
+    assert (volumes["seen"].sum(), volumes["kept"].sum()) == (logger.stats.seen, 1)
+    assert len((made.path / "spool/aside/index.jsonl").read_text().splitlines()) == 1
+    assert made.collect().segments == 0
+
+
+def test_versions_of_a_logger_that_log_other_types_at_once_fill_the_columns_that_there_are(made):
+    log(made, ["r0"], columns={"x": [1.5, 2.0], "n": ["u", "v"]})
+    made.collect()
+    logger = RequestLogger(made.path / "spool", member_key=b"k")
+    texts = pa.array(["b", "a"], pa.large_string())
+    at = pa.array([NOON.replace(tzinfo=None)] * 2, pa.timestamp("ms"))
+    logger.log("r1", "home", served_at=NOON, candidates={"item_id": np.array([7, 8]), "x": np.array([1, 2])})
+    logger.log("r2", "home", served_at=NOON, candidates={"item_id": texts, "x": np.array([0.5, -0.0]), "n": texts, "seen": at})
+    logger.log("r3", "home", served_at=NOON, candidates={"item_id": ["b", "a"], "x": ["low", "high"], "n": np.array([3, 4])})
+    logger.log(
+        "r4",
+        "home",
+        served_at=NOON,
+        candidates={"item_id": ["b", "a"], "x": pa.nulls(2), "seen": np.array([NOON.replace(tzinfo=None)] * 2, "M8[us]")},
+    )
+    assert logger.close()
+    done = made.collect()
+    assert (done.requests, done.candidates, done.aside) == (4, 8, {})
+    assert done.renamed == {"candidates.x": "stored as x__text: string, where the table has double"}
+    rows = {r: made.snapshot().request(r).table.to_pydict() for r in ("r1", "r2", "r3", "r4")}
+    assert [rows[r]["item_id"] for r in rows] == [["7", "8"], ["b", "a"], ["b", "a"], ["b", "a"]]
+    assert [rows[r]["x"] for r in rows] == [[1.0, 2.0], [0.5, -0.0], [None, None], [None, None]]
+    assert [rows[r]["x__text"] for r in rows] == [[None, None], [None, None], ["low", "high"], [None, None]]
+    assert [rows[r]["n"] for r in rows] == [[None, None], ["b", "a"], ["3", "4"], [None, None]]
+    assert [rows[r]["seen"] for r in rows] == [[None, None], [NOON, NOON], [None, None], [NOON, NOON]]
 
 
 def test_outcomes_wait_for_their_request(made):

@@ -65,6 +65,13 @@ def test_counts_of_many_batches_become_one_row_an_hour_and_stratum(made):
     assert made.snapshot().table("volumes")["seen"].sum() == 17
 
 
+def test_counts_of_hours_that_are_all_different_become_one_file_too(made):
+    for i in range(16):
+        log(made, f"r{i}", TODAY + timedelta(hours=i))
+    assert housekeeping.keep_house(made, today=TODAY.date()).compacted["volumes"] == [None]
+    assert (len(made.snapshot().table("volumes")), len(made.snapshot().pinned["volumes"].files)) == (16, 1)
+
+
 def test_without_a_retention_nothing_expires(tmp_path):
     made = Workspace.create(tmp_path / "w", id="w")
     log(made, "r1", TODAY - timedelta(days=999))

@@ -15,6 +15,7 @@ from diagnosis.log.foreign import parse_mapping
 from diagnosis.store import Query, Workspace
 from diagnosis.store.importing import PHASES, import_log
 from diagnosis.store.importroom import Importroom
+from tests.store.vectors import delete
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 LONG = {
@@ -206,6 +207,18 @@ def test_a_delta_table_is_read_as_it_is_now(made, tmp_path):
     write_deltalake(str(tmp_path / "t"), pa.table({"id": ["here"], **columns}), mode="overwrite")
     assert import_log(made, tmp_path / "t", plain()).requests == 1
     assert made.snapshot().request("here").items == ["a"]
+
+
+def test_rows_that_a_delta_table_marks_as_deleted_are_not_read(made, tmp_path):
+    from deltalake import write_deltalake
+
+    n = 5
+    columns = {"at": [NOON] * n, "user": ["u"] * n, "device": ["tv"] * n, "item": ["a"] * n, "score": [1.0] * n}
+    write_deltalake(str(tmp_path / "t"), pa.table({"id": [f"r{i}" for i in range(n)], **columns}))
+    (file,) = (tmp_path / "t").glob("*.parquet")
+    delete(tmp_path / "t", file.name, [0, 3])
+    assert import_log(made, tmp_path / "t", plain()).requests == 3
+    assert sorted(made.snapshot().find(Query()).index) == ["r1", "r2", "r4"]
 
 
 # --- halves, second logs, corrections, members who leave --------------------------------------------------------------------

@@ -123,13 +123,14 @@ def test_candidates_of_no_request_are_refused(tmp_path):
         made.append(requests=requests(), candidates=pa.table({"request_id": ["r9"], "item_id": ["a"]}))
 
 
-def test_deletion_vectors_are_refused(workspace):
-    from deltalake import DeltaTable
+def test_a_table_whose_features_would_be_read_wrongly_is_refused(workspace):
+    import json
 
-    DeltaTable(str(workspace.path / "logs" / "requests")).alter.add_feature(
-        __import__("deltalake").TableFeatures.DeletionVectors, allow_protocol_versions_increase=True
-    )
-    with pytest.raises(UnsupportedTableError, match=r"(?i)deletionVectors"):
+    log = workspace.path / "logs" / "requests" / "_delta_log"
+    features = ["columnMapping"]
+    protocol = {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": features, "writerFeatures": features}
+    (log / f"{1:020}.json").write_text(json.dumps({"protocol": protocol}))
+    with pytest.raises(UnsupportedTableError, match="columnMapping"):
         workspace.snapshot()
 
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from diagnosis.log.foreign.documents import NOTHING, Path, leaves, spelled, walk
 from diagnosis.log.foreign.kinds import Kind
-from diagnosis.log.foreign.rows import flat, spread
+from diagnosis.log.foreign.lookup import Document, flat, spread
 from diagnosis.log.foreign.values import Unusable, moment
 
-Document = Mapping[str, Any]
 _NAMES = {  # last keys of paths, best first
     "request_id": ("request_id", "requestid", "req_id", "impression_id", "query_id", "session_id", "id"),
     "served_at": ("served_at", "timestamp", "ts", "time", "request_time", "event_time", "created_at", "datetime"),

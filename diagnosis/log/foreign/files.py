@@ -10,11 +10,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from diagnosis.errors import TableError
+from diagnosis.log.deletions import deleted_rows
 from diagnosis.log.foreign.documents import Aside
 
 Row = Mapping[str, Any]
@@ -35,10 +38,13 @@ class Given:
     ----------
     name : str
         Its path below the source, for people and for formats that keep something there.
+    deleted : frozenset of int
+        Rows, by number from 0, that are not to be read: a Delta table marks them as deleted.
     """
 
     file: Path
     name: str
+    deleted: frozenset[int] = frozenset()
 
     @property
     def modified(self) -> datetime:
@@ -52,11 +58,11 @@ def listed(source: Path) -> list[Given]:
     Raises
     ------
     Unreadable
-        If it is a Delta table that cannot be listed, or marks rows as deleted without removing them.
+        If it is a Delta table that cannot be listed.
     """
     if (source / "_delta_log").is_dir():
-        files = _live(source)
-    elif source.is_dir():
+        return _live(source)
+    if source.is_dir():
         found = (f for f in source.rglob("*") if f.is_file())
         files = [f for f in found if not any(part.startswith((".", "_")) for part in f.relative_to(source).parts)]
     else:
@@ -65,7 +71,7 @@ def listed(source: Path) -> list[Given]:
     return [Given(f, f.relative_to(base).as_posix()) for f in sorted(files)]
 
 
-def _live(source: Path) -> list[Path]:
+def _live(source: Path) -> list[Given]:
     from urllib.parse import unquote
 
     from deltalake import DeltaTable
@@ -74,11 +80,14 @@ def _live(source: Path) -> list[Path]:
     try:
         table = DeltaTable(str(source))
         adds = pa.table(table.get_add_actions(flatten=True))
-    except (DeltaError, OSError) as error:
+        files = [source / unquote(path) for path in adds.column("path").to_pylist()]
+        gone = deleted_rows(table, [str(file) for file in files])
+    except (DeltaError, OSError, TableError) as error:
         raise Unreadable(f"a Delta table that cannot be listed: {type(error).__name__}") from None
-    if "deletionVectors" in (table.protocol().reader_features or ()):
-        raise Unreadable("a Delta table with deletion vectors: rows that were deleted would be read")
-    return [source / unquote(path) for path in adds.column("path").to_pylist()]
+    if table.protocol().min_reader_version == 2 or "columnMapping" in (table.protocol().reader_features or ()):
+        raise Unreadable("a Delta table whose files name its columns otherwise (column mapping)")
+    rows = {file: frozenset(gone[str(file)].tolist()) if str(file) in gone else frozenset() for file in files}
+    return [Given(file, file.relative_to(source).as_posix(), rows[file]) for file in sorted(files)]
 
 
 def rows_of(given: Given) -> Iterator[tuple[str, Row | Aside]]:
@@ -146,11 +155,22 @@ def _parts(given: Given) -> Iterator[tuple[int, Mapping[str, list[Any]]]]:
                 raise Unreadable("two columns have one name")
             for batch in parquet.iter_batches(batch_size=_BATCH):
                 cut = _cut(batch)
-                columns = {name: cut.column(name).to_pylist(maps_as_pydicts="lossy") for name in cut.schema.names}
-                yield number, columns
+                for first, end in _left(number - 1, batch.num_rows, given.deleted):
+                    part = cut.slice(first, end - first)
+                    yield number + first, {name: part.column(name).to_pylist(maps_as_pydicts="lossy") for name in part.schema.names}
                 number += batch.num_rows
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise Unreadable(f"Parquet is damaged: {type(error).__name__}") from None
+
+
+def _left(start: int, rows: int, deleted: frozenset[int]) -> list[tuple[int, int]]:
+    """Stretches of a batch, which begins at row `start`, without rows that are deleted.
+
+    >>> _left(10, 5, frozenset({10, 12})), _left(10, 5, frozenset())
+    ([(1, 2), (3, 5)], [(0, 5)])
+    """
+    gone = [-1, *sorted(row - start for row in deleted if start <= row < start + rows), rows]
+    return [(before + 1, after) for before, after in pairwise(gone) if before + 1 < after]
 
 
 def _cut(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -30,6 +30,17 @@
     [status]                                # what words of the log mean
     SUCCESS = "ok"
 
+    [outcomes]                              # what members did, in a log of its own
+    kind = "plain"
+    source = "clicks"                       # beside this file; without it, outcomes stand in the requests themselves
+    request_id = "request_id"               # or member and happened_at: then it is of the member's last request that showed the item
+    within_hours = 24                       # … at most so long before
+    item_id = "item"
+    event = {value = "click"}
+    happened_at = "clicked_at"
+    value = "price"
+    when = "clicked"                        # only where this is true, or not 0
+
     [[also]]                                # a second log of the same requests
     kind = "feast"
     source = "feast-logs"
@@ -47,47 +58,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from diagnosis.errors import MappingError, near_words
 from diagnosis.log.foreign.documents import Path
+from diagnosis.log.foreign.sources import Order, RankBy, Source, parsed_path, parsed_source
 
 STATUSES = ("ok", "fallback", "cached", "timeout", "error")
 _REQUIRED = {"requests": ("request_id", "served_at", "task"), "candidates": ("item_id",)}
-_KEYS = ("kind", "rows", "time_zone", "wait_hours", "requests", "candidates", "matrix", "status", "also")
-
-
-@dataclass(frozen=True)
-class At:
-    """Values stand at a path."""
-
-    path: Path
-
-
-@dataclass(frozen=True)
-class Constant:
-    """The same value for all."""
-
-    value: Any
-
-
-@dataclass(frozen=True)
-class Order:
-    """The place in the list, from 1."""
-
-
-@dataclass(frozen=True)
-class RankBy:
-    """The place by another column of the candidates, highest first, ties by order; null where that is null or NaN."""
-
-    column: str
-
-
-@dataclass(frozen=True)
-class Span:
-    """Milliseconds between the times at two paths."""
-
-    since: Path
-    until: Path
-
-
-Source = At | Constant | Order | RankBy | Span
+_KEYS = ("kind", "rows", "time_zone", "wait_hours", "requests", "candidates", "matrix", "status", "outcomes", "also")
+_OF_OUTCOMES = ("kind", "source", "within_hours", "when")  # settings; every other key of [outcomes] is a column
 
 
 @dataclass(frozen=True)
@@ -108,6 +84,29 @@ class Also:
 
 
 @dataclass(frozen=True)
+class Outcomes:
+    """Where outcomes stand: in a log of their own, or in the documents of the requests.
+
+    Attributes
+    ----------
+    kind, source : str
+        Of a log of its own, beside the mapping file; empty where there is none.
+    columns : mapping of str to Source
+        Columns of `outcomes`.
+    when : Path
+        Only what is true there, or a number that is not 0; empty for all.
+    within_hours : float
+        How long before an outcome without a request id the request may lie.
+    """
+
+    kind: str
+    source: str
+    columns: Map[str, Source]
+    when: Path = ()
+    within_hours: float = 24.0
+
+
+@dataclass(frozen=True)
 class Mapping:
     """What a mapping file says; see the module.
 
@@ -117,6 +116,8 @@ class Mapping:
         Where it stands.
     requests, candidates : mapping of str to Source
         By column.
+    outcomes : Outcomes or None
+        None where the mapping says nothing of outcomes.
     """
 
     file: File
@@ -129,6 +130,7 @@ class Mapping:
     matrix: tuple[Matrix, ...] = ()
     status: Map[str, str] = field(default_factory=dict)
     also: tuple[Also, ...] = ()
+    outcomes: Outcomes | None = None
 
 
 def read_mapping(file: File, kind: str) -> Mapping:
@@ -181,11 +183,12 @@ def parse_mapping(values: Map[str, Any], kind: str, file: File = File("mapping.t
         tuple(_matrix(entry, file) for entry in _list(values, "matrix", file)),
         {str(k): _one_of(v, STATUSES, f"status.{k}", file) for k, v in _table(values.get("status", {}), "status", file).items()},
         tuple(_also(entry, file) for entry in _list(values, "also", file)),
+        _outcomes(_table(values["outcomes"], "outcomes", file), tables["candidates"], file) if "outcomes" in values else None,
     )
 
 
 def _sources(values: Any, table: str, file: File) -> dict[str, Source]:
-    sources = {column: _source(found, f"{table}.{column}", file) for column, found in _table(values, table, file).items()}
+    sources = {column: parsed_source(found, f"{table}.{column}", file) for column, found in _table(values, table, file).items()}
     for column, source in sources.items():
         if isinstance(source, RankBy) and source.column not in sources:
             raise MappingError(file, f"{table}.{column}", f"goes by {source.column!r}, which is not mapped", f"map {source.column} too.")
@@ -194,44 +197,48 @@ def _sources(values: Any, table: str, file: File) -> dict[str, Source]:
     return sources
 
 
-def _source(found: Any, key: str, file: File) -> Source:
-    if isinstance(found, (str, list)):
-        return At(_path(found, key, file))
-    if isinstance(found, dict):
-        if list(found) == ["value"]:
-            return Constant(found["value"])
-        if found == {"order": True}:
-            return Order()
-        if list(found) == ["by"] and isinstance(found["by"], str):
-            return RankBy(found["by"])
-        if set(found) == {"since", "until"}:
-            return Span(_path(found["since"], key, file), _path(found["until"], key, file))
-    raise MappingError(
-        file,
-        key,
-        f"is {found!r}",
-        'write a path "request.inputs.x", or {value = …}, {by = "score"}, {order = true}, {since = "…", until = "…"}.',
-    )
-
-
-def _path(found: Any, key: str, file: File) -> Path:
-    parts = found.split(".") if isinstance(found, str) else found
-    if not isinstance(parts, list) or not parts or not all(isinstance(part, str) and part for part in parts):
-        raise MappingError(file, key, f"{found!r} is no path", 'write it as "request.inputs.x", or as a list of keys.')
-    return tuple(parts)
-
-
 def _matrix(entry: Any, file: File) -> Matrix:
     names = entry.get("names") if isinstance(entry, dict) else None
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names) or len(set(names)) < len(names):
         raise MappingError(file, "matrix.names", f"is {names!r}", 'write names = ["…", "…"], one a column, none twice.')
-    return Matrix(_path(entry.get("from"), "matrix.from", file), tuple(names))
+    return Matrix(parsed_path(entry.get("from"), "matrix.from", file), tuple(names))
 
 
 def _also(entry: Any, file: File) -> Also:
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("kind", "source")):
         raise MappingError(file, "also", "lacks a kind or a source", 'write kind = "feast" and source = "FOLDER".')
-    return Also(entry["kind"], entry["source"], _path(entry["item_id"], "also.item_id", file) if "item_id" in entry else ())
+    return Also(entry["kind"], entry["source"], parsed_path(entry["item_id"], "also.item_id", file) if "item_id" in entry else ())
+
+
+def _outcomes(values: dict[str, Any], candidates: Map[str, Source], file: File) -> Outcomes:
+    columns = {c: parsed_source(found, f"outcomes.{c}", file) for c, found in values.items() if c not in _OF_OUTCOMES}
+    for column, source in columns.items():
+        if isinstance(source, (RankBy, Order)):
+            raise MappingError(file, f"outcomes.{column}", "is an order of candidates", "put it into [candidates].")
+    own = values.get("source", "")
+    if not isinstance(own, str) or (own and not isinstance(values.get("kind"), str)):
+        raise MappingError(file, "outcomes", "has a source without a kind", 'write kind = "plain" and source = "FOLDER".')
+    if own:
+        _joinable(columns, file)
+    else:
+        columns.setdefault("item_id", candidates["item_id"])
+    for column in ("item_id", "event"):
+        if column not in columns:
+            raise MappingError(file, f"outcomes.{column}", "is missing", f'add a line {column} = "…" to [outcomes].')
+    when = parsed_path(values["when"], "outcomes.when", file) if "when" in values else ()
+    within = _hours(values.get("within_hours", 24), file, "outcomes.within_hours")
+    return Outcomes(values.get("kind", ""), own, columns, when, within)
+
+
+def _joinable(columns: Map[str, Source], file: File) -> None:
+    """Refuse outcomes of which nobody could say whose request they are."""
+    if "request_id" not in columns and not {"member", "happened_at"} <= set(columns):
+        raise MappingError(
+            file,
+            "outcomes.request_id",
+            "is missing",
+            "add it, or member and happened_at: then the member's last request that showed the item is it.",
+        )
 
 
 def _table(values: Any, key: str, file: File) -> dict[str, Any]:
@@ -256,9 +263,9 @@ def _zone(name: Any, file: File) -> str | None:
         raise MappingError(file, "time_zone", f"{name!r} is no time zone", 'write "UTC" or "Europe/Berlin".') from None
 
 
-def _hours(found: Any, file: File) -> float:
+def _hours(found: Any, file: File, key: str = "wait_hours") -> float:
     if isinstance(found, bool) or not isinstance(found, (int, float)) or not found >= 0:
-        raise MappingError(file, "wait_hours", f"is {found!r}", "write a number of hours.")
+        raise MappingError(file, key, f"is {found!r}", "write a number of hours.")
     return float(found)
 
 

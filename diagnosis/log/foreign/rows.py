@@ -11,12 +11,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from diagnosis.log.decoding import typed
+from diagnosis.log.columns import typed
 from diagnosis.log.foreign.documents import NOTHING, Aside, Path, spelled, stacked, walk
-from diagnosis.log.foreign.mapping import Also, At, Constant, Mapping, Order, RankBy, Source, Span
+from diagnosis.log.foreign.lookup import Document, fitting, flat, found_at, only, same, spread
+from diagnosis.log.foreign.mapping import Also, Mapping
+from diagnosis.log.foreign.outcomes import outcomes_of
+from diagnosis.log.foreign.sources import At, Order, RankBy, Source
 from diagnosis.log.foreign.values import Unusable, moment, plain, status_of, text_of
 
-Document = Map[str, Any]
 Types = Map[str, Map[str, pa.DataType]]
 _WORDS = ("request_id", "task", "member", "environment", "model", "model_version", "ruleset_version", "code_version", "fallback", "stratum")
 _PLACES = ("rank", "position")
@@ -38,6 +40,8 @@ class Mapped:
         Columns of `requests`; times are microseconds since 1970.
     candidates : list of dict
         For each request, its columns of `candidates`, each a list.
+    outcomes : list of dict
+        What the documents say of outcomes, by their request ids; see `outcomes.map_outcomes`.
     aside : list of Aside
     absent : dict of str to str
         Columns for which no document had anything, with the path where it was looked for.
@@ -45,6 +49,7 @@ class Mapped:
 
     requests: list[dict[str, Any]]
     candidates: list[dict[str, list[Any]]]
+    outcomes: list[dict[str, Any]]
     aside: list[Aside]
     absent: dict[str, str]
 
@@ -54,8 +59,11 @@ class Mapped:
         if all(keep):
             return self
         aside += [Aside("of a member who was forgotten", "", FORGOTTEN) for kept in keep if not kept]
+        gone = {r["request_id"] for r, kept in zip(self.requests, keep, strict=True) if not kept}
         requests = [r for r, kept in zip(self.requests, keep, strict=True) if kept]
-        return Mapped(requests, [c for c, kept in zip(self.candidates, keep, strict=True) if kept], self.aside, self.absent)
+        candidates = [c for c, kept in zip(self.candidates, keep, strict=True) if kept]
+        outcomes = [o for o in self.outcomes if o["request_id"] not in gone]
+        return Mapped(requests, candidates, outcomes, self.aside, self.absent)
 
     def tables(self, known: Types) -> dict[str, pa.Table]:
         """Both tables, in the types of `known` where those hold the values; values that a column's type cannot hold stand beside it."""
@@ -82,7 +90,7 @@ def map_documents(documents: Sequence[tuple[Document, str]], mapping: Mapping, *
     """
     found: set[str] = set()
     schema = _schema_name(mapping)
-    done = Mapped([], [], [], {})
+    done = Mapped([], [], [], [], {})
     for document, place in _grouped(documents, mapping, done.aside):
         try:
             row, columns = _mapped(document, mapping, found)
@@ -93,9 +101,20 @@ def map_documents(documents: Sequence[tuple[Document, str]], mapping: Mapping, *
             row["member"] = hide(row["member"])
         done.requests.append({**row, "candidates_logged": len(columns["item_id"]), "log_schema": schema})
         done.candidates.append(columns)
+        if mapping.outcomes is not None and not mapping.outcomes.source:
+            done.outcomes.extend(_outcomes(document, mapping, row["request_id"], place, done.aside))
     if documents:
         done.absent.update(_absent(mapping, found))
     return done
+
+
+def _outcomes(document: Document, mapping: Mapping, request_id: str, place: str, aside: list[Aside]) -> list[dict[str, Any]]:
+    assert mapping.outcomes is not None
+    try:
+        return [{**row, "request_id": request_id} for row in outcomes_of(document, mapping.outcomes, mapping.time_zone)]
+    except Unusable as error:
+        aside.append(Aside(str(error.args[0]), place, document))
+        return []
 
 
 def _schema_name(mapping: Mapping) -> str:
@@ -117,7 +136,7 @@ def _grouped(documents: Sequence[tuple[Document, str]], mapping: Mapping, aside:
     groups: dict[str, list[tuple[Document, str]]] = {}
     for document, place in documents:
         try:
-            key = text_of(_one(_found(document, mapping.requests["request_id"])), "requests.request_id")
+            key = text_of(only(found_at(document, mapping.requests["request_id"])), "requests.request_id")
         except Unusable as error:
             aside.append(Aside(str(error.args[0]), place, document))
             continue
@@ -132,7 +151,7 @@ def _mapped(document: Document, mapping: Mapping, found: set[str]) -> tuple[dict
         document = _aligned(document, also, items)
     columns = {"item_id": items, **_columns(document, mapping, items, found)}
     for column, value in row.items():  # a value that every candidate repeats is one of the request
-        if isinstance(value, list) and value and len(value) in (1, len(items)) and all(_same(v, value[0]) for v in value):
+        if isinstance(value, list) and value and len(value) in (1, len(items)) and all(same(v, value[0]) for v in value):
             row[column] = value[0]
     return row, columns
 
@@ -143,32 +162,25 @@ def _mapped(document: Document, mapping: Mapping, found: set[str]) -> tuple[dict
 def _request(document: Document, mapping: Mapping, found: set[str]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for column, source in mapping.requests.items():
-        value = _found(document, source, mapping.time_zone)
+        value = found_at(document, source, mapping.time_zone)
         if value is not NOTHING:
             found.add(f"requests.{column}")
         value = None if value is NOTHING else value
         if column in _WORDS:
-            one = _one(value, column)
+            one = only(value, column)
             row[column] = None if one is None and column not in ("request_id", "task") else text_of(one, f"requests.{column}")
         elif column not in ("served_at", "status", "keep_probability", "date", "candidates_logged", "log_schema"):
-            row[column] = _plain(column, value, mapping.time_zone)
+            row[column] = fitting(column, value, mapping.time_zone)
     _time_into(row, document, mapping)
     row["status"] = _status(document, mapping)
     row["keep_probability"] = _keep(document, mapping)
     return row
 
 
-def _plain(column: str, value: Any, zone: str | None) -> Any:
-    """A value for a column; of ``<feature>__at``, a time."""
-    if column.endswith("__at") and value is not None and not isinstance(value, list):
-        return {"$at": moment(value, zone)[0]}
-    return plain(value, zone)
-
-
 def _time_into(row: dict[str, Any], document: Document, mapping: Mapping) -> None:
     """When it was served, and how well that is known: of rows of several times, the first."""
     source = mapping.requests["served_at"]
-    value = _found(document, source)
+    value = found_at(document, source)
     times = [v for v in (value if isinstance(value, list) else [value]) if v is not None and v is not NOTHING]
     if not times:
         raise Unusable("requests.served_at is missing")
@@ -182,7 +194,7 @@ def _time_into(row: dict[str, Any], document: Document, mapping: Mapping) -> Non
 def _status(document: Document, mapping: Mapping) -> str:
     source = mapping.requests.get("status")
     if source is not None:
-        value = _one(_found(document, source), "status")
+        value = only(found_at(document, source), "status")
         if value is None:
             raise Unusable("requests.status is missing")
         return status_of(value, mapping.status)
@@ -194,42 +206,10 @@ def _keep(document: Document, mapping: Mapping) -> float:
     source = mapping.requests.get("keep_probability")
     if source is None:
         return 1.0
-    value = _one(_found(document, source), "keep_probability")
+    value = only(found_at(document, source), "keep_probability")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
         raise Unusable("requests.keep_probability lies not in (0, 1]")
     return float(value)
-
-
-def _found(document: Document, source: Source, zone: str | None = None) -> Any:
-    if isinstance(source, Constant):
-        return source.value
-    if isinstance(source, At):
-        return walk(document, source.path)
-    if isinstance(source, Span):
-        ends = [_one(walk(document, path)) for path in (source.since, source.until)]
-        return NOTHING if None in ends else (moment(ends[1], zone)[0] - moment(ends[0], zone)[0]) / 1000
-    return NOTHING
-
-
-def _one(value: Any, column: str = "request_id") -> Any:
-    """The one value there is, however deep in lists it stands.
-
-    Raises
-    ------
-    Unusable
-        If there are several.
-    """
-    while isinstance(value, list):
-        if not value:
-            return None
-        if not all(_same(element, value[0]) for element in value):
-            raise Unusable(f"requests.{column} has several values in one request")
-        value = value[0]
-    return None if value is NOTHING else value
-
-
-def _same(a: Any, b: Any) -> bool:
-    return bool(a == b) or (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b))
 
 
 # --- candidates -------------------------------------------------------------------------------------------------------------
@@ -237,7 +217,7 @@ def _same(a: Any, b: Any) -> bool:
 
 def _items(document: Document, mapping: Mapping, status: str, found: set[str]) -> list[str]:
     source = mapping.candidates["item_id"]
-    value = _found(document, source)
+    value = found_at(document, source)
     if value is NOTHING or value is None:
         if status != "ok":
             return []  # a request that failed may have had none
@@ -250,28 +230,17 @@ def _items(document: Document, mapping: Mapping, status: str, found: set[str]) -
     return items
 
 
-def flat(value: Any) -> list[Any]:
-    """A value, a list, a list of one list, or a list of lists of one, as a list."""
-    if not isinstance(value, list):
-        return [value]
-    if len(value) == 1 and isinstance(value[0], list):
-        return flat(value[0])
-    if value and all(isinstance(element, list) and len(element) == 1 for element in value):
-        return flat([element[0] for element in value])
-    return value
-
-
 def _columns(document: Document, mapping: Mapping, items: Sequence[str], found: set[str]) -> dict[str, list[Any]]:
     n = len(items)
     columns: dict[str, list[Any]] = {}
     for column, source in mapping.candidates.items():
         if column in ("item_id", "request_id", "date") or isinstance(source, RankBy):
             continue
-        value = list(range(1, n + 1)) if isinstance(source, Order) else _found(document, source, mapping.time_zone)
+        value = list(range(1, n + 1)) if isinstance(source, Order) else found_at(document, source, mapping.time_zone)
         if value is NOTHING:
             continue
         found.add(f"candidates.{column}")
-        columns[column] = [_plain(column, v, mapping.time_zone) for v in spread(value, n, f"candidates.{column}")]
+        columns[column] = [fitting(column, v, mapping.time_zone) for v in spread(value, n, f"candidates.{column}")]
     for matrix in mapping.matrix:
         columns |= _matrix(walk(document, matrix.path), matrix.path, matrix.names, n, found)
     for column in _PLACES:
@@ -279,26 +248,8 @@ def _columns(document: Document, mapping: Mapping, items: Sequence[str], found: 
             columns[column] = [None if isinstance(v, float) and math.isnan(v) else v for v in columns[column]]
     for column, source in mapping.candidates.items():
         if isinstance(source, RankBy):
-            columns[column] = _ranked(columns.get(source.column, [None] * n))
+            columns[column] = ranked(columns.get(source.column, [None] * n))
     return columns
-
-
-def spread(value: Any, n: int, what: str) -> list[Any]:
-    """One value a candidate.
-
-    Raises
-    ------
-    Unusable
-        If there are more or fewer.
-    """
-    if not isinstance(value, list):
-        return [value] * n
-    if len(value) == n:
-        single = n > 0 and all(isinstance(v, list) and len(v) == 1 for v in value)
-        return [v[0] for v in value] if single else value
-    if len(value) == 1:
-        return spread(value[0], n, what)
-    raise Unusable(f"{what} has not one value for each item")
 
 
 def _matrix(value: Any, path: Path, names: Sequence[str], n: int, found: set[str]) -> dict[str, list[Any]]:
@@ -317,10 +268,10 @@ def _matrix(value: Any, path: Path, names: Sequence[str], n: int, found: set[str
     return {name: [plain(row[place], None) for row in rows] for place, name in enumerate(names)}
 
 
-def _ranked(values: Sequence[Any]) -> list[int | None]:
+def ranked(values: Sequence[Any]) -> list[int | None]:
     """Places by value, highest first, ties by order; None for what is no number.
 
-    >>> _ranked([0.5, None, 2.0, 0.5])
+    >>> ranked([0.5, None, 2.0, 0.5])
     [2, None, 1, 3]
     """
     numbers = [i for i, v in enumerate(values) if isinstance(v, (int, float)) and not isinstance(v, bool) and not math.isnan(v)]

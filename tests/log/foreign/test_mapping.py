@@ -58,6 +58,17 @@ def reason(document, **more):
         ({**LEAST, "requests": []}, "requests", "is no table"),
         ({**LEAST, "matrix": [{"from": "x", "names": ["a", "a"]}]}, "matrix.names", "none twice"),
         ({**LEAST, "also": [{"kind": "feast"}]}, "also", "lacks a kind or a source"),
+        ({**LEAST, "outcomes": {"source": "clicks", "event": "e"}}, "outcomes", "has a source without a kind"),
+        (
+            {**LEAST, "outcomes": {"kind": "plain", "source": "c", "item_id": "i", "event": "e"}},
+            "outcomes.request_id",
+            "add it, or member and happened_at",
+        ),
+        ({**LEAST, "outcomes": {"kind": "plain", "source": "c", "request_id": "r", "event": "e"}}, "outcomes.item_id", "is missing"),
+        ({**LEAST, "outcomes": {"item_id": "items.id"}}, "outcomes.event", "is missing"),
+        ({**LEAST, "outcomes": {"event": "e", "within_hours": "1"}}, "outcomes.within_hours", "write a number of hours"),
+        ({**LEAST, "outcomes": {"event": "e", "value": {"order": True}}}, "outcomes.value", "is an order of candidates"),
+        ({**LEAST, "outcomes": {"event": "e", "when": 1}}, "outcomes.when", "is no path"),
     ],
 )
 def test_a_wrong_mapping_names_the_key_and_the_fix(values, key, said):
