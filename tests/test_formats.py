@@ -68,6 +68,7 @@ def test_the_settings_are_read_as_they_stand(tmp_path):
 def test_contracts_rules_sampling_and_playbooks_are_read_as_they_stand(tmp_path):
     for name in ("features.toml", "ruleset.toml", "sampling.toml"):
         (tmp_path / name).write_text(BLOCKS[name])
+    (tmp_path / "launches.toml").write_text("[launched]\ni8 = 2026-11-01T00:00:00Z\n")
     assert read_contracts(tmp_path / "features.toml")[0].parents == ("clicks_7d", "shown_7d")
     assert [rule.kind for rule in read_ruleset(tmp_path / "ruleset.toml").rules] == ["cap", "boost", "pin"]
     assert [stratum.unit for stratum in read_sampling(tmp_path / "sampling.toml").strata] == ["request", "member"]
