@@ -1,0 +1,128 @@
+"""How much likelier each row is in the incident than in the baseline, given some of what it holds: density ratios told by classifiers.
+
+A classifier that tells the windows apart from some columns knows the ratio of their densities: its odds, over the odds of the windows
+themselves (Bickel, Brückner, Scheffer: Discriminative learning under covariate shift, JMLR 2009). The ratio of a column *given* others is
+what a classifier adds that may look at it beside them, when it starts from the odds of one that may not: trees boosted on top of those
+odds. No row is judged by a classifier that saw it, or another row of its cluster; and how many trees are worth having is decided on such
+rows as well, so that where nothing changed the answer is a ratio of one, exactly, and not noise around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from diagnosis.localize.sample import Floats, Ints, Mask
+
+_FOLDS = 3
+_TREES = (1, 3, 6, 12, 25, 50, 100)  # how many may be kept, none as well
+_OPTIONS: Mapping[str, Any] = {
+    "objective": "binary",
+    "num_leaves": 8,
+    "learning_rate": 0.15,
+    "min_data_in_leaf": 40,
+    "lambda_l2": 5.0,
+    "cat_smooth": 20,
+    "max_bin": 127,
+    "boost_from_average": False,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+    "seed": 1,
+    "verbose": -1,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Ratio:
+    """What looking at more columns adds to telling the windows apart.
+
+    Attributes
+    ----------
+    odds : array of float64, shape (rows,)
+        Logarithm of the odds that a row is of the incident, by classifiers that did not see it.
+    added : array of float64, shape (rows,)
+        Logarithm of the density ratio of what was added, given what was known: `odds` less the odds it started from.
+    z : float
+        Standard errors by which the added columns make the classifier better on rows it did not see; 0 where they do not.
+    """
+
+    odds: Floats
+    added: Floats
+    z: float
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of two windows.
+
+    Attributes
+    ----------
+    incident : array of bool, shape (rows,)
+    weight : array of float64, shape (rows,)
+        What each stands for: 1 / keep_probability.
+    clusters : array of int64, shape (rows,)
+        Whose rows they are; 0 to some number.
+    """
+
+    incident: Mask
+    weight: Floats
+    clusters: Ints
+
+    def prior(self) -> Floats:
+        """Odds of the windows themselves, the same for every row."""
+        sizes = [float(self.weight[side].sum()) for side in (self.incident, ~self.incident)]
+        return np.full(len(self.weight), np.log(sizes[0] / sizes[1]))
+
+
+def ratio(rows: Rows, matrix: Floats, categorical: Mask, start: Floats) -> Ratio:
+    """The ratio of the columns of a matrix, given what the odds in `start` know.
+
+    Parameters
+    ----------
+    matrix : array of float64, shape (rows, columns)
+        Numbers, or codes from 0 where `categorical`; NaN is missing.
+    categorical : array of bool, shape (columns,)
+    start : array of float64, shape (rows,)
+        Logarithm of the odds known already.
+    """
+    fold = np.random.default_rng(0).permutation(int(rows.clusters.max(initial=0)) + 1)[rows.clusters] % _FOLDS
+    added = np.zeros((len(_TREES) + 1, len(matrix)))
+    for place in range(_FOLDS):
+        held = fold == place
+        if held.any() and len(np.unique(rows.incident[~held])) == 2:
+            added[1:, held] = _boosted(rows, matrix, categorical, start, held)
+    losses = np.stack([_loss(start + more, rows.incident) for more in added]) * rows.weight
+    best = int(losses.sum(axis=1).argmin())
+    gain = np.bincount(rows.clusters, weights=losses[0] - losses[best])
+    spread = float(np.sqrt((gain**2).sum()))
+    return Ratio(start + added[best], added[best], float(gain.sum() / spread) if spread > 0 else 0.0)
+
+
+def _boosted(rows: Rows, matrix: Floats, categorical: Mask, start: Floats, held: Mask) -> Floats:
+    """What ever more trees add for the rows that are held back; shape (len(_TREES), rows held back)."""
+    import lightgbm
+
+    learned = ~held
+    data = lightgbm.Dataset(
+        matrix[learned],
+        rows.incident[learned].astype(np.float64),
+        weight=rows.weight[learned] / rows.weight[learned].mean(),
+        init_score=start[learned],
+        categorical_feature=[int(i) for i in np.flatnonzero(categorical)],
+        params={"verbose": -1, "max_bin": _OPTIONS["max_bin"]},
+    )
+    model = lightgbm.train(dict(_OPTIONS), data, _TREES[-1])
+    parts, done = [np.zeros(int(held.sum()))], 0
+    for stop in _TREES:
+        parts.append(parts[-1] + model.predict(matrix[held], raw_score=True, start_iteration=done, num_iteration=stop - done))
+        done = stop
+    return np.stack(parts[1:])
+
+
+def _loss(odds: Floats, incident: Mask) -> Floats:
+    """Logarithmic loss of each row."""
+    return np.asarray(np.logaddexp(0.0, np.where(incident, -odds, odds)))
