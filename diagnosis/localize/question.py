@@ -20,6 +20,7 @@ from diagnosis.localize.judge import Judge, Success, needs_outcomes
 from diagnosis.localize.moved import moved_in
 from diagnosis.localize.outcomes import Promises, outcome_suspects, promises, rest_of, unsure
 from diagnosis.localize.result import CAUSE_FOUND, UNEXPLAINED, Localization, Measured, moment
+from diagnosis.localize.retaught import retaught
 from diagnosis.localize.sample import Sample, read
 from diagnosis.localize.suspects import Suspect
 from diagnosis.localize.traffic import traffic_suspects
@@ -151,6 +152,7 @@ def _answer(
     )
     if last and answer.verdict in (CAUSE_FOUND, UNEXPLAINED):
         answer = replace(answer, slices=moved_in(sample, judge.logged(sample), moved))
+        answer = retaught(case, judge, answer, suspects, lambda: step("training anew without the suspect rows", 0.95))
     return answer
 
 
