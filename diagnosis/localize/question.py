@@ -17,6 +17,7 @@ from diagnosis.localize.effects import Effects, clean_columns, evaluate, given
 from diagnosis.localize.features import feature_suspects
 from diagnosis.localize.finding import find_suspects
 from diagnosis.localize.judge import Judge, Success, needs_outcomes
+from diagnosis.localize.latency import slower
 from diagnosis.localize.moved import moved_in
 from diagnosis.localize.outcomes import Promises, outcome_suspects, promises, rest_of, unsure
 from diagnosis.localize.result import CAUSE_FOUND, UNEXPLAINED, Localization, Measured, moment
@@ -73,6 +74,8 @@ def localize(
     Cancelled
     """
     check_windows(baseline, incident, workbench.snapshot.window())
+    if metric.kind == "quantile":
+        return _slower(workbench, metric, baseline, incident, where, most, progress, cancelled)
     if metric.kind != "ratio":
         raise CannotSayError(
             f"{metric.name} is no sum over requests, so its movement cannot be split over causes.",
@@ -96,6 +99,30 @@ def localize(
         if answer.final:
             break
     assert answer is not None
+    return answer
+
+
+def _slower(
+    workbench: Workbench,
+    metric: Metric,
+    baseline: Window,
+    incident: Window,
+    where: Filter | None,
+    most: int,
+    progress: Progress | None,
+    cancelled: Callable[[], bool],
+) -> Localization:
+    """What moved a quantile: one reading, since nothing is replayed."""
+
+    def step(text: str, share: float) -> None:
+        if cancelled():
+            raise Cancelled
+        if progress is not None:
+            progress(text, share, None)
+
+    answer = slower(workbench, metric, baseline, incident, where=where, most=most, step=step)
+    if progress is not None:
+        progress("done", 1.0, answer)
     return answer
 
 

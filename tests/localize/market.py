@@ -64,6 +64,7 @@ class Market:
         self.ascending = np.zeros(self.n, dtype=bool)
         self.lost = np.zeros(self.item.shape, dtype=bool)
         self.given = None
+        self.of_requests, self.of_candidates = {}, {}  # more columns
 
     def matrix(self, discount=None, fit=None, kind=None):
         parts = (self.discount if discount is None else discount, self.fit if fit is None else fit, self.kind if kind is None else kind)
@@ -154,6 +155,7 @@ def requests_of(market, ids, at):
             "slots": [SLOTS] * market.n,
             "channel": np.array(CHANNELS, dtype=object)[market.channel],
             "keep_probability": np.where(market.channel == 2, 1.0, 0.5),
+            **market.of_requests,
         }
     )
 
@@ -170,6 +172,7 @@ def candidates_of(market, pages, ids, items):
             "score": pa.array(pages.score.ravel(), mask=unscored),
             "rank": pa.array(pages.rank.ravel(), mask=unscored),
             "position": pa.array(pages.place.ravel(), mask=pages.place.ravel() > SLOTS),
+            **market.of_candidates,
         }
     )
 
