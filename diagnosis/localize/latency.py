@@ -24,11 +24,11 @@ from diagnosis.localize.case import Case, prepare
 from diagnosis.localize.effects import Effects, given
 from diagnosis.localize.judge import Judge, Success
 from diagnosis.localize.moved import moved_in
-from diagnosis.localize.result import CAUSE_FOUND, UNEXPLAINED, Localization, Measured
+from diagnosis.localize.result import CAUSE_FOUND, UNEXPLAINED, Localization, Measured, RuledOut
 from diagnosis.localize.sample import Floats, Mask, Sample, read
 from diagnosis.localize.suspects import Evidence, Suspect
 from diagnosis.localize.traffic import traffic_suspects
-from diagnosis.localize.verdict import conclude
+from diagnosis.localize.verdict import LEANS, conclude
 from diagnosis.localize.versions import model_suspects, ruleset_suspects, seen_more, share_in, status_suspects
 from diagnosis.localize.windows import Window
 from diagnosis.log.filters import Filter
@@ -38,6 +38,10 @@ from diagnosis.reproduce import Workbench
 _LEVEL = 0.95
 _PRIOR = 30.0  # requests by which a place's rate is drawn to the overall one
 _ENOUGH = 100  # requests served as before at the same time, from which they tell what the time of day and the like do
+_CLEAR, _LEANING = (
+    4.0,
+    3.0,
+)  # standard errors that a suspect's own effect must have, of dozens; and where latency as a whole seems to have moved
 _SAME = 0.8  # of the requests of one suspect that another must share to be no other
 
 
@@ -95,13 +99,16 @@ def slower(
     case = prepare(workbench, share, sample)
     step("looking at statuses, versions, candidates and traffic", 0.5)
     suspects = served_otherwise(case, found)
-    effects = Effects(tuple(given(s) for s in [*suspects, *traffic_suspects(sample, judge)]))
     step("weighing the evidence", 0.9)
     moved = estimate.ratio_difference(parts.numerator, parts.denominator, sample.keep, sample.incident, sample.members, unit="share")
+    least = _LEANING if abs(moved.value) > LEANS * moved.se else _CLEAR
+    clear = [s for s in suspects if clearness(s) >= least]
+    effects = Effects(tuple(given(s) for s in [*clear, *traffic_suspects(sample, judge)]))
     shares = _windows(sample, (baseline, incident), lambda rows: _share(sample, parts, rows))
     answer = conclude(case.stage, judge, shares, moved, effects, workbench.snapshot, where or Filter(), case.replayable)
     if answer.verdict in (CAUSE_FOUND, UNEXPLAINED):
         answer = replace(answer, slices=moved_in(sample, parts, moved))
+    answer = replace(answer, ruled_out=_ruled_out(answer, [s for s in suspects if s not in clear]))
     return replace(_in_ms(answer, metric, sample, (baseline, incident)), elapsed_s=time.perf_counter() - began)
 
 
@@ -132,7 +139,7 @@ def served_otherwise(case: Case, found: Slow) -> list[Suspect]:
     seen = [*status_suspects(stage, world), *model_suspects(stage, world), *ruleset_suspects(stage, world)]
     seen += [*_code(sample), *_retrievers(sample)]
     weighed = [_weighed(sample, found, s) for s in seen]
-    weighed.sort(key=lambda s: -abs(s.effect[0] / s.effect[1]) if s.effect and s.effect[1] > 0 else 0.0)
+    weighed.sort(key=clearness, reverse=True)
     kept: list[Suspect] = []
     for suspect in weighed:
         same = next((i for i, k in enumerate(kept) if _alike(k.hit, suspect.hit)), None)
@@ -142,6 +149,19 @@ def served_otherwise(case: Case, found: Slow) -> list[Suspect]:
             beside = Evidence("confound", f"Cannot be told from {suspect.name}, which serves the same requests.")
             kept[same] = replace(kept[same], evidence=(*kept[same].evidence, beside))
     return kept
+
+
+def clearness(suspect: Suspect) -> float:
+    """Its effect in standard errors."""
+    value, se = suspect.effect or (0.0, math.inf)
+    return abs(value / se) if se > 0 else 0.0
+
+
+def _ruled_out(answer: Localization, others: Sequence[Suspect]) -> tuple[RuledOut, ...]:
+    """With those that serve more requests, but not more slowly."""
+    found = [RuledOut(s.component, "; ".join(e.text for e in s.evidence), s.target) for s in others]
+    named = {r.component for r in found}
+    return (*found, *(r for r in answer.ruled_out if r.target or r.component not in named))
 
 
 def _code(sample: Sample) -> list[Suspect]:
