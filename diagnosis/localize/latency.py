@@ -247,7 +247,9 @@ def _in_ms(answer: Localization, metric: Metric, sample: Sample, windows: tuple[
     """The answer in the metric's own unit: values as quantiles, effects as their share of its movement."""
     before, after = _windows(sample, windows, lambda rows: _quantile(sample, rows))
     moved = after.value - before.value
-    causes = tuple(replace(c, effect=c.explains * moved) for c in answer.causes)
+    causes = tuple(
+        replace(c, effect=c.explains * moved, shown=None) for c in answer.causes
+    )  # nothing was replayed, so there is no proof to draw
     said = f"{answer.reason} The {_LEVEL:.0%} quantile went from {before.value:.4g} to {after.value:.4g} ms."
     return replace(
         answer,
