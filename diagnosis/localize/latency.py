@@ -61,6 +61,15 @@ class Slow:
     slow: Floats
     known: Floats
 
+    def share(self, metric: Metric) -> Metric:
+        """What is asked of instead: a ratio, and what it is called."""
+        return replace(metric, name=f"the share of requests slower than {self.above_ms:.4g} ms", unit="share", kind="ratio")
+
+    @property
+    def parts(self) -> PerRequest:
+        """That share, request by request."""
+        return PerRequest(self.slow, self.known)
+
 
 def slower(
     workbench: Workbench,
@@ -90,9 +99,9 @@ def slower(
     step("reading requests", 0.1)
     sample = read(workbench.snapshot, baseline, incident, where=where, most=most)
     found = slow_of(sample)
-    parts = PerRequest(found.slow, found.known)
+    parts = found.parts
     sample.kept["logged"] = parts  # the metric that all that follows asks of
-    share = replace(metric, name=f"the share of requests slower than {found.above_ms:.4g} ms", unit="share", kind="ratio")
+    share = found.share(metric)
     settings = workbench.workspace.settings
     judge = Judge(share, Success(settings.positive_events, settings.attribution_time_s), None)
     step("reading models and rules", 0.3)

@@ -6,6 +6,7 @@ import pytest
 
 from diagnosis.errors import CannotSayError, MissingColumnError
 from diagnosis.localize import CAUSE_FOUND, NO_CHANGE, UNEXPLAINED, Cancelled, localize
+from diagnosis.localize.different import different
 from diagnosis.metrics import metric
 
 from . import market as m
@@ -103,6 +104,16 @@ def test_more_of_a_slow_channel_is_traffic(ask):
     market.of_requests["latency_ms"] = 50 * np.exp(0.3 * rng.normal(size=market.n)) + np.where(market.channel == 2, 60.0, 0.0)
     answer = ask(market)
     assert (answer.causes[0].component, answer.causes[0].target) == ("traffic", "channel"), answer.reason
+
+
+def test_attributes_are_compared_by_the_share_that_is_slower(tmp_path, models):
+    bench = m.open_market(tmp_path / "market", timed(np.where(late_in(1), 60.0, 0.0)), models)
+    found = different(bench, metric("latency_p95"), m.BASELINE, m.INCIDENT)
+    assert found.metric.name.startswith("the share of requests slower than 8")
+    rows = found.rows[found.rows["attribute"] == "channel"].set_index("value")
+    assert rows.loc["site", "change_z"] > 5
+    assert rows.loc["site", "after"] > 0.5
+    assert found.attributes.index[0] == "channel"
 
 
 def test_what_cannot_be_asked_is_said(ask, tmp_path, models):
