@@ -143,8 +143,8 @@ def mechanisms(
     clusters : array of int64, shape (rows,), optional
         Member (or request) of each row: resampled as a whole, and never judged by a classifier that saw part of it.
     draws : int
-        Of the bootstrap. All coalitions are weighted by the same draw, and ratios are taken as they were found: their own error is not in
-        the intervals.
+        Of the bootstrap. All coalitions are weighted by the same draw, with ratios as they were found; of their own error the intervals
+        know only by how much weighting up and weighting back disagree.
 
     Raises
     ------
@@ -228,6 +228,13 @@ class _Game:
             out[some] = part * there + (1 - part) * back
         return out
 
+    def apart(self, values: Mapping[tuple[int, ...], tuple[float, float]]) -> Floats:
+        """Half of what the effects by both ways differ, which the ratios' own error makes; 0 where one way is not to be had."""
+        if any(min(e) < _FEWEST for e in self.effective.values()):
+            return np.zeros(len(self.logs))
+        ways = [shapley(len(self.logs), {some: pair[way] for some, pair in values.items()}) for way in (0, 1)]
+        return np.abs(ways[0] - ways[1]) / 2
+
 
 def _shared(
     nodes: Sequence[Node], game: _Game, metric: Weighed, changed: list[str], told: Mapping[str, Ratio], draws: int, seed: int
@@ -241,7 +248,8 @@ def _shared(
     rest, rest_se = incident - values[whole][0], float(np.std(rests, ddof=1))
     met = bool(changed) and abs(rest) <= _MET * rest_se
     effects = shapley(len(changed), game.joined(values, met))
-    spread = np.std([shapley(len(changed), game.joined(v, met)) for v in drawn], axis=0, ddof=1)
+    drawn_effects = [shapley(len(changed), game.joined(v, met)) for v in drawn]
+    spread = np.hypot(np.std(drawn_effects, axis=0, ddof=1), game.apart(values) if met else 0.0)
     parts = []
     for node in nodes:
         effect, half = 0.0, math.nan

@@ -23,6 +23,7 @@ from diagnosis.localize.outcomes import Promises, outcome_suspects, promises, re
 from diagnosis.localize.result import CAUSE_FOUND, UNEXPLAINED, Localization, Measured, moment
 from diagnosis.localize.retaught import retaught
 from diagnosis.localize.sample import Sample, read
+from diagnosis.localize.split import with_split
 from diagnosis.localize.suspects import Suspect
 from diagnosis.localize.traffic import traffic_suspects
 from diagnosis.localize.verdict import HARM, LEANS, conclude, trend
@@ -179,6 +180,7 @@ def _answer(
     )
     if last and answer.verdict in (CAUSE_FOUND, UNEXPLAINED):
         answer = replace(answer, slices=moved_in(sample, judge.logged(sample), moved))
+        answer = with_split(case, judge, answer, promised.chance) if promised is not None else answer
         answer = retaught(case, judge, answer, suspects, lambda: step("training anew without the suspect rows", 0.95))
     return answer
 

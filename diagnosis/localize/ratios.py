@@ -78,7 +78,7 @@ class Rows:
         return np.full(len(self.weight), np.log(sizes[0] / sizes[1]))
 
 
-def ratio(rows: Rows, matrix: Floats, categorical: Mask, start: Floats) -> Ratio:
+def ratio(rows: Rows, matrix: Floats, categorical: Mask, start: Floats, learn: Mask | None = None) -> Ratio:
     """The ratio of the columns of a matrix, given what the odds in `start` know.
 
     Parameters
@@ -88,13 +88,16 @@ def ratio(rows: Rows, matrix: Floats, categorical: Mask, start: Floats) -> Ratio
     categorical : array of bool, shape (columns,)
     start : array of float64, shape (rows,)
         Logarithm of the odds known already.
+    learn : array of bool, shape (rows,), optional
+        Rows that classifiers may learn from, where all would take long.
     """
     fold = np.random.default_rng(0).permutation(int(rows.clusters.max(initial=0)) + 1)[rows.clusters] % _FOLDS
     added = np.zeros((len(_TREES) + 1, len(matrix)))
     for place in range(_FOLDS):
         held = fold == place
-        if held.any() and len(np.unique(rows.incident[~held])) == 2:
-            added[1:, held] = _boosted(rows, matrix, categorical, start, held)
+        learned = ~held if learn is None else ~held & learn
+        if held.any() and len(np.unique(rows.incident[learned])) == 2:
+            added[1:, held] = _boosted(rows, matrix, categorical, start, held, learned)
     losses = np.stack([_loss(start + more, rows.incident) for more in added]) * rows.weight
     best = int(losses.sum(axis=1).argmin())
     gain = np.bincount(rows.clusters, weights=losses[0] - losses[best])
@@ -102,11 +105,10 @@ def ratio(rows: Rows, matrix: Floats, categorical: Mask, start: Floats) -> Ratio
     return Ratio(start + added[best], added[best], float(gain.sum() / spread) if spread > 0 else 0.0)
 
 
-def _boosted(rows: Rows, matrix: Floats, categorical: Mask, start: Floats, held: Mask) -> Floats:
+def _boosted(rows: Rows, matrix: Floats, categorical: Mask, start: Floats, held: Mask, learned: Mask) -> Floats:
     """What ever more trees add for the rows that are held back; shape (len(_TREES), rows held back)."""
     import lightgbm
 
-    learned = ~held
     data = lightgbm.Dataset(
         matrix[learned],
         rows.incident[learned].astype(np.float64),

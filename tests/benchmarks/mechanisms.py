@@ -41,6 +41,7 @@ class World:
     strong: float = 3.0
 
 
+MECHANISM = {name: f"P({name} | {', '.join(given)})" if given else f"P({name})" for name, given in GIVEN.items()}
 MECHANISM_OF = {"group": "G", "q": "Y", "first": "X1", "strong": "X3"}
 SETTINGS = {
     "paper: q 0.9 to 0.1": {"q": 0.1},
@@ -142,14 +143,13 @@ def line(name: str, metric, changes: dict[str, float], model: lightgbm.Booster, 
     print(
         f"\n{name}, {metric.__name__}: moves by {total:+.4f}; {each:.1f} s each; intervals hold the truth: {covered}; met {met}/{seeds}; told wrongly: {told}"
     )
-    unit = 100 / total if changes else 100.0
+    percent = abs(total) > 0.01  # of a metric that hardly moves there are no shares
+    unit, mark = (100 / total, "%") if percent else (1.0, " in its unit")
     for place, node in enumerate(ORDER):
         values, own = np.array(shares)[:, place] * unit, np.array(measured)[:, place] * 100
-        print(
-            f"  {node:3} truth {exact[node] * unit:7.2f}%  found {values.min():7.2f} to {values.max():7.2f}%, mean {values.mean():7.2f}%; "
-            f"of the measured movement {own.min():7.2f} to {own.max():7.2f}%",
-            flush=True,
-        )
+        more = f"; of the measured movement {own.min():.2f} to {own.max():.2f}%" if percent else ""
+        told_as = f"found {values.min():.4g} to {values.max():.4g}{mark}, mean {values.mean():.4g}"
+        print(f"  {MECHANISM.get(node, node):10} truth {exact[node] * unit:.4g}{mark}  {told_as}{more}", flush=True)
 
 
 if __name__ == "__main__":
