@@ -2,9 +2,9 @@
 
 A classifier that tells the windows apart from some columns knows the ratio of their densities: its odds, over the odds of the windows
 themselves (Bickel, Brückner, Scheffer: Discriminative learning under covariate shift, JMLR 2009). The ratio of a column *given* others is
-what a classifier adds that may look at it beside them, when it starts from the odds of one that may not: trees boosted on top of those
-odds. No row is judged by a classifier that saw it, or another row of its cluster; and how many trees are worth having is decided on such
-rows as well, so that where nothing changed the answer is a ratio of one, exactly, and not noise around it.
+what a classifier adds that may look at it beside them, when it starts from the odds of one that may not: a straight line, and trees
+boosted on top of it. No row is judged by a classifier that saw it, or another row of its cluster; and how many trees are worth having is
+decided on such rows as well, so that where nothing changed the answer is a ratio of one, exactly, and not noise around it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from diagnosis.localize.sample import Floats, Ints, Mask
 
 _FOLDS = 3
+_FEW = 8  # columns whose products are looked at
 _TREES = (1, 3, 6, 12, 25, 50, 100)  # how many may be kept, none as well
 _OPTIONS: Mapping[str, Any] = {
     "objective": "binary",
@@ -92,17 +93,47 @@ def ratio(rows: Rows, matrix: Floats, categorical: Mask, start: Floats, learn: M
         Rows that classifiers may learn from, where all would take long.
     """
     fold = np.random.default_rng(0).permutation(int(rows.clusters.max(initial=0)) + 1)[rows.clusters] % _FOLDS
-    added = np.zeros((len(_TREES) + 1, len(matrix)))
+    line = _line_of(matrix, categorical)
+    added = np.zeros((len(_TREES) + 2, len(matrix)))
     for place in range(_FOLDS):
         held = fold == place
         learned = ~held if learn is None else ~held & learn
         if held.any() and len(np.unique(rows.incident[learned])) == 2:
-            added[1:, held] = _boosted(rows, matrix, categorical, start, held, learned)
+            straight = line @ _line(rows, line, start, learned)
+            added[1, held] = straight[held]
+            added[2:, held] = straight[held] + _boosted(rows, matrix, categorical, start + straight, held, learned)
     losses = np.stack([_loss(start + more, rows.incident) for more in added]) * rows.weight
     best = int(losses.sum(axis=1).argmin())
     gain = np.bincount(rows.clusters, weights=losses[0] - losses[best])
     spread = float(np.sqrt((gain**2).sum()))
     return Ratio(start + added[best], added[best], float(gain.sum() / spread) if spread > 0 else 0.0)
+
+
+def _line_of(matrix: Floats, categorical: Mask) -> Floats:
+    """Numbers as a line looks at them: one, each column in standard deviations, none beyond four, missing as the mean; and of few columns
+    their squares and products. Trees that look at one column at a time do not see what only two together tell (exclusive or)."""
+    numbers = matrix[:, ~categorical]
+    with np.errstate(invalid="ignore"):
+        known = np.isfinite(numbers)
+        size = np.maximum(known.sum(axis=0), 1)
+        mean = np.where(known, numbers, 0.0).sum(axis=0) / size
+        off = np.where(known, numbers - mean, 0.0)
+        spread = np.sqrt((off**2).sum(axis=0) / size)
+    straight = np.clip(off / np.where(spread > 0, spread, 1.0), -4, 4)
+    pairs = [(i, j) for i in range(straight.shape[1]) for j in range(i + 1)] if straight.shape[1] <= _FEW else []
+    return np.column_stack([np.ones(len(matrix)), straight, *(straight[:, i] * straight[:, j] for i, j in pairs)])
+
+
+def _line(rows: Rows, line: Floats, start: Floats, learned: Mask) -> Floats:
+    """Weights of a logistic regression on top of known odds, by Newton steps with a little shrinkage."""
+    x, y, known = line[learned], rows.incident[learned], start[learned]
+    w = rows.weight[learned] / rows.weight[learned].mean()
+    weights = np.zeros(x.shape[1])
+    for _ in range(6):
+        p = 1 / (1 + np.exp(-np.clip(known + x @ weights, -30, 30)))
+        curvature = (x * (w * p * (1 - p))[:, None]).T @ x + np.eye(len(weights))
+        weights = weights + np.linalg.solve(curvature, x.T @ (w * (y - p)) - weights)
+    return weights
 
 
 def _boosted(rows: Rows, matrix: Floats, categorical: Mask, start: Floats, held: Mask, learned: Mask) -> Floats:

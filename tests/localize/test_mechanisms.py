@@ -67,6 +67,17 @@ def test_where_nothing_changed_no_mechanism_did():
     assert told == 0
 
 
+def test_a_change_that_only_two_columns_together_show_is_seen():
+    # before Y is G in nine of ten rows, after in one of ten; neither alone differs, to the very row
+    g = np.tile([0, 0, 1, 1], 1000).astype(float)
+    y = np.concatenate([np.where(np.arange(4000) // 4 % 10 < share, g, 1 - g) for share in (9, 1)])
+    nodes = [Node("G", np.tile(g, 2)), Node("Y", y, ("G",))]
+    found = mechanisms(nodes, np.repeat([False, True], 4000), rate(y * np.tile(g, 2)), draws=20)
+    assert found["Y"].changed
+    assert not found["G"].changed
+    assert found["Y"].effect == pytest.approx(0.05 - 0.45)
+
+
 def test_rows_count_as_what_they_stand_for():
     g, y, incident = two_coins(20_000, (0.5, 0.1, 0.4), (0.5, 0.1, 0.4))
     rng = np.random.default_rng(5)
