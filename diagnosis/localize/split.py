@@ -115,10 +115,12 @@ def parts(given: Rows, hits: Floats, chance: Floats, like: Floats, day: Ints) ->
     now, w, off = given.incident, given.weight, hits - chance
     done, terms = _gap(given, off, w * np.where(now, 1.0, like))
     moved, whole = _gap(given, hits, w)
+    learned = np.bincount(given.clusters, weights=w * like * off * ~now) / (w * like * ~now).sum()
     spread = _by_day(off, w, now, day)
     values = []
-    for value, term in ((moved - done, whole - terms), (done, terms)):
-        half = 1.96 * math.hypot(float(np.sqrt((term**2).sum())), spread)
+    for value, term, more in ((moved - done, whole - terms, learned), (done, terms, 0 * learned)):
+        # the promises were learned from the baseline's outcomes, so the luck of these is in what was shown as well
+        half = 1.96 * math.hypot(float(np.sqrt((term**2).sum())), float(np.sqrt((more**2).sum())), spread)
         values.append((value, value - half, value + half))
     return Split(values[0], values[1])
 
