@@ -146,10 +146,10 @@ def line(name: str, metric, changes: dict[str, float], model: lightgbm.Booster, 
     percent = abs(total) > 0.01  # of a metric that hardly moves there are no shares
     unit, mark = (100 / total, "%") if percent else (1.0, " in its unit")
     for place, node in enumerate(ORDER):
-        values, own = np.array(shares)[:, place] * unit, np.array(measured)[:, place] * 100
+        values, own = np.array(shares)[:, place] * unit + 0.0, np.array(measured)[:, place] * 100 + 0.0
         more = f"; of the measured movement {own.min():.2f} to {own.max():.2f}%" if percent else ""
         told_as = f"found {values.min():.4g} to {values.max():.4g}{mark}, mean {values.mean():.4g}"
-        print(f"  {MECHANISM.get(node, node):10} truth {exact[node] * unit:.4g}{mark}  {told_as}{more}", flush=True)
+        print(f"  {MECHANISM.get(node, node):10} truth {exact[node] * unit + 0.0:.4g}{mark}  {told_as}{more}", flush=True)
 
 
 if __name__ == "__main__":
