@@ -16,7 +16,7 @@ def show(held: load.Bench, question: Question) -> None:
     found = load.different(held, question)
     views.sentence(found.sentence)
     share = found.metric.unit == "share"
-    title = question.metric if share else f"{question.metric} ({found.metric.unit})"
+    title = found.metric.name if share else f"{found.metric.name} ({found.metric.unit})"
     if found.attributes["loud"].any():
         views.key_of([("baseline-point", "baseline"), ("incident-point", "incident")])
     for name in found.attributes.index[found.attributes["loud"]][:_SHOWN]:
@@ -32,7 +32,7 @@ def show(held: load.Bench, question: Question) -> None:
                     )
                 )
             with right:
-                said = f"{question.metric} by {name}, in the baseline and the incident"
+                said = f"{found.metric.name} by {name}, in the baseline and the incident"
                 views.chart(charts_windows.before_after(rows, "before", "after", title=title, share=share, description=said))
     columns = {
         "attribute": st.column_config.TextColumn("attribute"),

@@ -52,7 +52,7 @@ def course_of(given: Taught) -> Course:
     CannotSayError
         If its objective or kind of boosting is not followed, or rows have no labels.
     """
-    told = _parameters(given.model.booster.model_to_string(num_iteration=1))
+    told = parameters(given.model.booster.model_to_string(num_iteration=1))
     name = f"{given.model.bundle.name} {given.model.bundle.version}"
     objective = told.get("objective", "").split(" ")[0] or given.model.bundle.objective
     if objective not in FOLLOWED:
@@ -72,7 +72,8 @@ def course_of(given: Taught) -> Course:
     return Course(objective, rate, l2, float(told.get("cat_l2", 10)), start, derivatives, tuple(_notes(given, told)))
 
 
-def _parameters(text: str) -> dict[str, str]:
+def parameters(text: str) -> dict[str, str]:
+    """What a LightGBM text model says it was trained with; empty where it does not say."""
     lines = text.partition("\nparameters:")[2].partition("end of parameters")[0].split("\n")
     pairs = (line.strip()[1:-1].split(": ", 1) for line in lines if line.strip().startswith("["))
     return {pair[0].rstrip(":"): pair[1].strip() if len(pair) > 1 else "" for pair in pairs}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from diagnosis.localize.diagnose import Blast, Diagnosis, Finding, diagnose
+from diagnosis.localize.mechanisms import Mechanisms, Node, mechanisms
 from diagnosis.localize.metric import metric_of
 from diagnosis.localize.question import Cancelled, localize
 from diagnosis.localize.result import (
@@ -32,12 +33,15 @@ __all__ = [
     "Finding",
     "Localization",
     "Measured",
+    "Mechanisms",
+    "Node",
     "Proof",
     "RuledOut",
     "Window",
     "check_windows",
     "diagnose",
     "localize",
+    "mechanisms",
     "metric_of",
     "parse_window",
 ]

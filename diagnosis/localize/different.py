@@ -10,6 +10,7 @@ import pandas as pd
 from diagnosis import estimate
 from diagnosis.errors import CannotSayError
 from diagnosis.localize.judge import Success
+from diagnosis.localize.latency import slow_of
 from diagnosis.localize.sample import Attribute, Mask, Sample, read
 from diagnosis.localize.windows import Window, check_windows
 from diagnosis.log.filters import Filter
@@ -62,7 +63,7 @@ class Different:
 def different(
     workbench: Workbench, metric: Metric, baseline: Window, incident: Window, *, where: Filter | None = None, most: int = 8_000
 ) -> Different:
-    """Compare every request attribute between two windows.
+    """Compare every request attribute between two windows; of a quantile of latency, by the share of requests above that of the baseline.
 
     Raises
     ------
@@ -70,6 +71,9 @@ def different(
     """
     check_windows(baseline, incident, workbench.snapshot.window())
     sample = read(workbench.snapshot, baseline, incident, where=where, most=most)
+    if metric.kind == "quantile":
+        slow = slow_of(sample)
+        return compare(sample, slow.share(metric), slow.parts)
     settings = workbench.workspace.settings
     success = Success(settings.positive_events, settings.attribution_time_s)
     return compare(sample, metric, per_request(metric, sample.batch, items=sample.items, success=success.of(sample)))

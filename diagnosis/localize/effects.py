@@ -131,6 +131,11 @@ def evaluate(
     return shared(stage, judge, world, found, scale, clean)
 
 
+def played(stage: Stage, judge: Judge, world: World, suspect: Suspect, clean: Columns) -> Effect:
+    """One suspect that can be put back, played alone."""
+    return _alone(stage, judge, world, suspect, Scale.of(stage.sample, judge), clean)
+
+
 def world_of(part: Stage, whole: World) -> World:
     """A world cut down to the requests of a stage."""
     rows, kept = part.rows, part.kept

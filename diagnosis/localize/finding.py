@@ -14,7 +14,7 @@ from diagnosis.localize.judge import SERVICE
 from diagnosis.localize.knobs import as_knobs
 from diagnosis.localize.result import moment
 from diagnosis.localize.stage import Stage
-from diagnosis.localize.suspects import Evidence, Suspect
+from diagnosis.localize.suspects import Evidence, Lesson, Suspect
 from diagnosis.metrics import per_request
 from diagnosis.reproduce import Workbench
 from diagnosis.reproduce.circumstances import environments
@@ -61,4 +61,5 @@ def trained(workbench: Workbench, stage: Stage, suspect: Suspect) -> Suspect:
     if found is None:
         return suspect
     evidence = (*suspect.evidence, Evidence("training", found.text))
-    return replace(suspect, component="training_data", target=found.target, evidence=evidence)
+    lesson = Lesson(new.name, new.version, found.attribute, found.target)
+    return replace(suspect, component="training_data", target=found.target, evidence=evidence, lesson=lesson)

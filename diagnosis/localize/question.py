@@ -17,10 +17,13 @@ from diagnosis.localize.effects import Effects, clean_columns, evaluate, given
 from diagnosis.localize.features import feature_suspects
 from diagnosis.localize.finding import find_suspects
 from diagnosis.localize.judge import Judge, Success, needs_outcomes
+from diagnosis.localize.latency import slower
 from diagnosis.localize.moved import moved_in
 from diagnosis.localize.outcomes import Promises, outcome_suspects, promises, rest_of, unsure
 from diagnosis.localize.result import CAUSE_FOUND, UNEXPLAINED, Localization, Measured, moment
+from diagnosis.localize.retaught import retaught
 from diagnosis.localize.sample import Sample, read
+from diagnosis.localize.split import with_split
 from diagnosis.localize.suspects import Suspect
 from diagnosis.localize.traffic import traffic_suspects
 from diagnosis.localize.verdict import HARM, LEANS, conclude, trend
@@ -72,6 +75,8 @@ def localize(
     Cancelled
     """
     check_windows(baseline, incident, workbench.snapshot.window())
+    if metric.kind == "quantile":
+        return _slower(workbench, metric, baseline, incident, where, most, progress, cancelled)
     if metric.kind != "ratio":
         raise CannotSayError(
             f"{metric.name} is no sum over requests, so its movement cannot be split over causes.",
@@ -95,6 +100,30 @@ def localize(
         if answer.final:
             break
     assert answer is not None
+    return answer
+
+
+def _slower(
+    workbench: Workbench,
+    metric: Metric,
+    baseline: Window,
+    incident: Window,
+    where: Filter | None,
+    most: int,
+    progress: Progress | None,
+    cancelled: Callable[[], bool],
+) -> Localization:
+    """What moved a quantile: one reading, since nothing is replayed."""
+
+    def step(text: str, share: float) -> None:
+        if cancelled():
+            raise Cancelled
+        if progress is not None:
+            progress(text, share, None)
+
+    answer = slower(workbench, metric, baseline, incident, where=where, most=most, step=step)
+    if progress is not None:
+        progress("done", 1.0, answer)
     return answer
 
 
@@ -151,6 +180,8 @@ def _answer(
     )
     if last and answer.verdict in (CAUSE_FOUND, UNEXPLAINED):
         answer = replace(answer, slices=moved_in(sample, judge.logged(sample), moved))
+        answer = with_split(case, judge, answer, promised.chance) if promised is not None else answer
+        answer = retaught(case, judge, answer, suspects, lambda: step("training anew without the suspect rows", 0.95))
     return answer
 
 

@@ -28,6 +28,16 @@ class Evidence:
     text: str
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What is odd about the training rows of a model version: rows where `attribute` is `value`, or the feature `value` where it is empty."""
+
+    model: str
+    version: str
+    attribute: str
+    value: str
+
+
 @dataclass(frozen=True, eq=False)
 class Repair:
     """How a suspect is put back; arrays have one entry a request (or candidate) of the whole sample, None where it does not touch that.
@@ -76,6 +86,8 @@ class Suspect:
         Share of the hits that the baseline did not have as well: only those can have moved the metric.
     stale_upstreams : int
         How many upstreams its features come from, if all of them are stale; else 0.
+    lesson : Lesson or None
+        What it learned from, where that is the cause.
     """
 
     component: str
@@ -93,6 +105,7 @@ class Suspect:
     proof: str = ""
     excess: float = 1.0
     stale_upstreams: int = 0
+    lesson: Lesson | None = None
 
     @property
     def name(self) -> str:

@@ -19,11 +19,20 @@ _LEAK = 0.04  # gain of the area under the curve
 
 @dataclass(frozen=True)
 class Finding:
-    """What is odd about the training rows."""
+    """What is odd about the training rows.
+
+    Attributes
+    ----------
+    target : str
+        The value that lost labels, or the feature that tells the label too well.
+    attribute : str
+        Of the value; empty for a feature.
+    """
 
     target: str
     z: float
     text: str
+    attribute: str = ""
 
 
 def compare(new: Bundle, old: Bundle) -> Finding | None:
@@ -79,8 +88,22 @@ def _outlying(name: str, now: dict[Any, tuple[float, float]], then: dict[Any, tu
                 f"labels of {name} {value} in the training rows of {new.version}: {now[value][0] / now[value][1]:.2%} positive, "
                 f"{then[value][0] / then[value][1]:.2%} in the version before, and the other values kept theirs"
             )
-            found.append(Finding(str(value), float(abs(gap / se)), text))
+            expected = now[value][1] * then[value][0] / then[value][1] * float(np.exp(rest))
+            found.append(Finding(str(value), _beyond(now[value][0], expected, float(se) ** 2 - 1 / (now[value][0] + 1)), text, name))
     return found
+
+
+def _beyond(hits: float, expected: float, doubt: float) -> float:
+    """Standard errors by which a count is not what was expected: the root of its deviance (McCullagh, Nelder 1989), so that no hit at all
+    where thousands were expected counts for more than a few hundred less elsewhere.
+
+    Parameters
+    ----------
+    doubt : float
+        Variance of the logarithm of what was expected.
+    """
+    deviance = 2 * ((hits * np.log(hits / expected) if hits else 0.0) - (hits - expected))
+    return float(np.sqrt(max(deviance, 0.0) / (1 + expected * max(doubt, 0.0))))
 
 
 def _leaks(tables: tuple[pa.Table, pa.Table], labels: tuple[Floats, Floats], new: Bundle) -> list[Finding]:

@@ -64,6 +64,7 @@ class Market:
         self.ascending = np.zeros(self.n, dtype=bool)
         self.lost = np.zeros(self.item.shape, dtype=bool)
         self.given = None
+        self.of_requests, self.of_candidates = {}, {}  # more columns
 
     def matrix(self, discount=None, fit=None, kind=None):
         parts = (self.discount if discount is None else discount, self.fit if fit is None else fit, self.kind if kind is None else kind)
@@ -94,13 +95,13 @@ class Pages:
     clicked: np.ndarray
 
 
-def open_market(folder, market, models):
-    """Serve the market's pages and write them down."""
+def open_market(folder, market, models, training=None):
+    """Serve the market's pages and write them down; `training` holds the training rows of versions."""
     scored_by = market.spoil.get("scored_by", market.version)
     pages = served(market, models, scored_by)
     workspace = Workspace.create(folder, id="market", name="Market")
     used = {*market.version, *scored_by}  # admitting takes a child process
-    write_files(workspace, {version: model for version, model in models.items() if version in used})
+    write_files(workspace, {version: model for version, model in models.items() if version in used}, training or {})
     ids = np.array([f"q{i:05d}" for i in range(market.n)], dtype=object)
     at = np.datetime64(START.replace(tzinfo=None), "us") + (market.day * 86400e6).astype("timedelta64[us]")
     items = np.array([f"i{i}" for i in market.item.ravel()], dtype=object)
@@ -118,7 +119,7 @@ def served(market, models, scored_by):
     """Pages by score, or by popularity where no model answered; members click by luck, place and worth."""
     matrix = market.matrix() if market.given is None else market.given
     scores = {v: m.predict(matrix, raw_score=True).reshape(market.item.shape) for v, m in models.items()}
-    score = np.where((scored_by == "1")[:, None], scores["1"], scores["2"])
+    score = np.select([(scored_by == v)[:, None] for v in scores], list(scores.values()))
     order = np.argsort(np.where(market.ascending[:, None], score, -score), axis=1, kind="stable")
     rank = np.argsort(order, axis=1) + 1
     popular = np.argsort(np.argsort(-(market.item % 7 + market.luck * 0.1), axis=1), axis=1) + 1
@@ -127,12 +128,12 @@ def served(market, models, scored_by):
     return Pages(score, rank, place, (place <= SLOTS) & liked & ~market.lost)
 
 
-def write_files(workspace, models):
+def write_files(workspace, models, training):
     for version, model in models.items():
         bundle = Bundle(
             workspace.models_dir, "seller", version, "lightgbm", "model.txt", objective="binary", link="sigmoid", features=FEATURES
         )
-        write_bundle(workspace.models_dir, bundle, model.model_to_string().encode(), None)
+        write_bundle(workspace.models_dir, bundle, model.model_to_string().encode(), training.get(version))
     workspace.rulesets_dir.mkdir(exist_ok=True)
     (workspace.rulesets_dir / "plain.toml").write_text('version = "plain"\n')
     workspace.contracts_file.parent.mkdir(exist_ok=True)
@@ -154,6 +155,7 @@ def requests_of(market, ids, at):
             "slots": [SLOTS] * market.n,
             "channel": np.array(CHANNELS, dtype=object)[market.channel],
             "keep_probability": np.where(market.channel == 2, 1.0, 0.5),
+            **market.of_requests,
         }
     )
 
@@ -170,6 +172,7 @@ def candidates_of(market, pages, ids, items):
             "score": pa.array(pages.score.ravel(), mask=unscored),
             "rank": pa.array(pages.rank.ravel(), mask=unscored),
             "position": pa.array(pages.place.ravel(), mask=pages.place.ravel() > SLOTS),
+            **market.of_candidates,
         }
     )
 

@@ -153,7 +153,7 @@ def test_bad_windows_are_told(tmp_path, models):
     with pytest.raises(WindowError, match="no time"):
         parse_window("yesterday..today")
     with pytest.raises(CannotSayError):
-        localize(bench, metric("latency_p95"), m.BASELINE, m.INCIDENT)
+        localize(bench, metric("coverage"), m.BASELINE, m.INCIDENT)
 
 
 def test_one_complaint_gets_the_cause_and_its_blast_radius(tmp_path, models):

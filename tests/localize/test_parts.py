@@ -77,6 +77,8 @@ def test_lost_labels_of_one_value_stand_out_and_a_common_change_does_not():
     lost = _outlying("device", {"a": (30.0, 1000.0), "b": (118.0, 1000.0), "c": (92.0, 1000.0)}, then, bundle)
     assert [f.target for f in lost] == ["a"]
     assert _outlying("device", {k: (h / 2, n) for k, (h, n) in then.items()}, then, bundle) == []
+    none = _outlying("device", {"a": (0.0, 1000.0), "b": (118.0, 1000.0), "c": (92.0, 1000.0)}, then, bundle)
+    assert none[0].z > lost[0].z
 
 
 def test_confidence_is_fitted_to_what_was_right():
