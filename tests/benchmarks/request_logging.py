@@ -111,7 +111,7 @@ def of_queue_handler(load: Load, n: int) -> dict[str, float]:
 
 def of_opentelemetry(load: Load, n: int) -> dict[str, Any]:
     """`BatchSpanProcessor` with an exporter to a file; buffers as attributes of the span."""
-    if importlib.util.find_spec("opentelemetry.sdk") is None:
+    if importlib.util.find_spec("opentelemetry") is None or importlib.util.find_spec("opentelemetry.sdk") is None:
         return {"not_measured": "opentelemetry-sdk is not installed"}
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
