@@ -277,13 +277,21 @@ class Cells:
         if len(self._by_name) >= _MOST_STRATA:
             attributes = dict.fromkeys(self.sampling.by, OTHER)
         rates = next((s for s in self.sampling.strata if _matches(s, values)), self.sampling.default)
-        name = "/".join("–" if value is None else value for value in attributes.values()) or "all"
+        name = "/".join(_spelled(value) for value in attributes.values()) or "all"
         cell = self._by_name.get((name, id(rates)))  # values may differ only in attributes that no stratum is named by
         if cell is None:
             cell = self._by_name[name, id(rates)] = Cell(name, attributes, rates)
         if len(self._by_value) < 2 * _MOST_STRATA:
             self._by_value[key] = cell
         return cell
+
+
+def _spelled(value: str | None) -> str:
+    """A value within the name of a stratum: no two lists of values have one name."""
+    if value is None:
+        return "–"
+    text = value.replace("\\", "\\\\").replace("/", "\\/")
+    return f"\\{text}" if text == "–" else text
 
 
 def _unicode(text: str) -> str:
