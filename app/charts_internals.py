@@ -13,7 +13,12 @@ from app.theme import BLUE, GREY, VERMILION
 _WINDOWS = alt.Scale(domain=["baseline", "incident"], range=[BLUE, VERMILION])
 _DASHES = alt.Scale(domain=["baseline", "incident"], range=[[1, 0], [6, 3]])
 _LEGEND = alt.Legend(orient="top", labelLimit=220)
-_DIVERGING = alt.Scale(scheme="blueorange", domainMid=0)
+
+
+def _diverging(values: pd.Series[float]) -> alt.Scale:
+    """As dark for so much less as for so much more."""
+    most = float(values.abs().max()) if values.notna().any() else 0.0
+    return alt.Scale(scheme="blueorange", domain=[-(most or 1.0), most or 1.0])
 
 
 def shift(rows: pd.DataFrame, column: str, title: str, description: str) -> alt.LayerChart:
@@ -113,11 +118,27 @@ def layers(rows: pd.DataFrame, value: str, title: str, description: str) -> alt.
             y=alt.Y(
                 "layer:N", sort=list(rows["layer"].unique()), title=None, axis=alt.Axis(labelLimit=150, labelOverlap=False, ticks=False)
             ),
-            color=alt.Color(f"{value}:Q", title=title, scale=_DIVERGING, legend=alt.Legend(orient="top", gradientLength=200)),
+            color=alt.Color(f"{value}:Q", title=title, scale=_diverging(rows[value]), legend=alt.Legend(orient="top", gradientLength=200)),
             tooltip=["layer:N", alt.Tooltip("unit:N"), alt.Tooltip(f"{value}:Q", title=title, format="+.4g")],
         )
         .properties(height=110 + 46 * rows["layer"].nunique(), description=description)
     )
+
+
+def by_slice(rows: pd.DataFrame, features: list[str], description: str) -> alt.LayerChart:
+    """Shifts of features (columns ``feature``, ``slice``, ``shift``, ``low``, ``high``, ``clear``): a cell a feature and slice, in the order given."""
+    slices = list(dict.fromkeys(rows["slice"]))
+    base: Any = alt.Chart(rows).encode(
+        x=alt.X("slice:N", sort=slices, title=None, axis=alt.Axis(labelAngle=-35, labelLimit=170, ticks=False)),
+        y=alt.Y("feature:N", sort=features, title=None, axis=alt.Axis(labelLimit=190, labelOverlap=False, ticks=False)),
+        tooltip=["feature:N", "slice:N", *(alt.Tooltip(f"{name}:Q", format="+.4g") for name in ("shift", "low", "high"))],
+    )
+    legend = alt.Legend(orient="top", gradientLength=200, format="+~g")
+    cells = base.mark_rect(stroke=GREY, strokeWidth=0.3).encode(
+        color=alt.Color("shift:Q", title="shift of the mean contribution", scale=_diverging(rows["shift"]), legend=legend)
+    )
+    sure = base.transform_filter("datum.clear").mark_circle(color="black", stroke="white", strokeWidth=1, size=34)
+    return alt.layer(cells, sure).properties(height=130 + 24 * len(features), description=description)
 
 
 def two_methods(rows: pd.DataFrame, title: str, description: str) -> alt.LayerChart:

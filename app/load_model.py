@@ -14,6 +14,7 @@ from diagnosis.errors import CannotSayError, ContractError
 from diagnosis.inputs import read_contracts
 from diagnosis.inputs.contracts import Contract
 from diagnosis.internals.contributions import explained_model, stages_of
+from diagnosis.internals.shift import Parts
 from diagnosis.localize.asking import Question
 from diagnosis.log import Request, parse_filter
 from diagnosis.models import Model, read_training
@@ -225,11 +226,10 @@ def _scoring(key: str, question: Question, _workbench: Workbench) -> list[tuple[
     return [(name, version) for wanted in counted["model_version"] for name, version in admitted if version == wanted]
 
 
-def shifts(held: Bench, question: Question, model: tuple[str, str]) -> Iterator[internals.Shift]:
-    """The shift of the mean score split over features, from samples that grow until the answer is stable."""
+def shifts(held: Bench, question: Question, model: tuple[str, str]) -> Iterator[tuple[internals.Shift, Parts, Parts]]:
+    """The shift of the mean score split over features, from samples that grow until the answer is stable; and the parts it is made of."""
     before, after = _queries(question)
-    for found, _, _ in internals.shifts(held.workbench.snapshot, held.workbench.model(*model), before, after, most=_MOST):
-        yield found
+    yield from internals.shifts(held.workbench.snapshot, held.workbench.model(*model), before, after, most=_MOST)
 
 
 def clouds(held: Bench, question: Question, model: tuple[str, str]) -> internals.Clouds:
@@ -240,7 +240,8 @@ def clouds(held: Bench, question: Question, model: tuple[str, str]) -> internals
 @st.cache_resource(max_entries=8, show_spinner="Explaining the scores of both windows …")
 def _clouds(key: str, question: Question, model: tuple[str, str], _workbench: Workbench) -> internals.Clouds:
     snapshot, (before, after) = _workbench.snapshot, _queries(question)
-    width = max(snapshot.sample(50, query=after).candidates.num_rows / 50, 1.0)
+    few = snapshot.sample(50, query=after)
+    width = max(few.candidates.num_rows / max(len(few), 1), 1.0)
     batches = [snapshot.sample(max(int(_POINTS / width), 50), query=query) for query in (before, after)]
     return internals.clouds(_workbench.model(*model), *batches)
 

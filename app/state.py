@@ -40,7 +40,7 @@ class View:
     workspace : str
         Id; the key is ``w``.
     by : str
-        Attribute that the traffic is split by.
+        Attribute that traffic, or a shift of scores, is split by.
     request : str
         Request id.
     date : date or None

@@ -1,4 +1,4 @@
-"""The kinds of incidents, by name (DESIGN 4.8): read by the command's help, so nothing heavy is imported here."""
+"""The kinds of incidents, by name: read by the command's help, so nothing heavy is imported here."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ def _log(future: pd.DataFrame, profile: _Profile, bundle: Bundle, booster: Any, 
     popular = profile.count.to_numpy(dtype=np.float64)
     chance, known = popular / popular.sum(), profile.count.index.to_numpy()
     width = min(WIDTH, len(known))
-    rows = []
+    rows: list[tuple[Any, int, NDArray[np.int64], NDArray[np.bool_]]] = []
     for member, own in future.groupby("userId"):
         for visit in range(PER_MEMBER):
             mine = own.iloc[rng.permutation(len(own))[: width // 3]]
@@ -188,8 +188,8 @@ def _log(future: pd.DataFrame, profile: _Profile, bundle: Bundle, booster: Any, 
     size = np.array([len(movies) for _, _, movies, _ in rows])
     movie, liked = np.concatenate([r[2] for r in rows]), np.concatenate([r[3] for r in rows])
     owner = np.repeat(np.arange(len(rows)), size)
-    member = np.array([m for m, _, _, _ in rows])
-    features = profile.features(member[owner], movie)
+    members = np.array([m for m, _, _, _ in rows])
+    features = profile.features(members[owner], movie)
     score = np.asarray(booster.predict(encode(bundle, features), raw_score=True))
     order = np.lexsort((np.arange(len(score)), -score, owner))
     rank = np.empty(len(score), dtype=np.int64)
@@ -201,7 +201,7 @@ def _log(future: pd.DataFrame, profile: _Profile, bundle: Bundle, booster: Any, 
         "served_at": times,
         "task": ["homepage"] * n,
         "status": ["ok"] * n,
-        "member": np.array([f"user-{m}" for m in member], dtype=object),
+        "member": np.array([f"user-{m}" for m in members], dtype=object),
         "model": [MODEL] * n,
         "model_version": [VERSION] * n,
         "ruleset_version": ["top-eight"] * n,

@@ -189,7 +189,7 @@ def _model(workspace: Workspace, log: pd.DataFrame, items: pd.DataFrame) -> tupl
 def _given(log: pd.DataFrame, items: pd.DataFrame, chosen: NDArray[np.int64]) -> pd.DataFrame:
     """Features of one item a row."""
     affinity = log[[f"{_AFFINITY}{i}" for i in items["item_id"]]].to_numpy(dtype=np.float64)
-    place = items.reset_index().set_index("item_id")["index"].loc[chosen].to_numpy()
+    place = items.reset_index().set_index("item_id")["index"].loc[pd.Index(chosen)].to_numpy()
     columns: dict[str, Any] = {"affinity": affinity[np.arange(len(log)), place]}
     for name in _ITEM:
         values = items[name].to_numpy()[place]

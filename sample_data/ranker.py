@@ -106,7 +106,7 @@ class Trained:
             rows = slice(start, start + _CHUNK)
             part = None if given is None else {name: values[rows] for name, values in given.items()}
             raw = self.booster.predict(matrix(candidates.take(rows), self.inputs, part), raw_score=True, num_threads=2)
-            score[rows] = np.asarray(raw).reshape(-1, score.shape[1])
+            score[rows] = np.asarray(raw).reshape(-1, candidates.item.shape[1])
         return score
 
 

@@ -81,7 +81,8 @@ class Traffic:
             "profile": (PROFILES, self.profile),
             "experiments.layout": (LAYOUTS, self.layout),
         }[name]
-        return np.array(words, dtype=object)[codes]
+        said: NDArray[np.object_] = np.array(words, dtype=object)[codes]
+        return said
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Traffic:
         """Some of them."""

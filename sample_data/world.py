@@ -102,7 +102,7 @@ def make_world(seed: int, *, days: int, members: int = 3000, items: int = 500) -
         quality=quality,
         series=np.where(rng.random(n) < 0.3, rng.integers(0, n // 8, n), -1),
         editors_pick=(rng.random(n) < 0.012) & (quality > -0.5),
-        rating=np.round(np.clip(3.2 + 0.5 * quality + rng.normal(0, 0.5, n), 1, 5), 2),
+        rating=np.asarray(np.round(np.clip(3.2 + 0.5 * quality + rng.normal(0, 0.5, n), 1, 5), 2), dtype=np.float64),
         appeal=rng.normal(0.0, 0.45, len(GENRES)),
         titles=tuple(f"{_ADJECTIVES[a]} {_NOUNS[b]} {i}" for i, (a, b) in enumerate(zip(*chosen, strict=True))),
     )

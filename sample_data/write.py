@@ -79,16 +79,16 @@ def write_workspace(path: Path, simulation: Simulation, progress: Callable[[str]
 
 
 def requests_of(simulation: Simulation) -> pa.Table:
-    """The table of requests (DESIGN 4.2)."""
+    """The table of requests (FORMATS.md)."""
     log = simulation.log
     traffic, served, plan, n = log.traffic, log.served, log.served.plan, len(log.traffic)
     status = plan.status
     latency = np.exp(np.log(_LATENCY_MS[traffic.environment]) + 0.3 * normal(traffic.key, 70)) + plan.slow
     latency[status == STATUSES.index("timeout")] = 400.0
-    fell_back, cached = (status == STATUSES.index(name) for name in ("fallback", "cached"))
+    fell_back, cached = (np.asarray(status == STATUSES.index(name)) for name in ("fallback", "cached"))
     latency[fell_back] += 150.0
     latency[cached] = 2.0 + 6.0 * uniform(traffic.key[cached], 71)
-    unscored = np.isnan(served.score).all(axis=1)
+    unscored = np.asarray(np.isnan(served.score).all(axis=1))
     rulesets = tuple(rules.version for rules in log.files.rulesets)
     arms = pa.array([[("layout", arm)] for arm in LAYOUTS], pa.map_(pa.string(), pa.string()))
     released = round(2 + 9 * uniform(np.array([simulation.seed], dtype=np.uint64), 72)[0], 2)
@@ -126,7 +126,7 @@ def requests_of(simulation: Simulation) -> pa.Table:
 
 
 def candidates_of(simulation: Simulation) -> pa.Table:
-    """The table of candidates (DESIGN 4.3)."""
+    """The table of candidates (FORMATS.md)."""
     log = simulation.log
     served, candidates = log.served, log.served.plan.candidates
     width = candidates.item.shape[1]

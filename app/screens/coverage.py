@@ -32,6 +32,9 @@ def show() -> None:
     view = state.current()
     held = load.bench(view.workspace)
     views.title("Coverage", "The smallest change that the sample would show, slice by slice")
+    if "requests" not in held.workbench.snapshot.tables():
+        views.empty("No request is logged here yet.", "`diagnosis import` reads a log.")
+        return
     _question(view, held)
     with views.guarded():
         query = Query(where=parse_filter(view.where), since=view.since, until=view.until)

@@ -179,7 +179,7 @@ def _prepare(view: View, held: load.Bench, question: Question, cause: dict[str, 
             views.note("bad", f"Refused: {judged.refused}")
         if st.button("Prepare", type="primary", disabled=bool(judged.refused), key=f"go-{option.play.name}", width="stretch"):
             asked = Proposal(option.actions, environment, reason, float(hours), cap, str(case), tuple(accept))
-            watch = watched(question.metric, question.baseline, question.incident, cause)
+            watch = watched(question.metric, question.where, question.baseline, question.incident, cause)
             kept = propose(held.workbench.state, held.id, asked, judged.as_json(), watch)
             if case:
                 sentence = f"Prepared hotfix {kept.serial}: {'; '.join(a.sentence for a in option.actions)}."

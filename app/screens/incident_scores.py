@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
 from app import charts_internals, load, load_model, state, views
 from app.state import View
-from diagnosis.internals import Clouds, Shift
+from diagnosis.internals import Clouds, Shift, shift_by
+from diagnosis.internals.shift import Parts
 from diagnosis.localize.asking import Question
 
 _DRAWN = 12  # features in a picture
 Chosen = tuple[str, str]
+Split = tuple[Shift, Parts, Parts]
 
 
 def show(view: View, held: load.Bench, question: Question) -> None:
@@ -34,6 +37,8 @@ def show(view: View, held: load.Bench, question: Question) -> None:
     if found is None:
         return
     with views.guarded():
+        _by_slice(view, held, *found)
+    with views.guarded():
         _pictures(view, load_model.clouds(held, question, chosen))
 
 
@@ -50,25 +55,25 @@ def _choose(view: View, models: list[Chosen]) -> Chosen | None:
     return told[wanted]
 
 
-def _shift(held: load.Bench, question: Question, chosen: Chosen) -> Shift | None:
+def _shift(held: load.Bench, question: Question, chosen: Chosen) -> Split | None:
     """The split; drawn anew while the sample grows, and kept once it is done."""
     kept = st.session_state.setdefault("incident-scores-kept", {})
     key, place = (held.key, question, chosen), st.empty()
-    found: Shift | None = kept.get(key)
+    found: Split | None = kept.get(key)
     if found is not None:
-        _split(found)
-        _table(found)
+        _split(found[0])
+        _table(found[0])
         return found
     with views.guarded(), st.spinner("Explaining larger and larger samples until the answer is stable …"):
         for found in load_model.shifts(held, question, chosen):
             with place.container():
-                _split(found, passing=True)
+                _split(found[0], passing=True)
         kept.clear()
         kept[key] = found
     if found is not None:
         place.empty()
-        _split(found)
-        _table(found)
+        _split(found[0])
+        _table(found[0])
     return found
 
 
@@ -96,6 +101,31 @@ def _split(found: Shift, *, passing: bool = False) -> None:
             ("residual: how far the parts are from adding up", f"{found.residual:.1g}"),
         ]
     )
+
+
+def _by_slice(view: View, held: load.Bench, whole: Shift, before: Parts, after: Parts) -> None:
+    """The split inside each value of an attribute: a feature that moved in one slice only is seen here."""
+    names = [name for name in held.workbench.snapshot.attributes() if name in before.requests.column_names]
+    if view.by and view.by not in names:
+        views.note("unknown", f"The log has no request attribute {view.by!r}.", f"There are {', '.join(names)}.")
+        return
+    pick = state.bound("incident-scores-by", view.by, lambda name: view.but(by=name or ""))
+    st.selectbox("Split by slice", ["", *names], format_func=lambda name: name or "not", width=260, **pick)
+    if not view.by:
+        return
+    found = shift_by(before, after, view.by)
+    if not found:
+        views.quiet(f"No value of {view.by} has requests in both windows.")
+        return
+    parts = []
+    for value, made in found.items():
+        label = f"{'(none)' if value is None else value} ({made.requests[1]:,} requests)"
+        parts.append(made.rows.reset_index()[["feature", "shift", "low", "high"]].assign(slice=label))
+    rows = pd.concat(parts, ignore_index=True)
+    rows["clear"] = (rows["low"] > 0) | (rows["high"] < 0)
+    said = f"Shift of each feature's mean contribution by {view.by}; a dot where it is more than chance."
+    views.chart(charts_internals.by_slice(rows[rows["feature"].isin(whole.rows.index[:_DRAWN])], list(whole.rows.index[:_DRAWN]), said))
+    views.table(rows, said, "score-shift-by", rows=8)
 
 
 def _units(held: load.Bench, question: Question, chosen: Chosen) -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 from app import charts_launches, freeze_item, load, load_launches, sharing_item, state, views
 from app.state import View
 from diagnosis.predict.item import ItemView
-from diagnosis.predict.shown import searched
+from diagnosis.predict.shown import launched_last, searched
 
 
 def show() -> None:
@@ -17,7 +17,8 @@ def show() -> None:
     held = load.bench(view.workspace)
     if not view.item:
         views.title("Item", "Exposure and success of one item, against items of its age and kind")
-        _search(view, held)
+        with views.guarded():
+            _begin(view, held)
         return
     calendar = load_launches.calendar(held)
     if view.item not in calendar.items.index:
@@ -43,7 +44,19 @@ def show() -> None:
             draw(view, found)
 
 
-def _search(view: View, held: load.Bench) -> None:
+def _begin(view: View, held: load.Bench) -> None:
+    """Without an item: search, and those that launched last."""
+    if not {"requests", "items"} <= set(held.workbench.snapshot.tables()):
+        views.empty("No item is known here yet.", "`diagnosis import` reads a log; the table items tells titles and launches.")
+        return
+    latest = launched_last(load_launches.calendar(held))
+    if not _search(view, held) and not latest.empty:
+        views.heading("Launched last", "choose a row to open it")
+        _matches(view, latest)
+
+
+def _search(view: View, held: load.Bench) -> bool:
+    """Ask for an item; whether one was asked for."""
     wanted = st.text_input(
         "Another item" if view.item else "Item",
         placeholder="id, or part of its title",
@@ -51,14 +64,15 @@ def _search(view: View, held: load.Bench) -> None:
         key=f"item-search-{view.item}",
     )
     if not (wanted and wanted.strip()):
-        return
+        return False
     matches = searched(load_launches.calendar(held), wanted)
     if matches.empty:
         views.quiet("No item has that in its id or title.")
-        return
+        return True
     if len(matches) == 1:
         state.go("item", View(workspace=view.workspace, item=str(matches["item"].iloc[0])))
     _matches(view, matches)
+    return True
 
 
 def _matches(view: View, matches: pd.DataFrame) -> None:

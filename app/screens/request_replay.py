@@ -8,7 +8,8 @@ import streamlit as st
 
 from app import charts, load, views
 from app.state import View
-from diagnosis.reproduce.replay import NOT_REPLAYABLE, STAGES, Replay
+from diagnosis.reproduce.agreement import NOT_REPLAYABLE
+from diagnosis.reproduce.result import STAGES, Replay
 
 _NAMES = ["item", "title", "logged_position", "replayed_position", "logged", "replayed", "difference", "logged_rank", "replayed_rank"]
 

@@ -134,7 +134,7 @@ def propose(
     actions = () if revoke else actions_of(asked, action)
     proposal = Proposal(actions, environment, reason, hours, max_share, case, tuple(accept_harm or ()), unrehearsed)
     held = {} if revoke else rehearsed(asked.scene(requests, as_json), proposal)
-    watch = watched(asked.metric, asked.baseline, asked.window, asked.cause)
+    watch = watched(asked.metric, asked.where, asked.baseline, asked.window, asked.cause)
     made = write(asked.bench.state, asked.bench.workspace.id, proposal, held, watch)
     _handed(made, file, workspace, as_json)
 

@@ -59,11 +59,21 @@ def admit(
 @app.command()
 def add(
     workspace: Folder,
-    artifact: Annotated[Path, typer.Argument(help="LightGBM text model, or scikit-learn model saved with skops.")],
+    artifact: Annotated[
+        Path,
+        typer.Argument(
+            help="LightGBM text model, scikit-learn model saved with skops, ONNX network; of a composite that of the last stage."
+        ),
+    ],
     name: Annotated[str, typer.Option(help="Name of the model.")],
     version: Annotated[str, typer.Option(help="Its version, as the log names it.")],
     training: Annotated[Path | None, typer.Option(help="Parquet sample of training rows.")] = None,
-    manifest: Annotated[Path | None, typer.Option(help="model.toml with features; drafted from the model when not given.")] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="model.toml with features; drafted from a LightGBM model when not given. Artifacts of a composite's other stages lie beside it."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Add a model to the workspace and admit it. JSON: name, version, folder, features, artifact_sha256."""

@@ -52,6 +52,7 @@ class Asked:
     baseline: Any
     window: Any
     cause: Mapping[str, Any] | None
+    where: str = ""
 
     def scene(self, requests: int, quiet: bool) -> Scene:
         """The requests, ready to be played."""
@@ -88,12 +89,14 @@ def asked_of(
         known = kept(bench.state, bench.workspace.id, incident)
         if known.window is None or known.baseline is None:
             raise HotfixError(f"Incident {incident!r} has no windows yet.", "give --metric, --baseline, --since and --until.")
-        return Asked(bench, known.metric, known.baseline, known.window, known.cause)
+        return Asked(bench, known.metric, known.baseline, known.window, known.cause, known.asked_where)
     if found is not None:
         held = localized(found)
         before, after = (Window(*(datetime.fromisoformat(held[w][k]) for k in ("since", "until"))) for w in ("baseline", "incident"))
         causes = held.get("causes") or []
-        return Asked(bench, held["metric"], before, after, causes[cause - 1] if len(causes) >= cause else None)
+        return Asked(
+            bench, held["metric"], before, after, causes[cause - 1] if len(causes) >= cause else None, str(held.get("where") or "")
+        )
     first, last = moment(since), moment(until)
     log = bench.snapshot.window()
     window = Window(first, last or log[1]) if first is not None and log is not None else None

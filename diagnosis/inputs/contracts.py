@@ -1,4 +1,4 @@
-"""``contracts/features.toml``: what a feature must look like, for which tasks, from which upstream, owned by whom (DESIGN 4.6)."""
+"""``contracts/features.toml``: what a feature must look like, for which tasks, from which upstream, owned by whom (FORMATS.md)."""
 
 from __future__ import annotations
 

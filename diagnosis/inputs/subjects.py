@@ -10,7 +10,7 @@ from diagnosis.errors import NotFoundError
 from diagnosis.inputs.contracts import Contract
 from diagnosis.store import Snapshot
 
-_NO_FEATURES = {  # what the format defines (DESIGN 4.2, 4.3)
+_NO_FEATURES = {  # what the format defines (FORMATS.md)
     "requests": {
         *("request_id", "served_at", "date", "task", "environment", "member", "experiments", "model", "model_version"),
         *("ruleset_version", "code_version", "status", "fallback", "source_request_id", "latency_ms", "slots"),

@@ -195,7 +195,7 @@ def contributions(model: Model, features: pd.DataFrame, items: Sequence[str], *,
     if isinstance(model, LightgbmModel):
         matrix = encode(model.bundle, features)
         raw = np.asarray(model.booster.predict(matrix, pred_contrib=True), dtype=np.float64)
-        return result(raw[:, :-1], raw[:, -1], model.score_matrix(matrix), "tree SHAP, path-dependent (LightGBM)")
+        return result(raw[:, :-1], raw[:, -1], model.score_matrix(matrix, threads=1), "tree SHAP, path-dependent (LightGBM)")
     if model.bundle.scope == "list":
         raise CannotSayError(
             f"Contributions of {model.bundle.name} {model.bundle.version} cannot be split: it scores candidates by each other.",

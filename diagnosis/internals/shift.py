@@ -20,8 +20,8 @@ from diagnosis.store import Query, Snapshot
 
 Floats = NDArray[np.float64]
 
-FIRST, GROWTH, MOST = 50, 4, 20_000  # requests of each window
-FIRST_ROWS, FEWEST = 3000, 8  # candidates of each window in the first answer, about, and requests at least
+FIRST, GROWTH, MOST = 30, 4, 20_000  # requests of each window
+FIRST_ROWS, FEWEST = 2000, 8  # candidates of each window in the first answer, about, and requests at least
 STABLE = 0.1  # an answer is stable when no interval is wider than that part of the shift to each side
 _LEAST = 0.05  # of the scores' own standard deviation: a smaller shift need not be split finer
 _VALUES = 20  # of an attribute that are told apart

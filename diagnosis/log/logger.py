@@ -138,9 +138,9 @@ class RequestLogger:
         served_at : float (seconds since 1970) or datetime, optional
             Now, when not given; a datetime without a zone is UTC.
         request : mapping
-            Other columns of `requests` (DESIGN 4.2), attributes included.
+            Other columns of `requests` (FORMATS.md), attributes included.
         candidates : mapping of str to buffer, or pyarrow.RecordBatch, or a function that gives one
-            One entry a candidate: ``item_id`` and other columns (DESIGN 4.3), as numpy arrays (copied) or Arrow arrays. A function is
+            One entry a candidate: ``item_id`` and other columns (FORMATS.md), as numpy arrays (copied) or Arrow arrays. A function is
             called only for requests that are kept.
         features : array of float, shape (candidates, features), or a function that gives one
             In the order of the names given to the constructor.

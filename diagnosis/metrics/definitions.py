@@ -1,4 +1,4 @@
-"""The metrics there are: name, unit, direction, and what they need from the log (DESIGN 4.7)."""
+"""The metrics there are: name, unit, direction, and what they need from the log."""
 
 from __future__ import annotations
 

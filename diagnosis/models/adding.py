@@ -32,8 +32,9 @@ def add_bundle(
     Parameters
     ----------
     manifest : Path, optional
-        A ``model.toml``; its name, version, artifact and digest are replaced. Without it a LightGBM text model's own feature names are
-        used, and categories as LightGBM kept them from the pandas frame it was trained on.
+        A ``model.toml``; its name, version, artifact and digests are replaced. Of a composite, `artifact` is that of the last stage, and
+        those of the others lie beside the manifest. Without a manifest a LightGBM text model's own feature names are used, and categories
+        as LightGBM kept them from the pandas frame it was trained on.
     columns : mapping, optional
         Columns of the log tables: a drafted feature comes from `candidates` if it has it, else from `requests`.
 
@@ -49,13 +50,14 @@ def add_bundle(
     if manifest is not None:
         try:
             drafted = parse_manifest(_completed(manifest.read_text(encoding="utf-8"), name, version, artifact.name), manifest.parent)
+            earlier = {s.artifact: (manifest.parent / s.artifact).read_bytes() for s in drafted.stages if s.artifact != artifact.name}
         except OSError as error:
-            raise BundleError(f"{manifest} cannot be read: {error.strerror}.", "check the path.") from None
+            raise BundleError(f"{error.filename} cannot be read: {error.strerror}.", "check the path.") from None
     else:
-        drafted = _drafted(data, artifact.name, columns or {})
+        drafted, earlier = _drafted(data, artifact.name, columns or {}), {}
     folder = models_dir / name / version
     there = folder.exists()
-    bundle = write_bundle(models_dir, replace(drafted, name=name, version=version, artifact=artifact.name), data, rows)
+    bundle = write_bundle(models_dir, replace(drafted, name=name, version=version, artifact=artifact.name), data, rows, earlier)
     try:
         admit(bundle)
     except BundleError:
@@ -74,6 +76,8 @@ def _completed(text: str, name: str, version: str, artifact: str) -> bytes:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BundleError(f"The manifest is not TOML: {error}.", "check the line it names.") from None
+    for stage in (s for s in raw.get("stages", ()) if isinstance(s, dict)):
+        stage.setdefault("sha256", "-")  # taken when it is written
     return tomli_w.dumps({**raw, "name": name, "version": version, "artifact": artifact}).encode()
 
 

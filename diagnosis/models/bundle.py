@@ -144,7 +144,7 @@ def parse_manifest(data: bytes, folder: Path) -> Bundle:
         raise BundleError(f"{place} is not TOML: {error}.", "check the line it names.") from None
     for key in ("name", "version", "kind", "artifact", "features"):
         if not raw.get(key):
-            raise BundleError(f"{place}: {key} is missing.", f"add {key}; see DESIGN 4.5.")
+            raise BundleError(f"{place}: {key} is missing.", f"add {key}; FORMATS.md shows a whole manifest.")
     kind = str(raw["kind"])
     if kind not in KINDS:
         raise BundleError(f"{place}: kind {kind!r} is unknown.", f"supported: {', '.join(KINDS)}.")

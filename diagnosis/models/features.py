@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,22 +72,20 @@ def encode(bundle: Bundle, features: pd.DataFrame) -> NDArray[np.float64]:
     A category that the bundle does not know, or none, is NaN: what LightGBM itself makes of it.
     """
     matrix = np.empty((len(features), len(bundle.features)), dtype=np.float64)
+    numbers = np.array([feature.dtype != "category" for feature in bundle.features], dtype=np.bool_)
+    matrix[:, numbers] = features[list(np.array(bundle.names, dtype=object)[numbers])].to_numpy(dtype=np.float64)
     for place, feature in enumerate(bundle.features):
-        column = features[feature.name]
         if feature.dtype == "category":
-            matrix[:, place] = category_codes(feature, column)
-        else:
-            matrix[:, place] = column.to_numpy(dtype=np.float64)
-            if feature.dtype == "float":
-                matrix[:, place] = matrix[:, place].astype(np.float32)
+            matrix[:, place] = category_codes(feature, features[feature.name])
+        elif feature.dtype == "float":
+            matrix[:, place] = matrix[:, place].astype(np.float32)
     return matrix
 
 
-def category_codes(feature: Feature, values: pd.Series[str]) -> NDArray[np.float64]:
+def category_codes(feature: Feature, values: Iterable[str | None]) -> NDArray[np.float64]:
     """Codes of categories in the bundle's order; NaN for unknown ones and for none."""
-    codes = pd.Index(feature.categories, dtype=object).get_indexer(pd.Index(values, dtype=object)).astype(np.float64)
-    codes[codes < 0] = np.nan
-    return codes
+    codes: dict[str | None, float] = {name: float(code) for code, name in enumerate(feature.categories)}
+    return np.fromiter((codes.get(value, np.nan) for value in values), dtype=np.float64)
 
 
 def preflight(bundle: Bundle, batch: Batch, admission: Admission | None) -> list[Problem]:

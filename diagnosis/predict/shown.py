@@ -138,6 +138,16 @@ def searched(calendar: Catalogue, text: str) -> pd.DataFrame:
     return pd.DataFrame([row[1:] for row in rows[:_SEARCHED]], columns=["item", "title", "launched_at"])
 
 
+def launched_last(calendar: Catalogue) -> pd.DataFrame:
+    """The items that launched last, the latest first; at most 20, none that is still to launch. Columns as of `searched`."""
+    known = calendar.launched.dropna()
+    known = known[known <= calendar.last].sort_values(ascending=False, kind="stable").head(_SEARCHED)
+    titles = calendar.items["title"] if "title" in calendar.items.columns else pd.Series("", index=calendar.items.index)
+    words = [titles.get(item) for item in known.index]
+    shown = [w if isinstance(w, str) else "" for w in words]
+    return pd.DataFrame({"item": known.index.astype(str), "title": shown, "launched_at": known.to_numpy()})
+
+
 def scored_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """Scored forecasts for a chart of forecast against observed: those above nothing, as logarithms need; see `Scorecard.rows`."""
     shown = rows.assign(**{name: np.maximum(rows[name].astype("float64"), 1e-5) for name in ("value", "low", "high", "observed")})

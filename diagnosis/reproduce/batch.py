@@ -107,6 +107,14 @@ def wholes(candidates: pa.Table, column: str) -> NDArray[np.int64]:
     return np.asarray(pc.fill_null(candidates.column(column).cast(pa.int64()), 0).to_numpy(), dtype=np.int64)
 
 
+def texts(candidates: pa.Table, column: str) -> NDArray[np.object_]:
+    """A column of texts; None for null and where there is no such column."""
+    found = np.full(candidates.num_rows, None, dtype=object)
+    if column in candidates.column_names:
+        found[:] = candidates.column(column).to_pylist()
+    return found
+
+
 def _replayable(batch: Batch, was: NDArray[np.bool_]) -> NDArray[np.bool_]:
     n, owner = len(batch), batch.owner
     able = np.bincount(owner[was], minlength=n) > 0

@@ -34,7 +34,7 @@ class Circumstances:
     ----------
     attributes : pandas.DataFrame
         One row a logged attribute that is not null: columns ``attribute``, ``value`` (text), ``kind`` (one of `KINDS`; everything that
-        DESIGN 4.2 does not name is ``context``). A map (``experiments``) has one row a key.
+        FORMATS.md does not name is ``context``). A map (``experiments``) has one row a key.
     knobs : pandas.DataFrame
         Columns ``knob``, ``value`` (text) of the environment; no rows where it is not described.
     latency_ms, limit_ms : float

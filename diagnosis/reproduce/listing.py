@@ -7,7 +7,7 @@ from collections import Counter
 import pandas as pd
 
 from diagnosis.log.records import Request
-from diagnosis.reproduce.replay import Replay
+from diagnosis.reproduce.result import Replay
 
 
 def listing(request: Request, replay: Replay, items: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,8 @@ from diagnosis.metrics import Metric, metric, own_metric
 from diagnosis.models import Admission, BrokenBundle, Bundle, Model, Problem, admit, list_bundles, load, preflight
 from diagnosis.reproduce.batch import SERVED
 from diagnosis.reproduce.edits import NO_EDITS, Edits
-from diagnosis.reproduce.replay import Replay, replay, unavailable_reason
+from diagnosis.reproduce.replay import replay, unavailable_reason
+from diagnosis.reproduce.result import Replay
 from diagnosis.rules import Ruleset, read_ruleset
 from diagnosis.store import Query, Snapshot, State, Workspace
 from diagnosis.store.settings import FILE

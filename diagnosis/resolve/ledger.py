@@ -30,7 +30,7 @@ class Record:
     rehearsal : mapping
         What the rehearsal said, see `diagnosis.resolve.rehearsal.Rehearsal.as_json`; empty if there was none.
     watch : mapping
-        ``metric``, ``where``, ``baseline`` and ``incident`` (windows as text): whether the metric comes back.
+        ``metric``, ``where``, ``baseline`` and ``incident`` (slice and windows as text): whether the metric comes back.
     address : str
         Where it was published; empty before.
     """
@@ -62,7 +62,21 @@ class Record:
 def keep(state: State, record: Record, act: str, **detail: Any) -> None:
     """Write a record, and the act to the audit."""
     fix = record.prepared.fix
-    held = {
+    documents.put(state, TABLE, fix.workspace, str(fix.serial), _held(record), status=record.status)
+    _audit(state, fix, act, detail)
+
+
+def begin(state: State, record: Record, **detail: Any) -> bool:
+    """Write a record that was just prepared, and that to the audit; False, and nothing written, if its serial was given out meanwhile."""
+    fix = record.prepared.fix
+    made = documents.add(state, TABLE, fix.workspace, str(fix.serial), _held(record), status=record.status)
+    if made:
+        _audit(state, fix, "prepare hotfix", detail)
+    return made
+
+
+def _held(record: Record) -> dict[str, Any]:
+    return {
         "file": record.prepared.as_bytes().decode(),
         "rehearsal": dict(record.rehearsal),
         "watch": dict(record.watch),
@@ -70,7 +84,9 @@ def keep(state: State, record: Record, act: str, **detail: Any) -> None:
         "published_at": iso(record.published_at) if record.published_at else "",
         "undone_at": iso(record.undone_at) if record.undone_at else "",
     }
-    documents.put(state, TABLE, fix.workspace, str(fix.serial), held, status=record.status)
+
+
+def _audit(state: State, fix: Hotfix, act: str, detail: Mapping[str, Any]) -> None:
     with state.begin() as connection:
         state.record(connection, fix.workspace, act, f"hotfix {fix.serial}", **detail)
 
@@ -182,13 +198,13 @@ def publish(
 
 
 def _no_later(address: str, part: Hotfix, trust: Trust) -> None:
-    """Refuse to publish below what stands there: clients would ignore it."""
+    """Refuse to publish below what stands there: clients would ignore it. The same again may be what an earlier try could not write down."""
     try:
         raw = places.read(address)
         there = seal.opened(raw, set(trust.keys.values()), trust.threshold) if raw else None
     except (seal.Refused, OSError, ValueError):
         return  # what stands there is nothing that a client would take
-    if there is not None and there["serial"] >= part.serial:
+    if there is not None and there["serial"] >= part.serial and there != part.as_json():
         raise HotfixError(
             f"A document with serial {there['serial']} stands at {address}, and clients ignore an older one ({part.serial}).",
             "prepare it anew; it will have a higher serial.",

@@ -11,7 +11,7 @@ from diagnosis.errors import CannotSayError, HotfixError
 from diagnosis.localize.windows import Window
 from diagnosis.resolve import ledger
 from diagnosis.resolve.actions import Action
-from diagnosis.resolve.document import prepare
+from diagnosis.resolve.document import Prepared, prepare
 from diagnosis.resolve.rehearsal import rehearse
 from diagnosis.resolve.scene import Scene
 from diagnosis.store.state import State, whoami
@@ -72,8 +72,17 @@ def propose(
     at = now or datetime.now(UTC)
     if proposal.actions and not rehearsal:
         raise HotfixError("Nothing goes out that was not rehearsed.", "rehearse it, or say why that cannot be.")
+    told: dict[str, Any] = {"accepted_harm": list(proposal.accept)} if proposal.accept else {}
+    told |= {"unrehearsed": proposal.unrehearsed} if rehearsal.get("unrehearsed") else {}
+    while True:  # until nobody else was given the same serial
+        made = ledger.Record(_prepared(state, workspace, proposal, at), actor=whoami(), rehearsal=rehearsal, watch=watch)
+        if ledger.begin(state, made, refused=rehearsal.get("refused", ""), case=proposal.case, **told):
+            return made
+
+
+def _prepared(state: State, workspace: str, proposal: Proposal, at: datetime) -> Prepared:
     standing = ledger.standing(state, workspace, proposal.environment, at)
-    prepared = prepare(
+    return prepare(
         workspace,
         proposal.environment,
         proposal.actions,
@@ -86,17 +95,12 @@ def propose(
         author=whoami(),
         now=at,
     )
-    made = ledger.Record(prepared, actor=whoami(), rehearsal=rehearsal, watch=watch)
-    told: dict[str, Any] = {"accepted_harm": list(proposal.accept)} if proposal.accept else {}
-    told |= {"unrehearsed": proposal.unrehearsed} if rehearsal.get("unrehearsed") else {}
-    ledger.keep(state, made, "prepare hotfix", refused=rehearsal.get("refused", ""), case=proposal.case, **told)
-    return made
 
 
-def watched(metric: str, baseline: Window, window: Window, cause: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """What shall come back: a metric that was well in `baseline` and not in `window`."""
+def watched(metric: str, where: str, baseline: Window, window: Window, cause: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """What shall come back: a metric, over the requests that `where` names, that was well in `baseline` and not in `window`."""
     told = f"{(cause or {}).get('component', '')} {(cause or {}).get('target', '')}".strip()
-    return {"metric": metric, "baseline": str(baseline), "incident": str(window), **({"cause": told} if told else {})}
+    return {"metric": metric, "where": where, "baseline": str(baseline), "incident": str(window), **({"cause": told} if told else {})}
 
 
 def rehearsed(scene: Scene, proposal: Proposal) -> dict[str, Any]:

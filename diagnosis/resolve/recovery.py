@@ -10,6 +10,7 @@ from diagnosis.errors import DiagnosisError
 from diagnosis.estimate import Estimate, difference
 from diagnosis.localize.metric import metric_of
 from diagnosis.localize.windows import Window, parse_window
+from diagnosis.log.filters import Clause, Filter, parse_filter
 from diagnosis.metrics import measure
 from diagnosis.reproduce import Workbench
 from diagnosis.resolve.ledger import Record
@@ -79,10 +80,10 @@ def recovery(workbench: Workbench, record: Record) -> Recovery | None:
     empty = Recovery(metric.name, metric.direction, "too_few", none, none, none, since, max(end, since), 0)
     if end <= since:
         return empty
-    settings = workbench.workspace.settings
+    settings, where = workbench.workspace.settings, _where(workbench, record)
 
     def measured(window: Window) -> Estimate | None:
-        batch = workbench.snapshot.sample(MOST, query=Query(since=window.since, until=window.until))
+        batch = workbench.snapshot.sample(MOST, query=Query(where=where, since=window.since, until=window.until))
         if len(batch) < FEWEST:
             return None
         items = workbench.snapshot.items(window.until)
@@ -96,10 +97,20 @@ def recovery(workbench: Workbench, record: Record) -> Recovery | None:
     except DiagnosisError:
         return empty
     if after is None or before is None or usual is None:
-        count = workbench.snapshot.count(Query(since=since, until=end)).kept
+        count = workbench.snapshot.count(Query(where=where, since=since, until=end)).kept
         return Recovery(metric.name, metric.direction, "too_few", none, none, none, since, end, count)
     verdict = _verdict(after, before, usual)
     return Recovery(metric.name, metric.direction, verdict, _ends(before), _ends(after), _ends(usual), since, end, after.n)
+
+
+def _where(workbench: Workbench, record: Record) -> Filter:
+    """Requests of the slice that the metric was watched in, and of the fix's environment where the log has one of that name."""
+    where, environment = parse_filter(record.watch.get("where", "")), record.prepared.fix.environment
+    if "environment" in workbench.snapshot.columns("requests") and "environment" not in where.attributes:
+        there = where & Filter((Clause("environment", "=", (environment,)),))
+        if workbench.snapshot.count(Query(where=Filter((Clause("environment", "=", (environment,)),)))).kept:
+            return there
+    return where
 
 
 def _ends(estimated: Estimate) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""``rulesets/<version>.toml``: the business rules between rank and position, versioned (DESIGN 4.6)."""
+"""``rulesets/<version>.toml``: the business rules between rank and position, versioned (FORMATS.md)."""
 
 from __future__ import annotations
 

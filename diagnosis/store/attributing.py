@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from diagnosis.store import sql
-from diagnosis.store.snapshot import Query, Snapshot
+from diagnosis.store.query import Query
+from diagnosis.store.snapshot import Snapshot
 
 Row = Mapping[str, Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -40,17 +40,26 @@ def put(
 
     Two processes that write the same new key at once: one of them makes it, the other writes over it.
     """
-    if not _over(state, table, workspace, key, payload, status):
-        row = state.row(workspace, actor)
-        values = {**row, "key": key, "status": status, "updated_at": row["created_at"], "payload": dict(payload)}
-        try:
-            with state.begin() as connection:
-                connection.execute(table.insert().values(**values))
-        except sa.exc.IntegrityError:
-            _over(state, table, workspace, key, payload, status)
-        else:
-            return True
-    return False
+    if _over(state, table, workspace, key, payload, status):
+        return False
+    made = add(state, table, workspace, key, payload, status=status, actor=actor)
+    if not made:
+        _over(state, table, workspace, key, payload, status)
+    return made
+
+
+def add(
+    state: State, table: sa.Table, workspace: str, key: str, payload: Mapping[str, Any], *, status: str = "", actor: str | None = None
+) -> bool:
+    """Write a document under a new key; False, and nothing written, if there is one already."""
+    row = state.row(workspace, actor)
+    values = {**row, "key": key, "status": status, "updated_at": row["created_at"], "payload": dict(payload)}
+    try:
+        with state.begin() as connection:
+            connection.execute(table.insert().values(**values))
+    except sa.exc.IntegrityError:
+        return False
+    return True
 
 
 def _over(state: State, table: sa.Table, workspace: str, key: str, payload: Mapping[str, Any], status: str) -> bool:

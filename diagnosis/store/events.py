@@ -10,7 +10,8 @@ import pandas as pd
 
 from diagnosis.log.records import to_frame
 from diagnosis.store import sql
-from diagnosis.store.snapshot import WEIGHT, Query, Snapshot
+from diagnosis.store.query import WEIGHT, Query
+from diagnosis.store.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def vacuum(path: Path, *, hours: int = LONGEST_QUERY_H) -> int:
 
 def requests_of(workspace: Workspace, members: Sequence[str]) -> dict[str, date]:
     """Ids of all requests of these members, with their dates."""
-    from diagnosis.store.snapshot import Query
+    from diagnosis.store.query import Query
 
     snapshot = workspace.snapshot()
     if "requests" not in snapshot.tables() or "member" not in snapshot.columns("requests"):

@@ -22,7 +22,7 @@ class _Strict(BaseModel):
 
 
 class TableSettings(_Strict):
-    """Where a table lies. Without a path: the place of DESIGN, as Delta Lake."""
+    """Where a table lies. Without a path: its usual place, as Delta Lake."""
 
     format: Literal["delta", "parquet"] = "delta"
     path: str | None = None

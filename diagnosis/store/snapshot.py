@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from diagnosis.errors import MissingColumnError, MissingTableError, NotFoundError, TableError
-from diagnosis.log.filters import Filter
 from diagnosis.log.records import Batch, Request, to_frame
 from diagnosis.store import hourly, itemdays, leaves, slices, sql
 from diagnosis.store.hourly import Cells, Term
 from diagnosis.store.leaves import Leaves
+from diagnosis.store.query import WEIGHT, Count, Measure, Query, measured, terms
 from diagnosis.store.scan import Scan, scanned
 from diagnosis.store.tables import LOG_TABLES, SMALL_TABLES, Pinned, damaged
 from diagnosis.store.workspace import Workspace
@@ -35,55 +35,6 @@ _OUTCOMES = pa.schema(
         ("value", pa.float64()),
     ]
 )
-
-
-EVERYTHING = Filter()
-WEIGHT = "(1.0 / keep_probability)"  # an expression, not a column: a log may have columns of any name
-
-
-@dataclass(frozen=True)
-class Query:
-    """Which requests; everything given must hold. Windows are half-open, ``since <= served_at < until``."""
-
-    where: Filter = EVERYTHING
-    request_id: str | None = None
-    member: str | None = None
-    item: str | None = None
-    task: str | None = None
-    status: str | None = None
-    model: str | None = None
-    model_version: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    limit: int = 100
-    offset: int = 0
-    newest_first: bool = True
-
-    def __post_init__(self) -> None:
-        if self.limit < 0 or self.offset < 0:
-            raise ValueError(f"limit and offset are not negative, but are {self.limit} and {self.offset}")
-
-
-@dataclass(frozen=True)
-class Count:
-    """How many requests are logged, and how many of the full traffic they stand for (sum of 1 / keep_probability)."""
-
-    kept: int
-    estimated: float
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What `aggregate` computes per group, weighted by 1 / keep_probability.
-
-    ``mean`` and ``sum`` take a column of `requests` (nulls left out); ``ratio`` is the sum of one column over the sum of another
-    (clicks over places; requests that lack either left out); ``share`` the share of requests that `where` holds for.
-    """
-
-    kind: Literal["mean", "sum", "share", "ratio"]
-    column: str | None = None
-    where: Filter = EVERYTHING
-    over: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +80,7 @@ class Snapshot:
         Returns
         -------
         pandas.DataFrame
-            One row a table of DESIGN 4.1, index ``table``. Columns ``present`` (bool), ``format``, ``version``, ``files``, ``rows``
+            One row a table of FORMATS.md, index ``table``. Columns ``present`` (bool), ``format``, ``version``, ``files``, ``rows``
             (Int64; null = not known), ``first_on``, ``last_on`` (date or None), ``problem`` (text; empty when fine).
         """
         rows: list[tuple[Any, ...]] = []
@@ -332,7 +283,7 @@ class Snapshot:
             keys = [f"time_bucket({bound.bind(bucket)}, served_at) AS at"] if bucket else []
             keys += [f"{sql.attribute(name, schema, bound)[0]} AS {sql.quote(name)}" for name in by]
             values = ["count(*) AS requests", f"sum({WEIGHT}) AS weight"]
-            values += [f"{_measure(m, schema, bound)} AS {sql.quote(name)}" for name, m in (measures or {}).items()]
+            values += [f"{measured(m, schema, bound)} AS {sql.quote(name)}" for name, m in (measures or {}).items()]
             source = self._selected(query, bound)
             tail = " GROUP BY ALL ORDER BY ALL" if keys else ""
             return f"SELECT {', '.join([*keys, *values])} FROM {source}{tail}"
@@ -364,9 +315,7 @@ class Snapshot:
         kept, folded = self._frequent(by, source, schema, most_values)
         placed = self._placed([name for name in by if name not in kept], source, schema)
         bound = sql.Bound()
-        table = self._ask(
-            lambda: leaves.leaves_query(by, _terms(measure, schema, bound), source(bound), schema, bound, kept, placed), bound
-        )
+        table = self._ask(lambda: leaves.leaves_query(by, terms(measure, schema, bound), source(bound), schema, bound, kept, placed), bound)
         missing = int(pc.sum(table.column("rows")).as_py() or 0) - int(pc.sum(table.column("n")).as_py() or 0)
         notes = [f"{missing:,} requests have no value of {measure.column} and are left out."] if missing else []
         notes += [
@@ -739,7 +688,7 @@ class Snapshot:
         try:
             return self.pinned[table]
         except KeyError:
-            raise MissingTableError(table, "see DESIGN 4.1 for what a workspace holds.") from None
+            raise MissingTableError(table, "`diagnosis check` lists what a workspace holds, FORMATS.md the columns.") from None
 
     def _from(
         self,
@@ -801,37 +750,6 @@ class Snapshot:
             finally:
                 cursor.close()
         raise AssertionError("unreachable")
-
-
-def _measure(measure: Measure, schema: pa.Schema, bound: sql.Bound) -> str:
-    if measure.kind == "share":
-        return f"sum(CASE WHEN {sql.where(measure.where, schema, bound)} THEN {WEIGHT} ELSE 0 END) / sum({WEIGHT})"
-    column, _ = sql.attribute(measure.column or "", schema, bound)
-    if measure.kind == "ratio":
-        over, _ = sql.attribute(measure.over or "", schema, bound)
-        both = f"FILTER (isfinite({column}::DOUBLE) AND isfinite({over}::DOUBLE))"
-        return f"sum({column}::DOUBLE * {WEIGHT}) {both} / nullif(sum({over}::DOUBLE * {WEIGHT}) {both}, 0)"
-    held = f"CASE WHEN {column} IS NOT NULL THEN {WEIGHT} END"
-    total = f"sum({column}::DOUBLE * {WEIGHT})"
-    return total if measure.kind == "sum" else f"{total} / sum({held})"
-
-
-def _terms(measure: Measure, schema: pa.Schema, bound: sql.Bound) -> tuple[str, str]:
-    """SQL of numerator and denominator of one request; null where it has no value."""
-    if measure.kind == "sum":
-        raise ValueError("a sum has no denominator; take a mean, a share or a ratio")
-    if measure.kind == "share":
-        return f"CASE WHEN {sql.where(measure.where, schema, bound)} THEN 1.0 ELSE 0.0 END", "1"
-
-    def number(name: str | None) -> str:
-        column, kind = sql.attribute(name or "", schema, bound)
-        if pa.types.is_boolean(kind):
-            return f"{column}::INT::DOUBLE"
-        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
-            raise ValueError(f"{name!r} is {kind}, not a number")
-        return f"CASE WHEN isfinite({column}::DOUBLE) THEN {column}::DOUBLE END"
-
-    return number(measure.column), number(measure.over) if measure.kind == "ratio" else "1"
 
 
 def _utc_date(time: datetime) -> date:

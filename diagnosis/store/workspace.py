@@ -1,4 +1,4 @@
-"""A workspace: a folder with a log, models, rules and what else there is (DESIGN 4.1)."""
+"""A workspace: a folder with a log, models, rules and what else there is (FORMATS.md)."""
 
 from __future__ import annotations
 

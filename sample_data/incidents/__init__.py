@@ -1,4 +1,4 @@
-"""The catalogue of incidents (DESIGN 4.8): kinds, in the order in which they are listed."""
+"""The catalogue of incidents: kinds, in the order in which they are listed."""
 
 from __future__ import annotations
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sample_data.features import SENTINEL, as_of
-from sample_data.incidents.way import ANY, Part, Slice, Way, served, values
+from sample_data.incidents.way import ANY, Happen, Part, Slice, Way, served, values
 from sample_data.ranker import CATEGORIES
 from sample_data.traffic import TASKS
 from sample_data.twins import Twin
@@ -34,6 +36,11 @@ _UNITS = {
 RENAMED = {"genre": "{} & more", "language": "{}-x"}
 
 
+def _put(name: str, change: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Happen:
+    """An incident that changes the values of one feature."""
+    return values(lambda part: {name: change(part.column(name))})
+
+
 def _where(name: str) -> Slice:
     """Where a feature says something at all."""
     return {"task": [_OF_TASK[name]]} if name in _OF_TASK else {}
@@ -47,14 +54,14 @@ def _turns(rng: np.random.Generator, *names: str) -> Iterator[str]:
 def stuck_default(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """A feature stuck at its default."""
     for name in _turns(rng, *_DEFAULTS):
-        change = values(lambda part, name=name: {name: np.full_like(part.column(name), _DEFAULTS[name])})
+        change = _put(name, partial(np.full_like, fill_value=_DEFAULTS[name]))
         yield Way("feature", name, _where(name), change, ("code", "client", "r17", "r18", "feature client updated"), ANY)
 
 
 def unit_change(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """A feature in another unit: a share in percent, days in hours, minutes in seconds."""
     for name in _turns(rng, *_UNITS):
-        change = values(lambda part, name=name: {name: part.column(name) * _UNITS[name]})
+        change = _put(name, partial(np.multiply, _UNITS[name]))
         yield Way("feature", name, _where(name), change, ("feature", name, None, None, "pipeline rewritten"), ANY)
 
 
@@ -134,6 +141,6 @@ def upstream_outage(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
 def sentinel_leak(twin: Twin, rng: np.random.Generator) -> Iterator[Way]:
     """The sentinel of other tasks where the feature applies."""
     for name in _turns(rng, "query_match", "seed_similarity"):
-        change = values(lambda part, name=name: {name: np.full_like(part.column(name), SENTINEL)})
+        change = _put(name, partial(np.full_like, fill_value=SENTINEL))
         told = ("code", f"{TASKS[0]}-gateway", "g3", "g4", "one request builder for all tasks")
         yield Way("feature", name, _where(name), change, told, ANY)

@@ -69,6 +69,19 @@ def test_the_shift_of_the_scores_is_split_only_when_asked(troubled):
     assert "This part failed" not in told
 
 
+def test_the_shift_of_the_scores_is_split_by_slices(troubled):
+    test = screen("incident", **WINDOWS, look="scores", by="device")
+    told = words(test)
+    assert "This part failed" not in told
+    split = next(t.value for t in test.dataframe if "slice" in t.value.columns)
+    price = split[split["feature"] == "price"]
+    assert len(split) == len(price) * split["feature"].nunique()
+    hit = price["slice"].str.startswith("tv ")
+    assert price["clear"][hit].all()
+    assert abs(price["shift"][hit].iloc[0]) > 5 * price["shift"][~hit].abs().max()
+    assert "no request attribute 'planet'" in words(screen("incident", **WINDOWS, look="scores", by="planet"))
+
+
 def test_a_model_that_scored_nothing_is_not_replaced_by_another(troubled):
     told = words(screen("incident", **WINDOWS, look="scores", model="ranker", version="77"))
     assert "ranker 77 scored no request of the incident" in told

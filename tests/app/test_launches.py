@@ -73,6 +73,15 @@ def test_without_an_item_one_can_search(launching):
     assert test.text_input[0].placeholder == "id, or part of its title"
 
 
+def test_without_an_item_those_that_launched_last_are_offered(launching):
+    calendar = load_launches.calendar(load.bench("shop"))
+    latest = shown.launched_last(calendar)
+    assert len(latest) == 20
+    assert list(latest["launched_at"]) == sorted(latest["launched_at"], reverse=True)
+    assert latest["launched_at"].iloc[0] == calendar.launched[calendar.launched <= calendar.last].max()
+    assert "Launched last" in words(screen("item", w="shop"))
+
+
 def test_hostile_titles_are_text_on_both_screens(launching):
     for name in ("launches", "item"):
         test = screen(name, w="shop", item=EVIL)

@@ -3,7 +3,8 @@
 import pyarrow as pa
 
 from app.screens.request_replay import stages
-from diagnosis.reproduce.replay import STAGES, replay
+from diagnosis.reproduce import replay
+from diagnosis.reproduce.result import STAGES
 from diagnosis.rules import Ruleset
 from diagnosis.testing import LinearModel, make_request
 

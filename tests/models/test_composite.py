@@ -5,6 +5,7 @@ import pytest
 
 from diagnosis.errors import BundleError, ChangedArtifactError
 from diagnosis.models import admit, load, read_bundle
+from diagnosis.models.adding import add_bundle
 from tests.models.cascade import expected, rows, write_cascade
 
 
@@ -96,3 +97,16 @@ def test_a_stage_that_is_not_the_described_file_is_not_admitted(tmp_path, traine
     (bundle.folder / "light.txt").write_text("tree\n")
     with pytest.raises(BundleError, match="not the file that the manifest describes"):
         admit(bundle)
+
+
+def test_a_composite_is_added_from_its_manifest_and_the_files_beside_it(tmp_path, trained):
+    made = write_cascade(trained, tmp_path / "theirs")
+    score = load(made, admit(made)).run(rows()).score
+    manifest = made.folder / "model.toml"
+    manifest.write_text("\n".join(line for line in manifest.read_text().splitlines() if "sha256" not in line))
+    added = add_bundle(tmp_path / "ours", made.folder / "heavy.txt", name="cascade", version="2", manifest=manifest)
+    assert [s.sha256 for s in added.stages] == [s.sha256 for s in made.stages]
+    assert load(added, admit(added)).run(rows()).score.tobytes() == score.tobytes()
+    (made.folder / "light.txt").unlink()
+    with pytest.raises(BundleError, match=r"light\.txt cannot be read"):
+        add_bundle(tmp_path / "ours", made.folder / "heavy.txt", name="cascade", version="3", manifest=manifest)

@@ -86,6 +86,17 @@ def test_an_expired_fix_is_not_published(book):
     assert ledger.records(state, "shop")[0].state_at(AT + timedelta(hours=4)) == "expired"
 
 
+def test_publishing_that_could_not_be_written_down_is_done_again(book, monkeypatch):
+    state, who, file = book
+    kept(state, made())
+    monkeypatch.setattr(ledger, "keep", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        ledger.publish(state, "shop", made().fix.serial, who, now=SOON)
+    monkeypatch.undo()
+    assert there(file, who)["serial"] == made().fix.serial
+    assert ledger.publish(state, "shop", made().fix.serial, who, now=SOON).in_force(SOON)
+
+
 def test_an_older_one_is_not_published_over_a_newer(book):
     state, who, _ = book
     old, new = made(), made("block_item:i1", now=SOON)

@@ -25,7 +25,7 @@ def proposal(text, **values):
 
 
 def put(state, scene, asked):
-    watch = watched("ctr", m.BASELINE, m.INCIDENT, {"component": "feature", "target": "discount"})
+    watch = watched("ctr", "", m.BASELINE, m.INCIDENT, {"component": "feature", "target": "discount"})
     return propose(state, "stall", asked, rehearsed(scene, asked), watch)
 
 
@@ -79,6 +79,28 @@ def test_a_metric_that_came_back_is_told_from_one_that_did_not(stall, scene):
         undone_at=m.BASELINE.until,
     )
     assert recovery(bench, record).verdict == "came_back"
+
+
+def test_recovery_is_looked_for_where_the_metric_had_gone(stall, scene):
+    early = m.Window(m.START, m.START + timedelta(days=1))
+    record = published(scene, early.until, baseline=early)
+    whole = recovery(stall[0], record)
+    record.watch["where"] = "task=gift"
+    part = recovery(stall[0], record)
+    assert 0 < part.requests < whole.requests
+    assert part.before[0] != whole.before[0]
+
+
+def test_two_proposals_of_one_second_get_different_serials(state, monkeypatch):
+    asked = Proposal((parse_action("block_item:i1"),), "all", "i1 is broken", 4, 1.0)
+    at = m.INCIDENT.since
+    first = propose(state, "stall", asked, {"refused": ""}, {}, now=at)
+    looked = iter([0])  # somebody else prepared theirs before the first was written
+    real = ledger.latest
+    monkeypatch.setattr(ledger, "latest", lambda *given: next(looked, real(*given)))
+    second = propose(state, "stall", asked, {"refused": ""}, {}, now=at)
+    assert second.serial > first.prepared.undo.serial
+    assert len(ledger.records(state, "stall")) == 2
 
 
 def test_nothing_is_said_before_enough_requests_came(stall, scene):

@@ -1,6 +1,6 @@
 """Coverage of all pairs of eight attributes, beside one DuckDB GROUPING SETS over the same pairs.
 
-Run ``python tests/benchmarks/coverage.py [--requests N]``; prints one JSON line. The goal is at most 1.5 times.
+Run ``python tests/benchmarks/log_coverage.py [--requests N]``; prints one JSON line. The goal is at most 1.5 times.
 """
 
 from __future__ import annotations
