@@ -19,11 +19,11 @@ _COLUMNS = {
     "value_2": None,
     "blind": st.column_config.TextColumn(""),
     "kept": st.column_config.NumberColumn("requests, logged", format="localized"),
-    "estimated": st.column_config.NumberColumn("requests, estimated", format="%.0f"),
-    "seen": st.column_config.NumberColumn("requests, counted", format="localized", help="Before sampling, by the services: table volumes."),
-    "n_effective": st.column_config.NumberColumn("effective requests", format="%.0f"),
-    "hour": st.column_config.NumberColumn("change seen in an hour", format="percent"),
-    "day": st.column_config.NumberColumn("change seen in a day", format="percent"),
+    "estimated": st.column_config.NumberColumn("estimated", format="%.0f"),
+    "seen": st.column_config.NumberColumn("counted", format="localized", help="Before sampling, by the services: table volumes."),
+    "n_effective": st.column_config.NumberColumn("effective", format="%.0f"),
+    "hour": st.column_config.NumberColumn("seen in an hour", format="percent"),
+    "day": st.column_config.NumberColumn("seen in a day", format="percent"),
 }
 
 
@@ -90,7 +90,7 @@ def _facts(found: Coverage) -> None:
 
 
 def _slices(found: Coverage) -> None:
-    views.heading("Slices", "blind ones first")
+    views.heading("Slices", "blind ones first, with the smallest change that is seen in an hour and in a day")
     columns = _COLUMNS if found.counted else {**_COLUMNS, "seen": None}
     views.table(found.shown(), "Slices of one and two attributes, those that show least first", "coverage", columns=columns)
 

@@ -90,7 +90,7 @@ class Sampling:
         candidates are kept with probability 1.
     launched : mapping of str to float
         Items and when they launch, in seconds since 1970: in the week from then on, requests that have one among the candidates are kept
-        with probability 1.
+        with probability 1. Looking for items costs some 12 µs for 200 candidates, also of requests that are not kept.
     salt : str
         At most 64 bytes; the same in all services that are to keep the same requests.
     """
@@ -117,7 +117,9 @@ class Sampling:
         if not self.always_items.isdisjoint(items):
             return True
         launched = self.launched
-        return bool(launched) and any(0 <= at - launched[item] < LAUNCH_S for item in items if item in launched)
+        if launched.keys().isdisjoint(items):
+            return False
+        return any(0 <= at - launched[item] < LAUNCH_S for item in items if item in launched)
 
 
 EVERYTHING = Sampling()
@@ -277,13 +279,21 @@ class Cells:
         if len(self._by_name) >= _MOST_STRATA:
             attributes = dict.fromkeys(self.sampling.by, OTHER)
         rates = next((s for s in self.sampling.strata if _matches(s, values)), self.sampling.default)
-        name = "/".join("–" if value is None else value for value in attributes.values()) or "all"
+        name = "/".join(_spelled(value) for value in attributes.values()) or "all"
         cell = self._by_name.get((name, id(rates)))  # values may differ only in attributes that no stratum is named by
         if cell is None:
             cell = self._by_name[name, id(rates)] = Cell(name, attributes, rates)
         if len(self._by_value) < 2 * _MOST_STRATA:
             self._by_value[key] = cell
         return cell
+
+
+def _spelled(value: str | None) -> str:
+    """A value within the name of a stratum: no two lists of values have one name."""
+    if value is None:
+        return "–"
+    text = value.replace("\\", "\\\\").replace("/", "\\/")
+    return f"\\{text}" if text == "–" else text
 
 
 def _unicode(text: str) -> str:

@@ -20,6 +20,7 @@ from diagnosis.log.foreign.sources import At
 from diagnosis.store.importroom import Importroom, Stamp, stamp
 
 BATCH_BYTES = 64 << 20  # of files that are read at once
+LONG_BATCH_BYTES = 256 << 20  # where a request may go on in the next file: completing it later costs more than reading more at once
 LOOKED_AT = 200  # documents that a draft, or the complaint about a mapping, is made from
 OUTCOMES = "outcomes:"  # before names and contents of files of outcomes
 
@@ -71,7 +72,8 @@ def _listed(source: Path) -> list[Given]:
 
 
 def batches(room: Importroom, source: Path, mapping: Mapped, again: bool) -> Iterator[list[File]]:
-    """Files that were not taken, in parts that fit memory. Where rows of one request may stand in several files, all at once.
+    """Files that were not taken, in parts that fit memory; in larger ones where rows of one request may stand in several files; all at once
+    where several logs are joined.
 
     Parameters
     ----------
@@ -87,8 +89,8 @@ def batches(room: Importroom, source: Path, mapping: Mapped, again: bool) -> Ite
     kinds += [(f"{also.kind}:", kind_of(also.kind), mapping.file.parent / also.source) for also in mapping.also]
     others = _place_of_outcomes(mapping)
     given = ((mark, kind, found) for mark, kind, folder in kinds for found in _listed(folder) if not _apart(found.file, others, folder))
-    whole = mapping.rows == "candidate" or len(kinds) > 1
-    return _parts(_new(given, room.taken(), again), whole=whole)
+    usual = LONG_BATCH_BYTES if mapping.rows == "candidate" else BATCH_BYTES
+    return _parts(_new(given, room.taken(), again), usual if len(kinds) == 1 else None)
 
 
 def outcome_batches(room: Importroom, mapping: Mapped, again: bool) -> Iterator[list[File]]:
@@ -98,7 +100,7 @@ def outcome_batches(room: Importroom, mapping: Mapped, again: bool) -> Iterator[
         return iter(())
     kind = kind_of(mapping.outcomes.kind)
     given = ((OUTCOMES, kind, found) for found in _listed(folder))
-    return _parts(_new(given, room.taken(), again), whole=bool(kind.needs))
+    return _parts(_new(given, room.taken(), again), None if kind.needs else BATCH_BYTES)
 
 
 def _place_of_outcomes(mapping: Mapped) -> Path | None:
@@ -125,10 +127,11 @@ def _new(given: Iterable[tuple[str, Kind, Given]], taken: Mapping[str, Any], aga
             yield File(kind, replace(found, name=mark + found.name), file)
 
 
-def _parts(files: Iterable[File], *, whole: bool) -> Iterator[list[File]]:
+def _parts(files: Iterable[File], most: int | None) -> Iterator[list[File]]:
+    """Files in parts of at most so many bytes."""
     batch: list[File] = []
     for file in files:
-        if batch and not whole and sum(f.stamp.size for f in batch) + file.stamp.size > BATCH_BYTES:
+        if batch and most is not None and sum(f.stamp.size for f in batch) + file.stamp.size > most:
             yield batch
             batch = []
         batch.append(file)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,8 @@ def sort_out(workspace: Workspace, tables: Mapping[str, pa.Table], mapping: Mapp
     requests = tables["requests"]
     if not requests.num_rows:
         return SortedOut(dict(tables))
-    known = _known(workspace, requests)
+    near = _near(requests)
+    known = _known(workspace, requests, near)
     places: dict[str, int] = {}
     fresh: list[int] = []
     twice: list[int] = []
@@ -74,17 +75,21 @@ def sort_out(workspace: Workspace, tables: Mapping[str, pa.Table], mapping: Mapp
     if mapping.rows == "request":
         done.aside.extend(_asides(tables, there, THERE))
         return done
-    return _completed(workspace, tables, there, mapping, done)
+    return _completed(workspace, tables, there, near, mapping, done)
 
 
-def _known(workspace: Workspace, requests: pa.Table) -> set[str]:
+def _near(requests: pa.Table) -> list[date]:
+    """Dates under which rows of these requests may be logged."""
+    days = set(requests.column("served_at").cast(pa.date32()).to_pylist())
+    return sorted({day + step for day in days for step in (-_APART, timedelta(0), _APART)})
+
+
+def _known(workspace: Workspace, requests: pa.Table, near: Sequence[date]) -> set[str]:
     from diagnosis.store.snapshot import Snapshot
 
     pinned = pin("requests", workspace.settings, workspace.path)
     if pinned is None:
         return set()
-    days = set(requests.column("served_at").cast(pa.date32()).to_pylist())
-    near = sorted({day + step for day in days for step in (-_APART, timedelta(0), _APART)})
     return set(Snapshot(workspace, {"requests": pinned}).known(requests.column("request_id").to_pylist(), near))
 
 
@@ -107,9 +112,11 @@ def _asides(tables: Mapping[str, pa.Table], places: Sequence[int], reason: str) 
 # --- candidates that came later -----------------------------------------------------------------------------------------------
 
 
-def _completed(workspace: Workspace, tables: Mapping[str, pa.Table], there: Sequence[int], mapping: Mapped, done: SortedOut) -> SortedOut:
+def _completed(
+    workspace: Workspace, tables: Mapping[str, pa.Table], there: Sequence[int], near: list[date], mapping: Mapped, done: SortedOut
+) -> SortedOut:
     ids = tables["requests"].column("request_id").take(pa.array(list(there), pa.int64())).to_pylist()
-    logged = workspace.snapshot().fetch(ids)
+    logged = workspace.snapshot()._fetch(ids, near)
     late, parts = [], []
     for place, request_id in zip(there, ids, strict=True):
         request, rows = _of(tables, [place])

@@ -1,4 +1,4 @@
-"""SQL for what the log holds of every slice of one or two request attributes: one scan."""
+"""What the log holds of every slice of one or two request attributes: SQL for the pairs, in one scan, and sums of these for the rest."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import pyarrow as pa
 from diagnosis.store import sql
 
 _WEIGHT = "(1.0 / keep_probability)"
+_SUMS = ["requests", "weight", "squares"]
+_NOTHING = {"attribute": "", "value": None, "attribute_2": "", "value_2": None, "requests": 0, "weight": 0.0, "squares": 0.0}
 
 
 def query(names: Sequence[str], depth: int, source: str, schema: pa.Schema, bound: sql.Bound) -> str:
-    """One row a combination of values of one attribute (or two, with `depth` 2), and one of everything."""
+    """One row a combination of values of two attributes (`depth` 2); of one attribute, and one of everything, where there are no pairs."""
     columns = [f"{sql.attribute(name, schema, bound)[0]}::VARCHAR AS a{i}" for i, name in enumerate(names)]
-    sets = [c for size in range(depth + 1) for c in combinations(range(len(names)), size)]
+    pairs = depth > 1 and len(names) > 1
+    sets = [c for size in ((2,) if pairs else (0, 1)) for c in combinations(range(len(names)), size)]
     grouping = ", ".join("(" + ", ".join(f"a{i}" for i in chosen) + ")" for chosen in sets)
     keys = ", ".join(f"a{i}" for i in range(len(names)))
     return (
@@ -27,7 +30,30 @@ def query(names: Sequence[str], depth: int, source: str, schema: pa.Schema, boun
 
 
 def frame(table: pa.Table, names: Sequence[str]) -> pd.DataFrame:
-    """The rows of the query, by attribute names; see `Snapshot.slices`."""
+    """The rows of the query, by attribute names, and what their sums tell of fewer attributes; see `Snapshot.slices`."""
+    rows = _told(table, names)
+    if not (rows["attribute_2"] != "").any():
+        return rows if len(rows) else pd.DataFrame([_NOTHING])
+    singles = [_summed(rows, name, names) for name in names]
+    return pd.concat([_everything(singles[0]), *singles, rows], ignore_index=True)
+
+
+def _summed(pairs: pd.DataFrame, name: str, names: Sequence[str]) -> pd.DataFrame:
+    """Slices of one attribute, from its pairs with another."""
+    other = next(n for n in names if n != name)
+    first = names.index(name) < names.index(other)
+    mine = pairs[(pairs["attribute"] == (name if first else other)) & (pairs["attribute_2"] == (other if first else name))]
+    summed = mine.groupby("value" if first else "value_2", dropna=False, sort=False)[_SUMS].sum().reset_index()
+    values = summed.iloc[:, 0].astype(object)
+    keys = pd.DataFrame({"attribute": name, "value": values.where(values.notna(), None), "attribute_2": "", "value_2": None})
+    return pd.concat([keys.astype(object), summed[_SUMS]], axis=1)
+
+
+def _everything(slices: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame([_NOTHING]).assign(**{name: slices[name].sum() for name in _SUMS})
+
+
+def _told(table: pa.Table, names: Sequence[str]) -> pd.DataFrame:
     level = np.asarray(table.column("level").to_numpy(), dtype=np.int64)
     k = len(names)
     member = ((level[:, None] >> np.arange(k - 1, -1, -1)) & 1) == 0

@@ -45,7 +45,9 @@ def test_hours_after_the_log_cannot_be_judged(troubled, capsys):
 
 
 def test_an_unknown_time_zone_is_named_with_its_setting(tmp_path, capsys):
-    kiosk(tmp_path / "kiosk", 60, settings={"detect": {"timezone": "Mars/Olympus"}})
+    kiosk(tmp_path / "kiosk", 60)
+    with open(tmp_path / "kiosk" / "diagnosis.toml", "a", encoding="utf-8") as file:
+        file.write('\n[detect]\ntimezone = "Mars/Olympus"\n')
     code, said = run(capsys, "detect", tmp_path / "kiosk")
     assert code == 2
     assert "detect.timezone" in said.err

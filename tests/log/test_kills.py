@@ -12,6 +12,7 @@ import pytest
 from diagnosis.log.spool import OPEN, read_segment
 from diagnosis.store import Query, Workspace
 from diagnosis.store.collecting import PHASES
+from diagnosis.store.spoolroom import Spoolroom
 from tests.log import killing
 
 LOGGER_PHASES = ("opening", "sealing", "writing", "resting")
@@ -72,7 +73,14 @@ def visible(workspace):
     sequences = [int(i.rpartition("-")[2]) for i in batch.request_ids for _ in range(killing.CANDIDATES)]
     assert batch.candidates.column("x").to_pylist() == [float(s) for s in sequences]
     assert batch.candidates.column("check").to_pylist() == [s + place % killing.CANDIDATES for place, s in enumerate(sequences)]
+    outcomes = batch.outcomes.column("request_id").to_pylist()
+    assert len(outcomes) == len(set(outcomes))
     return set(found.index)
+
+
+def waiting(workspace):
+    """Ids of the requests whose outcomes wait."""
+    return [row["request_id"] for row in Spoolroom(workspace.path / "spool").waitroom.rows()]
 
 
 @pytest.mark.slow
@@ -100,7 +108,14 @@ def test_a_hundred_kills_lose_nothing_acknowledged_and_show_nothing_twice_or_tor
     seen = visible(workspace)
     assert {f"{name}-{i}" for name, upto in acknowledged.items() for i in range(1, upto + 1)} <= seen
     assert sum(acknowledged.values()) >= 10_000
+    snapshot = workspace.snapshot()
+    clicked = set(snapshot.fetch(sorted(seen)).outcomes.column("request_id").to_pylist())
+    assert len(waiting(workspace)) == len(set(waiting(workspace)))
+    assert not seen & set(waiting(workspace))  # whose request came, waits no more
+    first = {f"{name}-{i}" for name, upto in acknowledged.items() for i in range(5 + killing.AHEAD, upto + 1, 5)}
+    assert first <= clicked  # an outcome that was logged before an acknowledged request is safe, too
     for phase in (*(f"logger {p}" for p in LOGGER_PHASES), *(f"collector {p}" for p in PHASES)):
         assert hit[phase] >= 5, hit
     assert sum(hit.values()) >= 100
+    print(f"{len(clicked)} outcomes joined, {len(waiting(workspace))} wait")
     print(f"{sum(hit.values())} kills, {sum(acknowledged.values())} acknowledged, {len(seen)} in the log, {torn} torn open segments: {hit}")

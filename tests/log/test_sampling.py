@@ -52,6 +52,15 @@ def test_a_stratum_may_match_what_it_is_not_named_by():
     assert (tv.name, tv.probability(), web.name, web.probability()) == ("a", 0.5, "a", 0.1)
 
 
+def test_strata_of_other_values_have_other_names():
+    cells = Cells(sampling_from({"by": ["task", "device"]}))
+    pairs = [("a/b", "c"), ("a", "b/c"), ("a", None), ("a", "–"), ("a\\", "b"), ("a", "\\b")]
+    found = [cells.of(task, "ok", {"device": device}) for task, device in pairs]
+    assert len({cell.name for cell in found}) == len(set(map(id, found))) == len(pairs)
+    assert [tuple(cell.attributes.values()) for cell in found] == pairs
+    assert (found[2].name, cells.of("home", "ok", {"device": "tv"}).name) == ("a/–", "home/tv")
+
+
 def test_a_minimum_raises_the_rate_and_a_budget_lowers_it():
     rare = Stratum(rate=0.01, minimum_per_hour=600)  # 10 a minute
     assert [adapted(rare, n, None) for n in (0, 9, 10)] == [1.0, 1.0, 0.01]

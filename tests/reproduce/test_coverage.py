@@ -100,6 +100,28 @@ def test_slices_have_the_sums_of_their_rows(bench):
     assert len(slices) == 1 + 3 + 2 + 5  # everything, devices, countries, both: no watch in Germany is logged
 
 
+@pytest.mark.parametrize("by", [["device"], ["device", "country"], ["country", "task", "device"]])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_slices_of_every_size_are_what_aggregates_say(bench, by, depth):
+    found = bench.snapshot.slices(by, depth=depth)
+    keys = [(a,) for a in by] + ([(a, b) for i, a in enumerate(by) for b in by[i + 1 :]] if depth == 2 else [])
+    assert sorted(map(str, found["attribute"] + "," + found["attribute_2"])) == sorted(
+        [",", *(f"{k[0]},{k[1] if len(k) > 1 else ''}" for k in keys for _ in range(len(bench.snapshot.aggregate(by=k))))]
+    )
+    for key in keys:
+        mine = found[(found["attribute"] == key[0]) & (found["attribute_2"] == (key[1] if len(key) > 1 else ""))]
+        wanted = bench.snapshot.aggregate(by=key)
+        told = {
+            tuple(row[n] for n in ("value", "value_2")[: len(key)]): (row["requests"], row["weight"]) for row in mine.to_dict("records")
+        }
+        assert told.keys() == {tuple(None if v != v else v for v in row) for row in wanted[list(key)].astype(object).to_numpy()}
+        for row in wanted.to_dict("records"):
+            requests, weight = told[tuple(None if row[n] != row[n] else row[n] for n in key)]
+            assert (requests, weight) == (row["requests"], pytest.approx(row["weight"], rel=1e-12))
+    (everything,) = found[found["attribute"] == ""].to_dict("records")
+    assert (everything["requests"], everything["weight"]) == (FULL["kept"].sum(), pytest.approx((1 / FULL["keep"][FULL["kept"]]).sum()))
+
+
 def test_the_estimated_number_holds_the_true_one_and_volumes_say_what_was_seen(bench):
     found = coverage(bench, bench.metric("cost"), by=["device", "country"])
     for device in RATES:

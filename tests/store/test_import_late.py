@@ -61,6 +61,16 @@ def test_the_rest_of_a_request_is_put_to_it_and_ranks_are_told_anew(made, source
     assert candidates(made, "r1") == WHOLE
 
 
+def test_a_request_in_files_of_several_batches_is_whole(made, source, monkeypatch):
+    from diagnosis.store import import_files
+
+    monkeypatch.setattr(import_files, "LONG_BATCH_BYTES", 1)
+    (source / "b.csv").write_text(REST)
+    done = import_log(made, source, parse_mapping(MAPPING, "plain"))
+    assert (done.files, done.requests, done.candidates, done.completed, done.aside) == (2, 2, 4, 1, {})
+    assert candidates(made, "r1") == WHOLE
+
+
 def test_what_is_there_already_is_counted_and_kept_aside(made, source):
     import_log(made, source, parse_mapping(MAPPING, "plain"))
     (source / "b.csv").write_text(HEAD + "r1,2026-11-01T12:00:00Z,u1,b,9.0\nr1,2026-11-01T12:00:01Z,u1,c,0.75\n")

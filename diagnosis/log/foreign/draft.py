@@ -41,6 +41,16 @@ _NAMES = {  # last keys of paths, best first
 }
 _OF_REQUESTS = ("request_id", "served_at", "task", "member", "status", "latency_ms", "keep_probability")
 _OURS = (("event", "time_quality"), ("event", "response_time"))
+_OUTCOMES = (
+    "",
+    "# [outcomes]      # what members did, where a log says it: one of its own (kind and source), or the requests themselves",
+    '# kind = "plain"',
+    '# source = "/data/clicks"',
+    '# request_id = "request_id"      # or member = "…": then it is of their last request that showed the item',
+    '# item_id = "item"',
+    '# event = {value = "click"}      # or a path; with when = "clicked", only where that is true',
+    '# happened_at = "clicked_at"',
+)
 _OF_CANDIDATES = ("item_id", "score", "probability", "rank", "position", "propensity")
 
 
@@ -73,7 +83,7 @@ def draft(kind: Kind, documents: Sequence[Document]) -> str:
     lines += [_line(_column(leaf.path), leaf) for leaf in rest if not many[leaf.path]]
     lines += ["", "[candidates]", *_lines(_OF_CANDIDATES, chosen, found)]
     lines += [_line(_column(leaf.path), leaf) for leaf in rest if many[leaf.path]]
-    return "\n".join(_once(lines)) + "\n"
+    return "\n".join([*_once(lines), *_OUTCOMES]) + "\n"
 
 
 def _leaves(documents: Sequence[Document]) -> dict[Path, _Leaf]:
@@ -162,6 +172,8 @@ def _line(column: str, leaf: _Leaf) -> str:
     path = _text(spelled(leaf.path)) if dotted else "[" + ", ".join(_text(part) for part in leaf.path) + "]"
     example = json.dumps(leaf.example, default=str)
     shown = "".join(c if c.isprintable() else " " for c in example[:60]) + ("…" if len(example) > 60 else "")
+    if column == "member":  # the file stays, and who is forgotten is to be nowhere
+        return f"{_key(column)} = {path}"
     return f"{_key(column)} = {path}      # {shown}"
 
 

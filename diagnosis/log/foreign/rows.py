@@ -111,7 +111,10 @@ def map_documents(documents: Sequence[tuple[Document, str]], mapping: Mapping, *
 def _outcomes(document: Document, mapping: Mapping, request_id: str, place: str, aside: list[Aside]) -> list[dict[str, Any]]:
     assert mapping.outcomes is not None
     try:
-        return [{**row, "request_id": request_id} for row in outcomes_of(document, mapping.outcomes, mapping.time_zone)]
+        found = outcomes_of(document, mapping.outcomes, mapping.time_zone)
+        return [
+            {**{k: v for k, v in row.items() if k != "member"}, "request_id": request_id} for row in found
+        ]  # the request has its member
     except Unusable as error:
         aside.append(Aside(str(error.args[0]), place, document))
         return []

@@ -301,6 +301,21 @@ def test_a_draft_guesses_what_names_tell_and_leaves_out_nothing():
     assert map_documents([(d, "") for d in documents], parse_mapping(values, "plain")).aside == []
 
 
+def test_a_draft_names_no_member():
+    documents = [{"request_id": f"r{i}", "timestamp": AT, "user_id": f"anna-{i}", "items": ["a"]} for i in range(3)]
+    text = draft(kind("plain"), documents)
+    assert 'member = "user_id"\n' in text
+    assert "anna" not in text
+
+
+def test_the_outcomes_that_a_draft_proposes_are_a_mapping_when_they_are_no_comment():
+    text = draft(kind("plain"), [{"request_id": "r", "timestamp": AT, "items": ["a"]}])
+    place = text.index("# [outcomes]")
+    said = text[:place] + text[place:].replace("# ", "")
+    asked = parse_mapping(tomllib.loads(said.replace("      what", "      # what").replace("      or", "      # or")), "plain").outcomes
+    assert (asked.source, sorted(asked.columns)) == ("/data/clicks", ["event", "happened_at", "item_id", "request_id"])
+
+
 def test_a_draft_that_knows_no_item_says_so_and_is_no_mapping_yet():
     text = draft(kind("plain"), [{"id": "r", "ts": AT, "thing": "a"}])
     assert '# item_id = "…"      # needed; nothing looks like it' in text
