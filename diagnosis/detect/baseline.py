@@ -16,6 +16,7 @@ from diagnosis.detect.rhythm import Rhythm
 from diagnosis.detect.scales import Scales, bounded, chance, scales
 
 HUBER = 2.5
+STEP = 100.0  # how far a step may go before any of it is seen, in units of the spread over time
 _ROUNDS = 4  # of reweighting when everything is learned anew
 _TRIMMED = 6.25  # squared residuals count at most so much for the series' own variation
 _USUAL = 0.9776  # what a squared normal variable, cut there, is on average
@@ -40,11 +41,13 @@ class Expected:
 class Learner:
     """The regressions of all series of a panel, and what they have learned so far."""
 
-    def __init__(self, panel: Panel, rhythm: Rhythm) -> None:
+    def __init__(self, panel: Panel, rhythm: Rhythm, steps: Floats | None = None) -> None:
         self.panel, self.rhythm = panel, rhythm
+        self.steps = np.zeros((*panel.x.shape, 0)) if steps is None else steps
         self.scales: Scales | None = None
         self.extra = np.zeros(len(panel.series))
-        size = len(rhythm.reach)
+        self._reach = np.concatenate([rhythm.reach, np.full(self.steps.shape[2], STEP)])
+        size = len(self._reach)
         self._precision = np.zeros((len(panel.series), size, size))
         self._moment = np.zeros((len(panel.series), size))
 
@@ -75,15 +78,23 @@ class Learner:
         """What some hours should be, from all that was learned."""
         assert self.scales is not None
         rows = self.rhythm.columns[hours]
-        wanted = np.broadcast_to(rows.T, (len(self._moment), *rows.T.shape))
+        shared = np.broadcast_to(rows.T, (len(self._moment), *rows.T.shape))
+        wanted = np.concatenate([shared, self.steps[:, hours].transpose(0, 2, 1)], axis=1)
         solved = np.linalg.solve(self._precision, np.concatenate([self._moment[:, :, None], wanted], axis=2))
         value = self._values(solved[:, :, 0], hours)
-        doubt = np.sqrt(np.maximum(np.einsum("hp,sph->sh", rows, solved[:, :, 1:]), 0.0)) * self.scales.spread[:, None]
+        doubt = np.sqrt(np.maximum(np.einsum("sph,sph->sh", wanted, solved[:, :, 1:]), 0.0)) * self.scales.spread[:, None]
         return Expected(value, doubt)
+
+    def shifts(self) -> Floats:
+        """What was learned of each step, in the unit of the series (of counts, of the logarithm); shape (series, steps)."""
+        assert self.scales is not None
+        beta = np.linalg.solve(self._precision, self._moment[:, :, None])[:, len(self.rhythm.reach) :, 0]
+        return np.asarray(beta * self.scales.spread[:, None])
 
     def _values(self, beta: Floats, hours: slice) -> Floats:
         assert self.scales is not None
-        bent = beta @ self.rhythm.columns[hours].T
+        shared = len(self.rhythm.reach)
+        bent = beta[:, :shared] @ self.rhythm.columns[hours].T + np.einsum("shk,sk->sh", self.steps[:, hours], beta[:, shared:])
         return bounded(self.scales, self.scales.level[:, None] + self.scales.spread[:, None] * bent)
 
     def _response(self, expected: Floats, hours: slice) -> tuple[Floats, Floats]:
@@ -120,10 +131,24 @@ class Learner:
             bent = np.where(weight > 0, (response - self.scales.level[:, None]) / self.scales.spread[:, None], 0.0)
         bent = np.nan_to_num(bent)
         precision, moment = (weight @ pairs).reshape(-1, size, size), (weight * bent) @ rows
+        precision, moment = self._with_steps(weight, bent, precision, moment, hours)
         if anew:
-            self._precision, self._moment = precision + np.diag(self.rhythm.reach**-2.0), moment
+            self._precision, self._moment = precision + np.diag(self._reach**-2.0), moment
         else:
             self._precision, self._moment = self._precision + precision, self._moment + moment
+
+    def _with_steps(self, weight: Floats, bent: Floats, precision: Floats, moment: Floats, hours: slice) -> tuple[Floats, Floats]:
+        """The same with the steps, which each series has of its own."""
+        steps = self.steps[:, hours]
+        if not steps.shape[2]:
+            return precision, moment
+        beside = weight[:, :, None] * steps
+        across = np.einsum("hp,shk->spk", self.rhythm.columns[hours], beside)
+        own = np.einsum("shj,shk->sjk", steps, beside)
+        whole = np.concatenate(
+            [np.concatenate([precision, across], axis=2), np.concatenate([across.transpose(0, 2, 1), own], axis=2)], axis=1
+        )
+        return whole, np.concatenate([moment, np.einsum("shk,sh->sk", beside, bent)], axis=1)
 
 
 def _extra(square: Floats, noise: Floats, held: Mask, start: Floats | None) -> Floats:

@@ -54,6 +54,8 @@ class Incident:
         What to compare with, where the localizer can be asked.
     asked_where : str
         The slice that the localizer was asked about; everything, where that moved enough to tell the cause.
+    accepted : bool
+        Whether its level is taken as usual from `since` on; `ended_at` is when its series went back again, None while they have not.
     """
 
     key: str
@@ -82,6 +84,8 @@ class Incident:
     evidence: tuple[str, ...] = field(default=())
     part_of: str = ""
     asked_where: str = ""
+    accepted: bool = False
+    ended_at: datetime | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS or self.status not in STATUSES:
@@ -120,6 +124,7 @@ class Incident:
         known = {f.name: kept[f.name] for f in fields(cls) if f.name in kept}
         for name in ("since", "detected_at", "seen_at"):
             known[name] = datetime.fromisoformat(known[name])
+        known["ended_at"] = datetime.fromisoformat(known["ended_at"]) if known.get("ended_at") else None
         for name in ("value", "expected", "low", "high", "z", "false_discovery"):
             known[name] = float("nan") if known.get(name) is None else float(known[name])
         for name in ("series", "evidence"):
@@ -156,6 +161,8 @@ def incident(state: State, workspace: str, key: str) -> Incident:
 def decide(state: State, workspace: str, key: str, status: str, *, actor: str | None = None) -> Incident:
     """Dismiss an incident, or open it again; what is dismissed stays so when it is found again.
 
+    What is dismissed while it lasts is accepted: it is the new normal.
+
     Raises
     ------
     NotFoundError
@@ -163,6 +170,8 @@ def decide(state: State, workspace: str, key: str, status: str, *, actor: str | 
     ValueError
         If there is no such status.
     """
-    changed = replace(incident(state, workspace, key), status=status)
+    before = incident(state, workspace, key)
+    accepted = before.accepted if status == before.status else before.status == OPEN and status == DISMISSED
+    changed = replace(before, status=status, accepted=accepted, ended_at=before.ended_at if accepted else None)
     keep(state, workspace, changed, actor=actor)
     return changed

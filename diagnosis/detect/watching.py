@@ -90,6 +90,8 @@ class Watched:
         By hour.
     judged : array of bool, shape (series,)
         Whether there was enough history to say anything.
+    shifts : array of float, shape (series, steps)
+        How large each step is, in the unit of the series; of counts, the logarithm of the ratio.
     """
 
     panel: Panel
@@ -101,15 +103,16 @@ class Watched:
     factors: Floats
     alarms: tuple[Alarm, ...]
     judged: Mask
+    shifts: Floats
 
 
 class _Walk:
     """The state of one pass."""
 
-    def __init__(self, panel: Panel, rhythm: Rhythm, options: Options, normal: Mask | None) -> None:
+    def __init__(self, panel: Panel, rhythm: Rhythm, options: Options, normal: Mask | None, steps: Floats | None) -> None:
         shape = panel.x.shape
         self.panel, self.options = panel, options
-        self.learner = Learner(panel, rhythm)
+        self.learner = Learner(panel, rhythm, steps)
         names = {name: i for i, name in enumerate(dict.fromkeys(s.family for s in panel.series))}
         self.strays = Strays(np.array([names[s.family] for s in panel.series], dtype=np.int64))
         self.held = (panel.x > 0) & (np.arange(shape[1]) < panel.complete[:, None])
@@ -255,6 +258,7 @@ def watch(
     options: Options | None = None,
     *,
     normal: Mask | None = None,
+    steps: Floats | None = None,
     tell: Callable[[float], None] = lambda share: None,
 ) -> Watched:
     """Go through the hours of a panel.
@@ -263,11 +267,13 @@ def watch(
     ----------
     normal : array of bool, shape (series, hours), optional
         False where a past incident is known: those hours are not learned from.
+    steps : array of float, shape (series, hours, steps), optional
+        1 in hours in which a series is at a level of its own for good; see `diagnosis.detect.accepted`.
     tell : callable
         Told the share that is done.
     """
     options = options or Options()
-    walk = _Walk(panel, rhythm, options, normal)
+    walk = _Walk(panel, rhythm, options, normal, steps)
     before = options.judged_from or panel.hours
     start = min(_FIRST, max(before // 2, SHORTEST), panel.hours)
     walk.relearn(start)
@@ -276,7 +282,12 @@ def watch(
         walk.note(hours, walk.learner.predict(hours))
         walk.scan(hours.start, hours.stop, judge=False)
     learned = start
-    for begin, end in _steps(start, panel.hours, rhythm.breaks):
+    breaks = (
+        (*rhythm.breaks, *(np.flatnonzero((np.diff(steps, axis=1) != 0).any(axis=(0, 2))) + 1).tolist())
+        if steps is not None
+        else rhythm.breaks
+    )
+    for begin, end in _stretches(start, panel.hours, breaks):
         if begin - learned >= _RELEARN:
             walk.relearn(begin)
             learned = begin
@@ -291,7 +302,7 @@ def watch(
     return _watched(walk)
 
 
-def _steps(start: int, stop: int, breaks: tuple[int, ...]) -> list[tuple[int, int]]:
+def _stretches(start: int, stop: int, breaks: tuple[int, ...]) -> list[tuple[int, int]]:
     """Stretches of at most a day; short ones after a break, whose effect must be learned first."""
     edges = {*range(start, stop, _STEP), stop}
     for at in breaks:
@@ -319,4 +330,5 @@ def _watched(walk: _Walk) -> Watched:
         walk.strays.factors()[0],
         tuple(walk.alarms),
         walk.known >= SHORTEST,
+        walk.learner.shifts(),
     )
