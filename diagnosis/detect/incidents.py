@@ -54,6 +54,8 @@ class Incident:
         What to compare with, where the localizer can be asked.
     asked_where : str
         The slice that the localizer was asked about; everything, where that moved enough to tell the cause.
+    owner : str
+        Who owns what it is about, where contracts, upstreams or environments say so.
     accepted : bool
         Whether its level is taken as usual from `since` on; `ended_at` is when its series went back again, None while they have not.
     """
@@ -84,6 +86,7 @@ class Incident:
     evidence: tuple[str, ...] = field(default=())
     part_of: str = ""
     asked_where: str = ""
+    owner: str = ""
     accepted: bool = False
     ended_at: datetime | None = None
 
@@ -137,6 +140,15 @@ class Incident:
 def keep(state: State, workspace: str, incident: Incident, *, actor: str | None = None) -> bool:
     """Write an incident; True if it is new."""
     return documents.put(state, TABLE, workspace, incident.key, incident.as_json(), status=incident.status, actor=actor)
+
+
+def keep_seen(state: State, workspace: str, seen: Incident) -> bool:
+    """Write what a run saw of an incident; what somebody decided while it ran stays. True if it is new."""
+    document = documents.get(state, TABLE, workspace, seen.key)
+    kept = Incident.from_json(document.payload) if document is not None else seen
+    if kept.detected_at == seen.detected_at and (kept.status == DISMISSED) != (seen.status == DISMISSED):
+        seen = replace(seen, status=kept.status, accepted=kept.accepted, ended_at=kept.ended_at)
+    return keep(state, workspace, seen)
 
 
 def incidents(state: State, workspace: str, *, status: str | None = None) -> list[Incident]:

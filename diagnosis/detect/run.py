@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,8 @@ from diagnosis.detect.again import known_again, normal_hours
 from diagnosis.detect.causes import localized
 from diagnosis.detect.delivery import Delivered
 from diagnosis.detect.finders import look_around, tell_everybody
-from diagnosis.detect.incidents import DISMISSED, OPEN, OVER, Incident, incidents, keep
+from diagnosis.detect.incidents import DISMISSED, OPEN, OVER, Incident, incidents, keep_seen
+from diagnosis.detect.owners import owner_of
 from diagnosis.detect.panel import Panel
 from diagnosis.detect.parts import shared
 from diagnosis.detect.rhythm import occasions, rhythm
@@ -138,6 +139,7 @@ def detect(
             )
         unseen = {*sums.failed, *(name for name, _ in sums.plan.skipped)}
         found = known_again(watched, known, steps, first, datetime.now(UTC), unseen)
+        found = [i if i.owner or i.cause else replace(i, owner=owner_of(workbench, i)) for i in found]
         if localize:
             found = _causes(workbench, found, {i.key for i in known}, tell)
         new, closed = _keep(workbench, found, known)
@@ -237,7 +239,7 @@ def _keep(workbench: Workbench, found: list[Incident], known: list[Incident]) ->
         elif old.status == OPEN and incident.status == OVER:
             closed.append(incident.key)
         if old is None or old.as_json() != incident.as_json():
-            keep(workbench.state, workbench.workspace.id, incident)
+            keep_seen(workbench.state, workbench.workspace.id, incident)
     return tuple(new), tuple(closed)
 
 
@@ -246,7 +248,7 @@ def _shared(workbench: Workbench, known: list[Incident], found: list[Incident]) 
     out = shared(found, {i.key for i in known})
     for before, now in zip(found, out, strict=True):
         if now.part_of != before.part_of:
-            keep(workbench.state, workbench.workspace.id, now)
+            keep_seen(workbench.state, workbench.workspace.id, now)
     return out
 
 
