@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diagnosis.detect.days import DAY, between_days
 from diagnosis.detect.panel import Floats, Mask, Panel
 from diagnosis.detect.rhythm import Rhythm
-from diagnosis.detect.scales import Scales, bounded, chance, scales
+from diagnosis.detect.scales import Scales, bounded, chance, scales, skewed
 
 HUBER = 2.5
 STEP = 100.0  # how far a step may go before any of it is seen, in units of the spread over time
@@ -46,6 +47,9 @@ class Learner:
         self.steps = np.zeros((*panel.x.shape, 0)) if steps is None else steps
         self.scales: Scales | None = None
         self.extra = np.zeros(len(panel.series))
+        self.day = np.zeros(len(panel.series))
+        names = {name: i for i, name in enumerate(dict.fromkeys(s.name for s in panel.series))}
+        self._alike = np.array([names[s.name] for s in panel.series], dtype=np.int64)
         self._reach = np.concatenate([rhythm.reach, np.full(self.steps.shape[2], STEP)])
         size = len(self._reach)
         self._precision = np.zeros((len(panel.series), size, size))
@@ -62,16 +66,20 @@ class Learner:
             expected = self._values(beta, hours)
             response, noise = self._response(expected, hours)
             z2 = (response - expected) ** 2
+            if turn == 1:
+                with np.errstate(divide="ignore"):
+                    self.day = between_days(response - self._of_hour_and_steps(beta, hours), 1 / noise, there[:, hours], self._alike)
             if turn:
                 self.extra = _extra(z2, noise, there[:, hours], self.extra if turn > 1 else None)
             weight = self._weights(response, expected, noise, there[:, hours]) if turn else self._flat(noise, there[:, hours])
             self._set(weight, response, hours)
             beta = np.asarray(np.linalg.solve(self._precision, self._moment[:, :, None])[:, :, 0], dtype=np.float64)
+        self.scales = skewed(self.panel, self.scales, self._values(beta, hours), self.own, there[:, hours])
 
     def learn(self, hours: slice, expected: Expected, held: Mask) -> None:
         """Learn some hours more; `held` of shape (series, those hours)."""
         response, noise = self._response(expected.value, hours)
-        weight = self._weights(response, expected.value, noise + expected.doubt**2, held)
+        weight = self._weights(response, expected.value, noise, held, expected.doubt)
         self._set(weight, response, hours, anew=False)
 
     def predict(self, hours: slice) -> Expected:
@@ -90,6 +98,20 @@ class Learner:
         assert self.scales is not None
         beta = np.linalg.solve(self._precision, self._moment[:, :, None])[:, len(self.rhythm.reach) :, 0]
         return np.asarray(beta * self.scales.spread[:, None])
+
+    @property
+    def own(self) -> Floats:
+        """Variance of an hour around what is expected, beside the chance in its sample; shape (series,)."""
+        return np.asarray(np.maximum(self.extra, self.day))
+
+    def _of_hour_and_steps(self, beta: Floats, hours: slice) -> Floats:
+        """How much of what is expected is the course of the day, alike on all days, and what is accepted."""
+        assert self.scales is not None
+        daily = self.rhythm.daily
+        shared = len(daily)
+        bent = beta[:, :shared][:, daily] @ self.rhythm.columns[hours][:, daily].T
+        bent = bent + np.einsum("shk,sk->sh", self.steps[:, hours], beta[:, shared:])
+        return np.asarray(self.scales.spread[:, None] * bent)
 
     def _values(self, beta: Floats, hours: slice) -> Floats:
         assert self.scales is not None
@@ -114,12 +136,13 @@ class Learner:
         square = self.scales.spread[:, None] ** 2
         return np.where(held & np.isfinite(noise), square / (noise + 0.25 * square), 0.0)
 
-    def _weights(self, response: Floats, expected: Floats, noise: Floats, held: Mask) -> Floats:
+    def _weights(self, response: Floats, expected: Floats, noise: Floats, held: Mask, doubt: Floats | float = 0.0) -> Floats:
+        """Precision of each hour; less of those that stand out beyond what was doubted."""
         assert self.scales is not None
         with np.errstate(invalid="ignore", divide="ignore"):
-            z = np.abs(response - expected) / np.sqrt(noise + self.extra[:, None])
+            z = np.abs(response - expected) / np.sqrt(noise + self.own[:, None] + doubt**2)
             robust = np.minimum(1.0, HUBER / z) * np.where(z > 2 * HUBER, HUBER / z, 1.0)
-            weight = robust * self.scales.spread[:, None] ** 2 / (noise + self.extra[:, None] + 1e-30)
+            weight = robust * self.scales.spread[:, None] ** 2 / (noise + self.extra[:, None] + DAY * self.day[:, None] + 1e-30)
         return np.where(held & np.isfinite(weight) & np.isfinite(response), weight, 0.0)
 
     def _set(self, weight: Floats, response: Floats, hours: slice, *, anew: bool = True) -> None:

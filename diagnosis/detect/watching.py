@@ -6,7 +6,7 @@ Every hour is judged by what the hours before it taught, never by itself or by l
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +17,7 @@ from diagnosis.detect.baseline import Expected, Learner
 from diagnosis.detect.panel import INPUTS, OUTPUTS, Floats, Mask, Panel
 from diagnosis.detect.rhythm import Rhythm
 from diagnosis.detect.scales import chance
-from diagnosis.detect.scan import LENGTHS, LONGEST, TRIES, Parts, Strays, standardised, surprise
+from diagnosis.detect.scan import LENGTHS, LONGEST, TRIES, Parts, Standard, Strays, standardised, surprise
 
 MONTH = 720  # hours
 SHORTEST = 48  # hours of a series, before anything is said about it
@@ -121,6 +121,7 @@ class _Walk:
         self.parts = Parts.nothing((shape[0], shape[1]))
         self.expected, self.error = np.full(shape, np.nan), np.full(shape, np.nan)
         self.shared = np.array([_SHARED.get(s.symptom, _SHARED_ELSE) for s in panel.series])
+        self.number = panel.form("number")
         self.alarms: list[Alarm] = []
         self.known = np.zeros(shape[0], dtype=np.int64)  # hours of data that were learned from
         self.open = np.full(shape[0], -1)  # onset of what is going on
@@ -138,7 +139,7 @@ class _Walk:
         mean, variance, third = chance(self.panel, scales, found.value, hours)
         held = self.held[:, hours] & np.isfinite(mean) & np.isfinite(variance)
         size = np.where(scales.count[:, None], mean, self.panel.x[:, hours])
-        own = size**2 * (self.learner.extra + self.shared * scales.single)[:, None]
+        own = size**2 * (self.learner.own + self.shared * scales.single)[:, None]
         found_here = (self.panel.y[:, hours] - mean, variance, own, size * found.doubt, third, mean)
         for parts in (self.parts, self.scanned):
             for name, value in zip(("residual", "chance", "own", "doubt", "third", "mean"), found_here, strict=True):
@@ -154,19 +155,26 @@ class _Walk:
         factors, windows = self.strays.factors()
         kurtosis, best = self.strays.kurtosis(), np.ones((len(self.known), hours))
         best_z, best_length = np.zeros_like(best), np.ones(best.shape, dtype=np.int64)
-        usual = self.held[:, start:stop] & self.given[:, start:stop]
+        seen = []
         for place, length in enumerate(LENGTHS):
             window = self.scanned.summed(stop, hours, length)
             found = standardised(window, factors[:, place])
+            seen.append((window, found))
             if judge:
-                p = surprise(found, kurtosis[:, place], windows[:, place])
+                p = surprise(self._with_tails(found), kurtosis[:, place], windows[:, place])
                 better = p < best
                 best, best_z = np.where(better, p, best), np.where(better, found.z, best_z)
                 best_length = np.where(better, length, best_length)
-            if judge:  # hours that were learned from stray too little
-                self.strays.learn(place, window, found, usual)
-        if judge:
+        if judge:  # hours that were learned from stray too little
             self._judge(start, np.minimum(best * 2 * TRIES, 1.0), best_z, best_length)
+            usual = self.held[:, start:stop] & self.normal[:, start:stop]  # what is off tells nothing of how far series stray
+            for place, (window, found) in enumerate(seen):
+                self.strays.learn(place, window, found, usual)
+
+    def _with_tails(self, found: Standard) -> Standard:
+        """Of numbers, whose skewness is only estimated, it makes no side less likely than a normal variable is."""
+        thin = self.number[:, None] & (found.skew * found.z < 0)
+        return replace(found, skew=np.where(thin, 0.0, found.skew))
 
     def _judge(self, start: int, p: Floats, z: Floats, length: NDArray[np.int64]) -> None:
         enough = self.known >= SHORTEST

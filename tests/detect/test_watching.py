@@ -39,7 +39,7 @@ def test_seasons_and_trend_alone_give_no_alarm_in_forty_series():
 def test_a_large_step_is_found_in_its_first_hour_and_a_small_one_later():
     chances = wave(series=2)
     chances[0, 500:] *= 1.6
-    chances[1, 500:] *= 1.12
+    chances[1, 500:] *= 1.2
     found = {e.series: e for e in episodes(watched(panel_of(chances)))}
     assert found[0].found == 500
     assert 500 < found[1].found < 540
