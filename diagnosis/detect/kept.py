@@ -314,8 +314,9 @@ def _full_until(workbench: Workbench) -> int:
     assert window is not None
     hour = int(window[1].timestamp() // 3600)
     held = workbench.snapshot.counted(Query(since=_at(hour - 24), until=_at(hour + 1)))
-    usual = float(np.median([held.get(h, 0) for h in range(hour - 24, hour)]))
     left = (hour + 1) * 3600 - window[1].timestamp()
+    now = held.get(hour, 0) / max(1 - left / 3600, 1 / 60)  # after a quiet night the day before says nothing of the hour that began
+    usual = max(float(np.median([held.get(h, 0) for h in range(hour - 24, hour)])), now)
     return hour + 1 if usual * left / 3600 <= 3 else hour
 
 

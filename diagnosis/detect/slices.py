@@ -70,11 +70,12 @@ def smallest(watched: Watched, lead: Episode, since: int, until: int) -> tuple[s
     if whole is None:
         return panel.series[lead.series].where, [lead.series]
     total = measured(watched, [whole], since, until)
+    count = panel.series[whole].form == "count"
     choices: list[tuple[float, str, list[int]]] = []
     for attribute, places in _attributes(watched, siblings).items():
         chosen = _explaining(watched, places, total, since, until)
         if chosen:
-            share = measured(watched, chosen, since, until).size / max(total.size, 1e-300)
+            share = _traffic(measured(watched, chosen, since, until), count) / max(_traffic(total, count), 1e-300)
             values = tuple(v for i in chosen for c in parse_filter(panel.series[i].where).clauses for v in c.values)
             choices.append((share, str(Filter((Clause(attribute, "=", values),))), chosen))
     choices = [c for c in choices if c[0] <= _SMALL]
@@ -85,6 +86,11 @@ def smallest(watched: Watched, lead: Episode, since: int, until: int) -> tuple[s
     if abs(total.z) < SHOWS and panel.series[lead.series].where:
         return panel.series[lead.series].where, [lead.series]
     return "", [whole]
+
+
+def _traffic(found: Measured, count: bool) -> float:
+    """How much of everything a slice is: its denominator, or what is expected of a count."""
+    return found.expected * found.size if count else found.size
 
 
 def _attributes(watched: Watched, siblings: dict[str, int]) -> dict[str, list[int]]:
