@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from app import views
+from diagnosis.detect.causes import who_acts
 from diagnosis.detect.incidents import Incident
-from diagnosis.detect.triage import matrix_of, who_acts
+from diagnosis.detect.triage import matrix_of
 
 
 def show(incident: Incident) -> None:

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diagnosis.detect.days import DAY, between_days
 from diagnosis.detect.panel import Floats, Mask, Panel
 from diagnosis.detect.rhythm import Rhythm
-from diagnosis.detect.scales import Scales, bounded, chance, scales
+from diagnosis.detect.scales import Scales, bounded, chance, scales, skewed
 
 HUBER = 2.5
+STEP = 100.0  # how far a step may go before any of it is seen, in units of the spread over time
 _ROUNDS = 4  # of reweighting when everything is learned anew
 _TRIMMED = 6.25  # squared residuals count at most so much for the series' own variation
 _USUAL = 0.9776  # what a squared normal variable, cut there, is on average
@@ -40,11 +42,16 @@ class Expected:
 class Learner:
     """The regressions of all series of a panel, and what they have learned so far."""
 
-    def __init__(self, panel: Panel, rhythm: Rhythm) -> None:
+    def __init__(self, panel: Panel, rhythm: Rhythm, steps: Floats | None = None) -> None:
         self.panel, self.rhythm = panel, rhythm
+        self.steps = np.zeros((*panel.x.shape, 0)) if steps is None else steps
         self.scales: Scales | None = None
         self.extra = np.zeros(len(panel.series))
-        size = len(rhythm.reach)
+        self.day = np.zeros(len(panel.series))
+        names = {name: i for i, name in enumerate(dict.fromkeys(s.name for s in panel.series))}
+        self._alike = np.array([names[s.name] for s in panel.series], dtype=np.int64)
+        self._reach = np.concatenate([rhythm.reach, np.full(self.steps.shape[2], STEP)])
+        size = len(self._reach)
         self._precision = np.zeros((len(panel.series), size, size))
         self._moment = np.zeros((len(panel.series), size))
 
@@ -59,31 +66,57 @@ class Learner:
             expected = self._values(beta, hours)
             response, noise = self._response(expected, hours)
             z2 = (response - expected) ** 2
+            if turn == 1:
+                with np.errstate(divide="ignore"):
+                    self.day = between_days(response - self._of_hour_and_steps(beta, hours), 1 / noise, there[:, hours], self._alike)
             if turn:
                 self.extra = _extra(z2, noise, there[:, hours], self.extra if turn > 1 else None)
             weight = self._weights(response, expected, noise, there[:, hours]) if turn else self._flat(noise, there[:, hours])
             self._set(weight, response, hours)
             beta = np.asarray(np.linalg.solve(self._precision, self._moment[:, :, None])[:, :, 0], dtype=np.float64)
+        self.scales = skewed(self.panel, self.scales, self._values(beta, hours), self.own, there[:, hours])
 
     def learn(self, hours: slice, expected: Expected, held: Mask) -> None:
         """Learn some hours more; `held` of shape (series, those hours)."""
         response, noise = self._response(expected.value, hours)
-        weight = self._weights(response, expected.value, noise + expected.doubt**2, held)
+        weight = self._weights(response, expected.value, noise, held, expected.doubt)
         self._set(weight, response, hours, anew=False)
 
     def predict(self, hours: slice) -> Expected:
         """What some hours should be, from all that was learned."""
         assert self.scales is not None
         rows = self.rhythm.columns[hours]
-        wanted = np.broadcast_to(rows.T, (len(self._moment), *rows.T.shape))
+        shared = np.broadcast_to(rows.T, (len(self._moment), *rows.T.shape))
+        wanted = np.concatenate([shared, self.steps[:, hours].transpose(0, 2, 1)], axis=1)
         solved = np.linalg.solve(self._precision, np.concatenate([self._moment[:, :, None], wanted], axis=2))
         value = self._values(solved[:, :, 0], hours)
-        doubt = np.sqrt(np.maximum(np.einsum("hp,sph->sh", rows, solved[:, :, 1:]), 0.0)) * self.scales.spread[:, None]
+        doubt = np.sqrt(np.maximum(np.einsum("sph,sph->sh", wanted, solved[:, :, 1:]), 0.0)) * self.scales.spread[:, None]
         return Expected(value, doubt)
+
+    def shifts(self) -> Floats:
+        """What was learned of each step, in the unit of the series (of counts, of the logarithm); shape (series, steps)."""
+        assert self.scales is not None
+        beta = np.linalg.solve(self._precision, self._moment[:, :, None])[:, len(self.rhythm.reach) :, 0]
+        return np.asarray(beta * self.scales.spread[:, None])
+
+    @property
+    def own(self) -> Floats:
+        """Variance of an hour around what is expected, beside the chance in its sample; shape (series,)."""
+        return np.asarray(np.maximum(self.extra, self.day))
+
+    def _of_hour_and_steps(self, beta: Floats, hours: slice) -> Floats:
+        """How much of what is expected is the course of the day, alike on all days, and what is accepted."""
+        assert self.scales is not None
+        daily = self.rhythm.daily
+        shared = len(daily)
+        bent = beta[:, :shared][:, daily] @ self.rhythm.columns[hours][:, daily].T
+        bent = bent + np.einsum("shk,sk->sh", self.steps[:, hours], beta[:, shared:])
+        return np.asarray(self.scales.spread[:, None] * bent)
 
     def _values(self, beta: Floats, hours: slice) -> Floats:
         assert self.scales is not None
-        bent = beta @ self.rhythm.columns[hours].T
+        shared = len(self.rhythm.reach)
+        bent = beta[:, :shared] @ self.rhythm.columns[hours].T + np.einsum("shk,sk->sh", self.steps[:, hours], beta[:, shared:])
         return bounded(self.scales, self.scales.level[:, None] + self.scales.spread[:, None] * bent)
 
     def _response(self, expected: Floats, hours: slice) -> tuple[Floats, Floats]:
@@ -103,12 +136,13 @@ class Learner:
         square = self.scales.spread[:, None] ** 2
         return np.where(held & np.isfinite(noise), square / (noise + 0.25 * square), 0.0)
 
-    def _weights(self, response: Floats, expected: Floats, noise: Floats, held: Mask) -> Floats:
+    def _weights(self, response: Floats, expected: Floats, noise: Floats, held: Mask, doubt: Floats | float = 0.0) -> Floats:
+        """Precision of each hour; less of those that stand out beyond what was doubted."""
         assert self.scales is not None
         with np.errstate(invalid="ignore", divide="ignore"):
-            z = np.abs(response - expected) / np.sqrt(noise + self.extra[:, None])
+            z = np.abs(response - expected) / np.sqrt(noise + self.own[:, None] + doubt**2)
             robust = np.minimum(1.0, HUBER / z) * np.where(z > 2 * HUBER, HUBER / z, 1.0)
-            weight = robust * self.scales.spread[:, None] ** 2 / (noise + self.extra[:, None] + 1e-30)
+            weight = robust * self.scales.spread[:, None] ** 2 / (noise + self.extra[:, None] + DAY * self.day[:, None] + 1e-30)
         return np.where(held & np.isfinite(weight) & np.isfinite(response), weight, 0.0)
 
     def _set(self, weight: Floats, response: Floats, hours: slice, *, anew: bool = True) -> None:
@@ -120,10 +154,24 @@ class Learner:
             bent = np.where(weight > 0, (response - self.scales.level[:, None]) / self.scales.spread[:, None], 0.0)
         bent = np.nan_to_num(bent)
         precision, moment = (weight @ pairs).reshape(-1, size, size), (weight * bent) @ rows
+        precision, moment = self._with_steps(weight, bent, precision, moment, hours)
         if anew:
-            self._precision, self._moment = precision + np.diag(self.rhythm.reach**-2.0), moment
+            self._precision, self._moment = precision + np.diag(self._reach**-2.0), moment
         else:
             self._precision, self._moment = self._precision + precision, self._moment + moment
+
+    def _with_steps(self, weight: Floats, bent: Floats, precision: Floats, moment: Floats, hours: slice) -> tuple[Floats, Floats]:
+        """The same with the steps, which each series has of its own."""
+        steps = self.steps[:, hours]
+        if not steps.shape[2]:
+            return precision, moment
+        beside = weight[:, :, None] * steps
+        across = np.einsum("hp,shk->spk", self.rhythm.columns[hours], beside)
+        own = np.einsum("shj,shk->sjk", steps, beside)
+        whole = np.concatenate(
+            [np.concatenate([precision, across], axis=2), np.concatenate([across.transpose(0, 2, 1), own], axis=2)], axis=1
+        )
+        return whole, np.concatenate([moment, np.einsum("shk,sh->sk", beside, bent)], axis=1)
 
 
 def _extra(square: Floats, noise: Floats, held: Mask, start: Floats | None) -> Floats:

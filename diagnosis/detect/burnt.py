@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from diagnosis.detect.grouping import grouped
 from diagnosis.detect.incidents import Incident, incidents
 from diagnosis.detect.known import as_known, baseline_before, key_of
 from diagnosis.detect.objectives import Status, alarms, objectives
+from diagnosis.detect.owners import owner_of
 from diagnosis.localize.judge import needs_outcomes
 from diagnosis.log.filters import Clause, Filter
 from diagnosis.metrics import Metric
@@ -40,7 +42,7 @@ def objective_incidents(workbench: Workbench, state: State, *, at: datetime | No
         return []
     window = workbench.snapshot.window()
     first = window[0] if window else datetime.max
-    found = [_incident(workbench, s, first) for s in alarms(objectives(workbench, at=at, models=models, alarming=True))]
+    found = [_owned(workbench, _incident(workbench, s, first)) for s in alarms(objectives(workbench, at=at, models=models, alarming=True))]
     return as_known(state, workbench.workspace.id, grouped(found, incidents(state, workbench.workspace.id)))
 
 
@@ -71,6 +73,10 @@ def _incident(workbench: Workbench, status: Status, first: datetime) -> Incident
         expected=expected,
         z=z,
     )
+
+
+def _owned(workbench: Workbench, incident: Incident) -> Incident:
+    return replace(incident, owner=owner_of(workbench, incident))
 
 
 def _numbers(status: Status) -> tuple[float, float, float, float, float]:

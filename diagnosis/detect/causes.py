@@ -61,8 +61,8 @@ def localized(workbench: Workbench, incident: Incident) -> Incident:
 
 
 def who_acts(incident: Incident) -> str:
-    """Who should look at it first: the owner of the cause, the team that usually mends such a component, else that of the symptom."""
+    """Who should look at it first: the owner of the cause or the team that usually mends such a component; without one, its owner or the symptom's team."""
     if incident.cause:
         owner, component = incident.cause.get("owner"), incident.cause.get("component")
         return str(owner or next((kind.acts for kind in KINDS if kind.component == component), ""))
-    return _ACTS.get(incident.symptom, "")
+    return incident.owner or _ACTS.get(incident.symptom, "")

@@ -18,6 +18,7 @@ from diagnosis.detect.finding import AGE, CATEGORY, FAILED, LATE, ROWS, SCHEMA, 
 from diagnosis.detect.incidents import OVER, Incident, incidents
 from diagnosis.detect.known import as_known, baseline_before, key_of
 from diagnosis.detect.observed import RECENT, observed
+from diagnosis.detect.owners import of_upstream
 from diagnosis.detect.schemas import late_findings, schema_findings
 from diagnosis.detect.units import unit_findings
 from diagnosis.errors import CannotSayError, MissingTableError
@@ -155,15 +156,8 @@ def _cause(workbench: Workbench, lead: Finding, told: Sequence[Finding]) -> Mapp
         return {"component": "serving", "target": lead.where, "owner": "", "proof": "statistical"}
     by_name = {c.name: c for c in contracts_of(workbench)}
     owners = [by_name[f.feature].owner for f in told if f.feature in by_name and by_name[f.feature].owner]
-    owners += [c.owner for c in by_name.values() if c.upstream == lead.subject and c.owner] + _owner(workbench.snapshot, lead.subject)
+    owners += of_upstream(workbench, lead.subject)
     return {"component": "feature", "target": lead.feature or lead.subject, "owner": owners[0] if owners else "", "proof": "statistical"}
-
-
-def _owner(snapshot: Snapshot, subject: str) -> list[str]:
-    table = _table(snapshot, "upstreams")
-    if "owner" not in table.columns:
-        return []
-    return [o for o in table.loc[table["upstream"] == subject, "owner"].tolist() if isinstance(o, str)][-1:]
 
 
 def _reach(workbench: Workbench, features: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -133,5 +134,10 @@ def _akin(panel: Panel, a: Episode, b: Episode, disjoint: bool) -> bool:
 
 def apart(one: str, other: str) -> bool:
     """Whether no request is in both slices."""
-    a, b = ({clause.attribute: set(clause.values) for clause in parse_filter(where).clauses} for where in (one, other))
+    a, b = _values(one), _values(other)
     return any(not a[name] & b[name] for name in a.keys() & b.keys())
+
+
+@lru_cache(maxsize=10_000)
+def _values(where: str) -> dict[str, frozenset[str | None]]:
+    return {clause.attribute: frozenset(clause.values) for clause in parse_filter(where).clauses}

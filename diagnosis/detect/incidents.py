@@ -54,6 +54,10 @@ class Incident:
         What to compare with, where the localizer can be asked.
     asked_where : str
         The slice that the localizer was asked about; everything, where that moved enough to tell the cause.
+    owner : str
+        Who owns what it is about, where contracts, upstreams or environments say so.
+    accepted : bool
+        Whether its level is taken as usual from `since` on; `ended_at` is when its series went back again, None while they have not.
     """
 
     key: str
@@ -82,6 +86,9 @@ class Incident:
     evidence: tuple[str, ...] = field(default=())
     part_of: str = ""
     asked_where: str = ""
+    owner: str = ""
+    accepted: bool = False
+    ended_at: datetime | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS or self.status not in STATUSES:
@@ -120,6 +127,7 @@ class Incident:
         known = {f.name: kept[f.name] for f in fields(cls) if f.name in kept}
         for name in ("since", "detected_at", "seen_at"):
             known[name] = datetime.fromisoformat(known[name])
+        known["ended_at"] = datetime.fromisoformat(known["ended_at"]) if known.get("ended_at") else None
         for name in ("value", "expected", "low", "high", "z", "false_discovery"):
             known[name] = float("nan") if known.get(name) is None else float(known[name])
         for name in ("series", "evidence"):
@@ -132,6 +140,15 @@ class Incident:
 def keep(state: State, workspace: str, incident: Incident, *, actor: str | None = None) -> bool:
     """Write an incident; True if it is new."""
     return documents.put(state, TABLE, workspace, incident.key, incident.as_json(), status=incident.status, actor=actor)
+
+
+def keep_seen(state: State, workspace: str, seen: Incident) -> bool:
+    """Write what a run saw of an incident; what somebody decided while it ran stays. True if it is new."""
+    document = documents.get(state, TABLE, workspace, seen.key)
+    kept = Incident.from_json(document.payload) if document is not None else seen
+    if kept.detected_at == seen.detected_at and (kept.status == DISMISSED) != (seen.status == DISMISSED):
+        seen = replace(seen, status=kept.status, accepted=kept.accepted, ended_at=kept.ended_at)
+    return keep(state, workspace, seen)
 
 
 def incidents(state: State, workspace: str, *, status: str | None = None) -> list[Incident]:
@@ -156,6 +173,8 @@ def incident(state: State, workspace: str, key: str) -> Incident:
 def decide(state: State, workspace: str, key: str, status: str, *, actor: str | None = None) -> Incident:
     """Dismiss an incident, or open it again; what is dismissed stays so when it is found again.
 
+    What is dismissed while it lasts is accepted: it is the new normal.
+
     Raises
     ------
     NotFoundError
@@ -163,6 +182,8 @@ def decide(state: State, workspace: str, key: str, status: str, *, actor: str | 
     ValueError
         If there is no such status.
     """
-    changed = replace(incident(state, workspace, key), status=status)
+    before = incident(state, workspace, key)
+    accepted = before.accepted if status == before.status else before.status == OPEN and status == DISMISSED
+    changed = replace(before, status=status, accepted=accepted, ended_at=before.ended_at if accepted else None)
     keep(state, workspace, changed, actor=actor)
     return changed

@@ -54,7 +54,7 @@ class Kept:
     sums : array of float, shape (rows, 6)
         See `Cells`.
     failed : dict of str to str
-        Metrics that could not be computed, and why.
+        Metrics that could not be computed when hours were last read, and why.
     read : int
         How many hours were read anew by the run that made this.
     """
@@ -125,7 +125,7 @@ def gather(workbench: Workbench, kept: Kept | None, tell: Callable[[str, float],
     same = ~np.isin(old.hour, np.fromiter(dirty, dtype=np.int64, count=len(dirty))) & (old.hour >= first) & (old.hour < last)
     fresh, failed = _read(workbench, made, sorted(dirty), tell)
     out = _joined(replace(old, files=files, series=old.series[same], hour=old.hour[same], sums=old.sums[same]), fresh)
-    return replace(out, failed={**old.failed, **failed}, read=len(dirty))
+    return replace(out, failed=failed if dirty else old.failed, read=len(dirty))
 
 
 def _nothing() -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
@@ -316,8 +316,9 @@ def _full_until(workbench: Workbench) -> int:
     assert window is not None
     hour = int(window[1].timestamp() // 3600)
     held = workbench.snapshot.counted(Query(since=_at(hour - 24), until=_at(hour + 1)))
-    usual = float(np.median([held.get(h, 0) for h in range(hour - 24, hour)]))
     left = (hour + 1) * 3600 - window[1].timestamp()
+    now = held.get(hour, 0) / max(1 - left / 3600, 1 / 60)  # after a quiet night the day before says nothing of the hour that began
+    usual = max(float(np.median([held.get(h, 0) for h in range(hour - 24, hour)])), now)
     return hour + 1 if usual * left / 3600 <= 3 else hour
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from diagnosis.detect.incidents import OPEN, OVER, Incident, incidents, keep
+from diagnosis.detect.incidents import OPEN, OVER, Incident, incidents, keep_seen
 from diagnosis.localize.windows import Window
 from diagnosis.store.state import State
 
@@ -38,7 +38,7 @@ def settle(
     found = list(found)
     known = {i.key: i for i in incidents(state, workspace) if i.kind == kind}
     for one in found:
-        keep(state, workspace, one)
+        keep_seen(state, workspace, one)
     new = [one for one in found if one.key not in known or known[one.key].detected_at != one.detected_at]
     seen = {one.key for one in found}
     over = [
@@ -47,7 +47,7 @@ def settle(
         if one.status == OPEN and key not in seen and (until is None or one.since < until)
     ]
     for one in over:
-        keep(state, workspace, one)
+        keep_seen(state, workspace, one)
     return new, over
 
 

@@ -10,8 +10,8 @@ import unicodedata
 from typing import Any
 from urllib.parse import urlencode
 
+from diagnosis.detect.causes import who_acts
 from diagnosis.detect.incidents import Incident
-from diagnosis.detect.triage import who_acts
 from diagnosis.errors import NotFoundError
 from diagnosis.localize.windows import iso
 from diagnosis.metrics import metric

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from diagnosis.detect.finding import FAILED, LATE
 from diagnosis.detect.incidents import OPEN, Incident
 
 _FELT = {"outcomes": 0, "serving": 1, "outputs": 2, "inputs": 3}  # what members feel first stands for the others
@@ -42,12 +43,22 @@ def akin(a: Incident, b: Incident) -> bool:
         return False
     if a.metric == b.metric and a.where == b.where and a.kind != b.kind:
         return True
-    return bool(_causes(a) & _causes(b))
+    return bool(_causes(a) & _causes(b)) or _of_its_job(a, b) or _of_its_job(b, a)
 
 
 def _causes(one: Incident) -> set[str]:
-    """What may be behind an incident, by name: the target of its cause, and the feature that it is about."""
+    """What may be behind an incident, by name: the target of its cause, and the features, upstream or job that it is about."""
     names = {str(one.cause["target"])} if one.cause and one.cause.get("target") else set()
-    if one.kind in ("input", "dependency"):
+    if one.kind in ("input", "dependency") or (one.kind == "objective" and one.symptom == "inputs"):
         names.add(one.metric.rpartition(":")[2])
+    if one.kind == "dependency":
+        names |= {series.partition("|")[2] for series in one.series}
     return names
+
+
+def _of_its_job(objective: Incident, dependency: Incident) -> bool:
+    """Whether an objective of a job burns, and what is late or failed is the upstream that the job is named after."""
+    if objective.kind != "objective" or objective.symptom != "inputs" or dependency.kind != "dependency":
+        return False
+    told = [series.partition("|") for series in dependency.series]
+    return any(what in (LATE, FAILED) and name and name in objective.metric for what, _, name in told)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from diagnosis.detect.incidents import Incident
 from diagnosis.detect.panel import Panel, Series
+from diagnosis.detect.slices import within
 from diagnosis.detect.telling import words
 from diagnosis.detect.watching import Watched
 from diagnosis.log.filters import Clause, Filter, parse_filter
@@ -90,18 +91,11 @@ def _of(watched: Watched, incident: Incident) -> list[pd.DataFrame]:
     if lead is None:
         return []
     name = watched.panel.series[lead].name
-    own = _places(watched.panel, name, incident.where) or [lead]
+    own = within(watched.panel, name, incident.where) or [lead]
     others = {watched.panel.series[i].name: i for i in reversed(alarmed) if watched.panel.series[i].name != name}
     chosen = [own, *([i] for i in list(reversed(others.values()))[: _MOST - 1])]
     start = max(watched.panel.place(incident.since) - BEFORE, 0)
     return [_rows(watched, incident.key, places, start) for places in chosen]
-
-
-def _places(panel: Panel, name: str, where: str) -> list[int]:
-    """Series of a slice; of a slice of several values, those of each."""
-    clauses = parse_filter(where).clauses
-    wheres = [where] if len(clauses) != 1 else [str(Filter((Clause(clauses[0].attribute, "=", (v,)),))) for v in clauses[0].values]
-    return [i for i, s in enumerate(panel.series) if s.name == name and s.where in wheres]
 
 
 def _rows(watched: Watched, key: str, places: list[int], start: int) -> pd.DataFrame:

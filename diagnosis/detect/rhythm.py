@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from diagnosis.errors import SettingsError
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 WEEK = 168
+_WAVES, _HOURS = 2, 3  # blocks of columns that are alike on all days
 CAMPAIGN = timedelta(days=7)  # how long a campaign counts whose end nobody wrote down
 _ENDED = {"", "off", "none", "ended", "end", "stopped", "false"}
 
@@ -31,12 +33,15 @@ class Rhythm:
     columns : array of float, shape (hours, columns)
     reach : array of float, shape (columns,)
         Standard deviation of each coefficient before data.
+    daily : array of bool, shape (columns,)
+        Columns that are alike on all days.
     breaks : tuple of int
         Hours in which a campaign or holiday begins: what was learned before does not know it.
     """
 
     columns: Floats
     reach: Floats
+    daily: Mask
     breaks: tuple[int, ...] = ()
 
 
@@ -107,7 +112,8 @@ def rhythm(first: int, hours: int, known: tuple[Occasion, ...] = (), *, timezone
             blocks.append((np.concatenate([inside, inside * waves[:, :2]], axis=1), np.array([2.0, 0.5, 0.5])))
             begins.append(max(since, 0))
     reach = np.concatenate([np.broadcast_to(np.asarray(r, dtype=np.float64), (b.shape[1],)) for b, r in blocks])
-    return Rhythm(np.concatenate([b for b, _ in blocks], axis=1), reach, tuple(sorted(begins)))
+    daily = np.concatenate([np.full(b.shape[1], place in (_WAVES, _HOURS)) for place, (b, _) in enumerate(blocks)])
+    return Rhythm(np.concatenate([b for b, _ in blocks], axis=1), reach, daily, tuple(sorted(begins)))
 
 
 def _local(first: int, hours: int, timezone: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

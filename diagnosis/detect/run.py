@@ -13,15 +13,16 @@ import numpy as np
 
 from diagnosis.detect import kept as keeping
 from diagnosis.detect import pictures as drawing
+from diagnosis.detect.accepted import Steps, steps_of
+from diagnosis.detect.again import known_again, normal_hours
 from diagnosis.detect.causes import localized
 from diagnosis.detect.delivery import Delivered
-from diagnosis.detect.episodes import CALM, Episode, apart, episodes, together
 from diagnosis.detect.finders import look_around, tell_everybody
-from diagnosis.detect.incidents import DISMISSED, OPEN, OVER, Incident, incidents, keep
-from diagnosis.detect.panel import OUTCOMES, Mask, Panel
+from diagnosis.detect.incidents import DISMISSED, OPEN, OVER, Incident, incidents, keep_seen
+from diagnosis.detect.owners import owner_of
+from diagnosis.detect.panel import Panel
 from diagnosis.detect.parts import shared
 from diagnosis.detect.rhythm import occasions, rhythm
-from diagnosis.detect.telling import told
 from diagnosis.detect.watching import SHORTEST, Options, Watched, watch
 from diagnosis.errors import CannotSayError
 from diagnosis.localize.windows import iso
@@ -129,13 +130,16 @@ def detect(
         sums, panel = _sums(workbench, until, tell)
         first = _first(panel, since)
         tell("judging", 0.5)
-        watched = _watch(workbench, panel, first, known, lambda share: tell("judging", 0.5 + 0.3 * share))
+        steps = steps_of(panel, known)
+        watched = _watch(workbench, panel, first, known, steps, lambda share: tell("judging", 0.5 + 0.3 * share))
         if not watched.judged.any():
             raise CannotSayError(
                 f"No series has {SHORTEST} hours of history before {panel.at(first):%Y-%m-%d %H:%M} UTC.",
                 "wait for more of the log, or judge later hours with --since.",
             )
-        found = _known_again(watched, known, first, datetime.now(UTC))
+        unseen = {*sums.failed, *(name for name, _ in sums.plan.skipped)}
+        found = known_again(watched, known, steps, first, datetime.now(UTC), unseen)
+        found = [i if i.owner or i.cause else replace(i, owner=owner_of(workbench, i)) for i in found]
         if localize:
             found = _causes(workbench, found, {i.key for i in known}, tell)
         new, closed = _keep(workbench, found, known)
@@ -207,90 +211,11 @@ def _first(panel: Panel, since: datetime | None) -> int:
     return max(asked, min(SHORTEST, panel.hours - 1))
 
 
-def _watch(workbench: Workbench, panel: Panel, first: int, known: list[Incident], tell: Callable[[float], None]) -> Watched:
+def _watch(workbench: Workbench, panel: Panel, first: int, known: list[Incident], steps: Steps, tell: Callable[[float], None]) -> Watched:
     settings = workbench.workspace.settings.detect
     shape = rhythm(panel.first, panel.hours, occasions(workbench.snapshot.changes()), timezone=settings.timezone)
     options = Options(false_per_month=settings.false_per_month, judged_from=first)
-    return watch(panel, shape, options, normal=_normal(panel, known, first), tell=tell)
-
-
-def _normal(panel: Panel, known: list[Incident], first: int) -> Mask | None:
-    """Hours that were as usual, as far as earlier runs know; what somebody dismissed is usual."""
-    normal = np.ones((len(panel.series), panel.hours), dtype=np.bool_)
-    places = {s.key: i for i, s in enumerate(panel.series)}
-    for incident in known:
-        if incident.kind in ("metric", "input") and incident.status != DISMISSED:
-            start, stop = panel.place(incident.since), min(panel.place(incident.seen_at), first)
-            for key in incident.series:
-                if key in places and stop > max(start, 0):
-                    normal[places[key], max(start, 0) : stop] = False
-    return normal
-
-
-def _known_again(watched: Watched, known: list[Incident], first: int, now: datetime) -> list[Incident]:
-    """Incidents of this run: those that are known under their key, and new ones."""
-    panel = watched.panel
-    recent = [e for e in episodes(watched) if e.last >= first]
-    out: dict[str, Incident] = {}
-    rest: list[Episode] = []
-    mine: dict[str, list[Episode]] = {}
-    for episode in recent:
-        match = next((i for i in known if _same(panel, episode, i)), None)
-        if match is None:
-            rest.append(episode)
-        else:
-            mine.setdefault(match.key, []).append(episode)
-    by_key = {i.key: i for i in known}
-    for key, group in mine.items():
-        out[key] = _updated(by_key[key], told(watched, group, now))
-    for group in together(panel, rest):
-        made = told(watched, group, now)
-        mate = next((i for i in [*out.values(), *known] if _joins(made, i)), None)
-        if mate is not None:
-            held = out.get(mate.key, mate)
-            longer = held.status != OVER or made.seen_at > held.seen_at + timedelta(hours=3)
-            out[mate.key] = replace(_updated(held, made), status=made.status if held.status != DISMISSED and longer else held.status)
-        elif made.key not in by_key:
-            out[made.key] = made
-    for incident in known:
-        if (
-            incident.status == OPEN
-            and incident.kind in ("metric", "input")
-            and incident.key not in out
-            and incident.since < panel.at(panel.hours)
-        ):
-            out[incident.key] = replace(incident, status=OVER)
-    return list(out.values())
-
-
-def _same(panel: Panel, episode: Episode, incident: Incident) -> bool:
-    """Whether an episode belongs to an incident that is known."""
-    if panel.series[episode.series].key not in incident.series or incident.kind not in ("metric", "input"):
-        return False
-    margin = timedelta(hours=CALM)
-    return incident.since - margin <= panel.at(episode.onset) <= incident.seen_at + margin or (
-        panel.at(episode.onset) <= incident.since and panel.at(episode.last) >= incident.since
-    )
-
-
-def _joins(made: Incident, known: Incident) -> bool:
-    """Whether what alarms for the first time belongs to an incident that is known: its slice's outcomes, or what began with it."""
-    if known.kind not in ("metric", "input") or not (made.since <= known.seen_at and known.since <= made.seen_at):
-        return False
-    if made.where == known.where and made.symptom == known.symptom == OUTCOMES:
-        return True
-    return abs(made.since - known.since) <= timedelta(hours=3) and not apart(made.where, known.where)
-
-
-def _updated(before: Incident, now: Incident) -> Incident:
-    """A known incident with what this run saw; its onset, cause and what somebody decided stay."""
-    status = before.status if before.status == DISMISSED else now.status
-    series = tuple(dict.fromkeys([*before.series, *now.series]))
-    same = before.metric == now.metric and before.where == now.where
-    fresh = replace(before, seen_at=max(before.seen_at, now.seen_at), status=status, series=series)
-    if same:
-        fresh = replace(fresh, value=now.value, expected=now.expected, low=now.low, high=now.high, z=now.z, sentence=now.sentence)
-    return fresh
+    return watch(panel, shape, options, normal=normal_hours(panel, known, first), steps=steps.columns, tell=tell)
 
 
 def _causes(workbench: Workbench, found: list[Incident], known: set[str], tell: Tell) -> list[Incident]:
@@ -314,7 +239,7 @@ def _keep(workbench: Workbench, found: list[Incident], known: list[Incident]) ->
         elif old.status == OPEN and incident.status == OVER:
             closed.append(incident.key)
         if old is None or old.as_json() != incident.as_json():
-            keep(workbench.state, workbench.workspace.id, incident)
+            keep_seen(workbench.state, workbench.workspace.id, incident)
     return tuple(new), tuple(closed)
 
 
@@ -323,7 +248,7 @@ def _shared(workbench: Workbench, known: list[Incident], found: list[Incident]) 
     out = shared(found, {i.key for i in known})
     for before, now in zip(found, out, strict=True):
         if now.part_of != before.part_of:
-            keep(workbench.state, workbench.workspace.id, now)
+            keep_seen(workbench.state, workbench.workspace.id, now)
     return out
 
 

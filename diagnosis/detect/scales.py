@@ -6,13 +6,14 @@ moves with the expected value as that of a share or a count does. So an hour wit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from diagnosis.detect.panel import Floats, Mask, Panel
 
 _PRIOR = 3.0  # events that the variance of independent ones counts for
+_CHANCE, _CUT, _SKEW = 0.8, 10.0, 20.0  # share of chance in hours that tell skewness; standard errors that count; most of one request
 _LEAST = 0.02  # of its level, a series may always move by so much over time
 
 
@@ -30,6 +31,8 @@ class Scales:
         Variance over mean of a sum, per unit of ``xx / x`` (shares, ratios), per request (counts), or the variance itself (numbers).
     single : array of float
         Variance of the value of one request; 0 for counts.
+    third : array of float
+        Third moment of the value of one request, of numbers; 0 for the rest, whose form tells it.
     share, count, number : array of bool
         Which form a series has; the rest are ratios.
     """
@@ -38,6 +41,7 @@ class Scales:
     spread: Floats
     unit: Floats
     single: Floats
+    third: Floats
     share: Mask
     count: Mask
     number: Mask
@@ -61,7 +65,7 @@ def scales(panel: Panel, held: Mask) -> Scales:
         alone = np.where(count, 0.0, np.where(number, unit, unit * seen * np.where(share, 1 - seen, 1.0)))
         level = np.where(count, np.log(rate), np.where(share, seen, rate))
     spread = _spread(panel, held, level, unit, share, count, number)
-    return Scales(level, spread, unit, np.nan_to_num(alone), share, count, number)
+    return Scales(level, spread, unit, np.nan_to_num(alone), np.zeros(len(level)), share, count, number)
 
 
 def chance(panel: Panel, scales: Scales, expected: Floats, hours: slice) -> tuple[Floats, Floats, Floats]:
@@ -73,8 +77,32 @@ def chance(panel: Panel, scales: Scales, expected: Floats, hours: slice) -> tupl
         mean = np.where(count, np.exp(np.clip(expected, -30, 30)), expected * x)
         single = np.where(count, unit, single)
         variance = np.where(number, unit * xx, single * mean * np.where(share, 1 - expected, 1.0))
-        third = np.where(number, 0.0, single * variance * np.where(share, 1 - 2 * expected, 1.0))
+        of_one = scales.third[:, None] * np.divide(xx**2, x, out=np.zeros_like(x), where=x > 0)
+        third = np.where(number, of_one, single * variance * np.where(share, 1 - 2 * expected, 1.0))
     return mean, variance, third
+
+
+def skewed(panel: Panel, scales: Scales, expected: Floats, own: Floats, held: Mask) -> Scales:
+    """The scales with the third moment of numbers, as hours show it whose variance is nearly all chance: those of few requests.
+
+    Parameters
+    ----------
+    expected : array of float, shape (series, hours)
+        Of the first so many hours, in the unit of the series.
+    own : array of float, shape (series,)
+        Variance of the value of an hour beside the chance in its sample.
+    held : array of bool, shape (series, hours)
+    """
+    hours = slice(0, expected.shape[1])
+    mean, variance, _ = chance(panel, scales, expected, hours)
+    x, xx = panel.x[:, hours], panel.xx[:, hours]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        telling = held & scales.number[:, None] & (variance > _CHANCE * (variance + own[:, None] * x**2))
+        cube = np.clip((panel.y[:, hours] - mean) / np.sqrt(variance), -_CUT, _CUT) ** 3
+        unit = xx**2 / x / variance**1.5
+        cube, unit = np.where(telling, cube, 0.0), np.where(telling, unit, 0.0)
+        third = np.nan_to_num((cube * unit).sum(axis=1) / (unit**2).sum(axis=1))
+        return replace(scales, third=np.where(scales.number, np.clip(third, -_SKEW * scales.unit**1.5, _SKEW * scales.unit**1.5), 0.0))
 
 
 def bounded(scales: Scales, expected: Floats) -> Floats:
@@ -86,7 +114,7 @@ def bounded(scales: Scales, expected: Floats) -> Floats:
 
 def _spread(panel: Panel, held: Mask, level: Floats, unit: Floats, share: Mask, count: Mask, number: Mask) -> Floats:
     """Standard deviation over time, the chance in the sample taken out."""
-    flat = Scales(level, np.ones_like(level), unit, unit, share, count, number)
+    flat = Scales(level, np.ones_like(level), unit, unit, np.zeros_like(level), share, count, number)
     expected = np.broadcast_to(level[:, None], panel.x.shape)
     mean, variance, _ = chance(panel, flat, expected, slice(None))
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -84,8 +84,8 @@ class Standard:
     z : array of float
         Standard errors from what is expected; 0 where nothing is logged.
     skew : array of float
-    share : array of float
-        Of the variance, how much is the series' own variation.
+    share, beside : array of float
+        Of the variance, how much is the series' own variation, and how much is not the chance in the sample.
     total : array of float
         The variance.
     """
@@ -93,6 +93,7 @@ class Standard:
     z: Floats
     skew: Floats
     share: Floats
+    beside: Floats
     total: Floats
 
 
@@ -107,7 +108,8 @@ def standardised(window: Parts, factor: Floats) -> Standard:
         single = np.abs(window.third) / np.maximum(window.chance, 1e-300)
         doubted = np.where(window.mean > 0, 3 * single * doubt + 2 * doubt * np.minimum(doubt, window.mean**2) / window.mean, 0.0)
         skew = np.where(total > 0, (window.third + np.sign(window.third) * doubted) / total**1.5, 0.0)
-    return Standard(np.nan_to_num(z), np.nan_to_num(skew), np.where(beside > 0, share, 0.0), total)
+        left = np.where(total > 0, beside / total, 0.0)
+    return Standard(np.nan_to_num(z), np.nan_to_num(skew), np.where(beside > 0, share, 0.0), left, total)
 
 
 def surprise(found: Standard, kurtosis: Floats, windows: Floats) -> Floats:
@@ -130,7 +132,8 @@ def surprise(found: Standard, kurtosis: Floats, windows: Floats) -> Floats:
     shape = 4 / size**2
     at = np.maximum(shape + turned * np.sqrt(shape), 0)
     by_skew = np.where(turned > 0, gammaincc(shape, at), gammainc(shape, at))
-    by_skew = np.where(size <= 0.01, ndtr(-np.abs(z)), by_skew)
+    plain = ndtr(-np.abs(z))
+    by_skew = np.where(size <= 0.01, plain, np.maximum(by_skew, found.beside[far] * plain))  # only chance has no tail on the short side
     row = np.nonzero(far)[0]
     excess = kurtosis[row] * share**2
     known = 1 / (1 / (4 + 6 / np.maximum(excess, 1e-6)) + share**2 / np.maximum(windows[row], 3.0))

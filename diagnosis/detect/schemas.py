@@ -93,7 +93,7 @@ def late_findings(upstreams: pd.DataFrame, jobs: pd.DataFrame, until: datetime) 
             found.append(Finding(LATE, each.name, each.due, text))
     names = sorted(set(upstreams["upstream"].dropna())) if "upstream" in upstreams.columns else []
     for each in late_jobs(jobs, until):
-        subject = _upstream_of(each.name, names)
+        subject = upstream_of(each.name, names)
         if each.due and each.usual:
             text = f"job {each.name}, which runs every {span(each.usual)}, had no good run until {each.due:%Y-%m-%d %H:%M} UTC, nor since"
             found.append(Finding(LATE, subject, each.due, text))
@@ -102,7 +102,7 @@ def late_findings(upstreams: pd.DataFrame, jobs: pd.DataFrame, until: datetime) 
     return found
 
 
-def _upstream_of(job: str, upstreams: Sequence[str]) -> str:
+def upstream_of(job: str, upstreams: Sequence[str]) -> str:
     """The upstream that a job is named after, else the job."""
     return max((name for name in upstreams if name in job), key=len, default=job)
 

@@ -54,6 +54,3 @@ def component_of(incident: Incident) -> str:
     if incident.cause and incident.cause.get("component"):
         return str(incident.cause["component"])
     return "feature" if incident.kind in ("dependency", "input") else ""
-
-
-__all__ = ["component_of", "matrix_of", "who_acts"]

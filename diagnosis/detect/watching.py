@@ -6,7 +6,7 @@ Every hour is judged by what the hours before it taught, never by itself or by l
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +17,7 @@ from diagnosis.detect.baseline import Expected, Learner
 from diagnosis.detect.panel import INPUTS, OUTPUTS, Floats, Mask, Panel
 from diagnosis.detect.rhythm import Rhythm
 from diagnosis.detect.scales import chance
-from diagnosis.detect.scan import LENGTHS, LONGEST, TRIES, Parts, Strays, standardised, surprise
+from diagnosis.detect.scan import LENGTHS, LONGEST, TRIES, Parts, Standard, Strays, standardised, surprise
 
 MONTH = 720  # hours
 SHORTEST = 48  # hours of a series, before anything is said about it
@@ -90,6 +90,8 @@ class Watched:
         By hour.
     judged : array of bool, shape (series,)
         Whether there was enough history to say anything.
+    shifts : array of float, shape (series, steps)
+        How large each step is, in the unit of the series; of counts, the logarithm of the ratio.
     """
 
     panel: Panel
@@ -101,15 +103,16 @@ class Watched:
     factors: Floats
     alarms: tuple[Alarm, ...]
     judged: Mask
+    shifts: Floats
 
 
 class _Walk:
     """The state of one pass."""
 
-    def __init__(self, panel: Panel, rhythm: Rhythm, options: Options, normal: Mask | None) -> None:
+    def __init__(self, panel: Panel, rhythm: Rhythm, options: Options, normal: Mask | None, steps: Floats | None) -> None:
         shape = panel.x.shape
         self.panel, self.options = panel, options
-        self.learner = Learner(panel, rhythm)
+        self.learner = Learner(panel, rhythm, steps)
         names = {name: i for i, name in enumerate(dict.fromkeys(s.family for s in panel.series))}
         self.strays = Strays(np.array([names[s.family] for s in panel.series], dtype=np.int64))
         self.held = (panel.x > 0) & (np.arange(shape[1]) < panel.complete[:, None])
@@ -118,6 +121,7 @@ class _Walk:
         self.parts = Parts.nothing((shape[0], shape[1]))
         self.expected, self.error = np.full(shape, np.nan), np.full(shape, np.nan)
         self.shared = np.array([_SHARED.get(s.symptom, _SHARED_ELSE) for s in panel.series])
+        self.number = panel.form("number")
         self.alarms: list[Alarm] = []
         self.known = np.zeros(shape[0], dtype=np.int64)  # hours of data that were learned from
         self.open = np.full(shape[0], -1)  # onset of what is going on
@@ -135,7 +139,7 @@ class _Walk:
         mean, variance, third = chance(self.panel, scales, found.value, hours)
         held = self.held[:, hours] & np.isfinite(mean) & np.isfinite(variance)
         size = np.where(scales.count[:, None], mean, self.panel.x[:, hours])
-        own = size**2 * (self.learner.extra + self.shared * scales.single)[:, None]
+        own = size**2 * (self.learner.own + self.shared * scales.single)[:, None]
         found_here = (self.panel.y[:, hours] - mean, variance, own, size * found.doubt, third, mean)
         for parts in (self.parts, self.scanned):
             for name, value in zip(("residual", "chance", "own", "doubt", "third", "mean"), found_here, strict=True):
@@ -151,19 +155,26 @@ class _Walk:
         factors, windows = self.strays.factors()
         kurtosis, best = self.strays.kurtosis(), np.ones((len(self.known), hours))
         best_z, best_length = np.zeros_like(best), np.ones(best.shape, dtype=np.int64)
-        usual = self.held[:, start:stop] & self.given[:, start:stop]
+        seen = []
         for place, length in enumerate(LENGTHS):
             window = self.scanned.summed(stop, hours, length)
             found = standardised(window, factors[:, place])
+            seen.append((window, found))
             if judge:
-                p = surprise(found, kurtosis[:, place], windows[:, place])
+                p = surprise(self._with_tails(found), kurtosis[:, place], windows[:, place])
                 better = p < best
                 best, best_z = np.where(better, p, best), np.where(better, found.z, best_z)
                 best_length = np.where(better, length, best_length)
-            if judge:  # hours that were learned from stray too little
-                self.strays.learn(place, window, found, usual)
-        if judge:
+        if judge:  # hours that were learned from stray too little
             self._judge(start, np.minimum(best * 2 * TRIES, 1.0), best_z, best_length)
+            usual = self.held[:, start:stop] & self.normal[:, start:stop]  # what is off tells nothing of how far series stray
+            for place, (window, found) in enumerate(seen):
+                self.strays.learn(place, window, found, usual)
+
+    def _with_tails(self, found: Standard) -> Standard:
+        """Of numbers, whose skewness is only estimated, it makes no side less likely than a normal variable is."""
+        thin = self.number[:, None] & (found.skew * found.z < 0)
+        return replace(found, skew=np.where(thin, 0.0, found.skew))
 
     def _judge(self, start: int, p: Floats, z: Floats, length: NDArray[np.int64]) -> None:
         enough = self.known >= SHORTEST
@@ -255,6 +266,7 @@ def watch(
     options: Options | None = None,
     *,
     normal: Mask | None = None,
+    steps: Floats | None = None,
     tell: Callable[[float], None] = lambda share: None,
 ) -> Watched:
     """Go through the hours of a panel.
@@ -263,11 +275,13 @@ def watch(
     ----------
     normal : array of bool, shape (series, hours), optional
         False where a past incident is known: those hours are not learned from.
+    steps : array of float, shape (series, hours, steps), optional
+        1 in hours in which a series is at a level of its own for good; see `diagnosis.detect.accepted`.
     tell : callable
         Told the share that is done.
     """
     options = options or Options()
-    walk = _Walk(panel, rhythm, options, normal)
+    walk = _Walk(panel, rhythm, options, normal, steps)
     before = options.judged_from or panel.hours
     start = min(_FIRST, max(before // 2, SHORTEST), panel.hours)
     walk.relearn(start)
@@ -276,7 +290,12 @@ def watch(
         walk.note(hours, walk.learner.predict(hours))
         walk.scan(hours.start, hours.stop, judge=False)
     learned = start
-    for begin, end in _steps(start, panel.hours, rhythm.breaks):
+    breaks = (
+        (*rhythm.breaks, *(np.flatnonzero((np.diff(steps, axis=1) != 0).any(axis=(0, 2))) + 1).tolist())
+        if steps is not None
+        else rhythm.breaks
+    )
+    for begin, end in _stretches(start, panel.hours, breaks):
         if begin - learned >= _RELEARN:
             walk.relearn(begin)
             learned = begin
@@ -291,7 +310,7 @@ def watch(
     return _watched(walk)
 
 
-def _steps(start: int, stop: int, breaks: tuple[int, ...]) -> list[tuple[int, int]]:
+def _stretches(start: int, stop: int, breaks: tuple[int, ...]) -> list[tuple[int, int]]:
     """Stretches of at most a day; short ones after a break, whose effect must be learned first."""
     edges = {*range(start, stop, _STEP), stop}
     for at in breaks:
@@ -319,4 +338,5 @@ def _watched(walk: _Walk) -> Watched:
         walk.strays.factors()[0],
         tuple(walk.alarms),
         walk.known >= SHORTEST,
+        walk.learner.shifts(),
     )

@@ -1,247 +1,37 @@
 """How many incidents detection finds, how soon, and how often it cries wolf, beside fixed thresholds, a plain z-score and drift tests.
 
-    python -m tests.benchmarks.detection [--seeds 100..120] [--days 60] [--json FILE]
+    python -m tests.benchmarks.detection [--seeds 100..120] [--days 60] [--json FILE] [--evidently PYTHON]
 
-Request-level aggregates of a service are simulated directly, hour by hour and for every combination of task, device and country, and
-summed to about 500 series as `diagnosis detect` sums a log: outcomes, outputs, serving and features, of everything and of slices. Requests
-are sampled at different rates; series have daily and weekly seasons, trends, slow and hourly extra variation that slices share, a holiday
-and a campaign. Into each run incidents are planted: steps, ramps and blips, in everything or in a slice, of every size from hardly
-visible to blunt, and data changes that harm nothing. Hours are judged in order, each by what was known then.
+Sums of requests of a service are simulated directly, hour by hour and for every combination of task, device and country, a twentieth of
+them request by request, and added up to about 500 series as `diagnosis detect` sums a log: outcomes, outputs, serving and features, of
+everything and of slices. Requests are sampled at different rates; series have daily and weekly seasons, trends, slow and hourly extra
+variation that slices share, a holiday and a campaign. Into each run incidents are planted: steps, ramps and blips, in everything or in a
+slice, of every size from hardly visible to blunt, and data changes that harm nothing. Hours are judged in order, each by what was known
+then.
+
+Evidently's drift tests, those that its preset takes, see the same once a day, the last day against the week before: the requests that
+were simulated one by one, and the values an hour of all series. They are called without its report, which takes minutes a day for so many
+columns; `--evidently` names a Python that has it (``pip install evidently "pandas<3"``).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from diagnosis.detect.episodes import CALM, Episode, apart, episodes, together
-from diagnosis.detect.panel import INPUTS, OUTCOMES, OUTPUTS, SERVING, Panel, Series
-from diagnosis.detect.rhythm import Occasion, rhythm
+from diagnosis.detect.panel import Panel, Series
+from diagnosis.detect.rhythm import rhythm
 from diagnosis.detect.watching import Alarm, Options, Watched, watch
-
-TASKS, DEVICES, COUNTRIES = (
-    ("homepage", "related", "search", "notification"),
-    ("tv", "phone", "web", "tablet"),
-    ("us", "gb", "de", "fr", "br", "jp"),
-)
-ENVIRONMENT = {"us": "us-1", "gb": "eu-1", "de": "eu-1", "fr": "eu-1", "br": "us-1", "jp": "ap-1"}
-FIRST = 494_304  # hours since 1970: a Monday
-BURN_IN = 14
-PLACES = 10
-FEATURES = 31
-HARMFUL = ("ctr", "ctr", "ndcg@10", "calibration", "fallback_rate", "error_rate", "latency_slow")
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A ratio: ``base`` value, form, and how it moves. `deep` ones are summed in every slice."""
-
-    name: str
-    symptom: str
-    form: str
-    base: float
-    deep: bool = False
-    daily: float = 0.08
-    weekly: float = 0.04
-    extra: float = 0.01
-    slow: float = 0.015
-
-
-@dataclass(frozen=True)
-class Plant:
-    """What was planted.
-
-    `z` is what its first two hours are expected to show in its own series, in standard errors of their sample and of the series' own
-    variation; `z_whole` what all of it shows (three days at most).
-    """
-
-    kind: str
-    metric: str
-    where: str
-    since: int
-    until: int
-    z: float
-    z_whole: float
-    harmful: bool
-    requests_per_hour: float
-    effect: float
-
-
-@dataclass(frozen=True, eq=False)
-class World:
-    panel: Panel
-    plants: tuple[Plant, ...]
-    occasions: tuple[Occasion, ...]
-
-
-def measures() -> list[Measure]:
-    found = [
-        Measure("requests", SERVING, "count", 1.0, daily=0.6, weekly=0.15, extra=0.03, slow=0.03),
-        Measure("ctr", OUTCOMES, "share", 0.08, True),
-        Measure("ndcg@10", OUTCOMES, "number", 0.35, True, 0.03, 0.02, 0.006, 0.008),
-        Measure("calibration", OUTCOMES, "ratio", 1.0, True, 0.02, 0.02),
-        Measure("score_mean", OUTPUTS, "number", -2.0, True, 0.01, 0.01, 0.002, 0.004),
-        Measure("fallback_rate", SERVING, "share", 0.01, True, 0.2, 0.05, 0.1, 0.05),
-        Measure("error_rate", SERVING, "share", 0.002, True, 0.1, 0.0, 0.15, 0.05),
-        Measure("latency_slow", SERVING, "share", 0.05, True, 0.3, 0.1, 0.08, 0.05),
-        Measure("launch_exposure", OUTPUTS, "share", 0.06, False, 0.02, 0.1, 0.01, 0.03),
-    ]
-    found += [
-        Measure(f"exposure:genre={g}", OUTPUTS, "share", p, False, 0.05, 0.05)
-        for g, p in zip("abcdefgh", (0.25, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06, 0.04), strict=True)
-    ]
-    for i in range(FEATURES):
-        found.append(Measure(f"missing:f{i}", INPUTS, "share", (0.0, 0.001, 0.02, 0.1)[i % 4], False, 0.0, 0.0, 0.02, 0.02))
-        found.append(Measure(f"mean:f{i}", INPUTS, "number", float(i % 3), False, 0.02, 0.01, 0.005, 0.006))
-    return found
-
-
-def _noise(rng, hours, sd, memory):
-    """A slow or a quick random path with that standard deviation, and heavier tails than a normal one."""
-    from scipy.signal import lfilter
-
-    steps = rng.standard_t(6, hours) * np.sqrt(4 / 6)
-    steps[1:] *= np.sqrt(1 - memory**2)
-    return sd * lfilter([1.0], [1.0, -memory], steps)
-
-
-def _wave(rng, hours, daily, weekly):
-    """A season of its own: a few harmonics of the day, and of the week."""
-    t = np.arange(hours) + FIRST
-    wave = sum(daily / k * np.sin(2 * np.pi * k * t / 24 + rng.uniform(0, 6.28)) for k in (1, 2, 3))
-    return wave + weekly * rng.normal(0, 1, 7)[(t // 24) % 7]
-
-
-def simulate(seed: int, days: int = 60, *, volume: float = 3000.0, planted: bool = True) -> World:
-    """A world of that seed; `volume` requests an hour are logged on average."""
-    rng = np.random.default_rng(seed)
-    hours = days * 24
-    leaves = [(t, d, c) for t in TASKS for d in DEVICES for c in COUNTRIES]
-    share = np.multiply.outer(np.multiply.outer([0.5, 0.2, 0.2, 0.1], [0.3, 0.4, 0.2, 0.1]), [0.35, 0.2, 0.15, 0.1, 0.12, 0.08]).ravel()
-    keep = np.repeat([0.2, 0.35, 0.35, 0.5], len(DEVICES) * len(COUNTRIES))
-    occasions, moved = _occasions(rng, days)
-    masks = _slices(leaves)
-    metrics = measures()
-    plants = _plants(rng, days, metrics, masks, share, volume) if planted else []
-    traffic = np.exp(
-        _wave(rng, hours, 0.5, 0.12) + 0.02 * np.arange(hours) / 168 * rng.normal(0, 1) + _noise(rng, hours, 0.03, 0.5) + 0.25 * moved
-    )
-    n = rng.poisson(volume * share[:, None] * traffic * np.exp(_noise(rng, hours, 0.02, 0.3)))
-    n = n * ~((np.arange(hours) // 6 == rng.integers(20 * 4, days * 4)) & (rng.random() < 0.3))  # now and then, six hours were never logged
-    series, sums = [], []
-    for m in metrics:
-        parts = _leaf_sums(rng, m, n, 1 / keep, moved, [p for p in plants if p.metric == m.name], masks, leaves)
-        wanted = [w for w in masks if m.deep or w == "" or w.startswith("task=") or (m.name == "requests" and w.startswith("environment="))]
-        for w in wanted:
-            series.append(Series(m.name, m.name, w, m.symptom, m.form, after_s=0.0))
-            sums.append([p[masks[w]].sum(axis=0) for p in parts])
-    arrays = np.moveaxis(np.array(sums), 1, 0)
-    panel = Panel(tuple(series), FIRST, *arrays, complete=np.full(len(series), hours))
-    return World(panel, tuple(plants), occasions)
-
-
-def _occasions(rng, days):
-    """A campaign of three days and a holiday of one, as the workspace's changes tell them, and how strongly they are felt."""
-    moved = np.zeros(days * 24)
-    out = []
-    for at, length, name in ((int(rng.integers(16, days - 12)), 3, "campaign"), (int(rng.integers(16, days - 12)), 1, "holiday")):
-        moved[at * 24 : (at + length) * 24] += rng.choice([-1, 1]) * rng.uniform(0.5, 1.2)
-        since = pd.Timestamp((FIRST + at * 24) * 3600, unit="s", tz="UTC").to_pydatetime()
-        out.append(Occasion(since, since + pd.Timedelta(days=length).to_pytimedelta(), name))
-    return tuple(out), moved
-
-
-def _slices(leaves):
-    masks = {"": np.ones(len(leaves), dtype=bool)}
-    for i, name in ((0, "task"), (1, "device"), (2, "country")):
-        for value in dict.fromkeys(leaf[i] for leaf in leaves):
-            masks[f"{name}={value}"] = np.array([leaf[i] == value for leaf in leaves])
-    for value in dict.fromkeys(ENVIRONMENT.values()):
-        masks[f"environment={value}"] = np.array([ENVIRONMENT[leaf[2]] == value for leaf in leaves])
-    return masks
-
-
-def _plants(rng, days, metrics, masks, share, volume):
-    """Incidents one after another, days apart; every kind and size has its turn."""
-    out, at = [], BURN_IN * 24 + int(rng.integers(24, 72))
-    by_name = {m.name: m for m in metrics}
-    while at < days * 24 - 96:
-        harmful = rng.random() < 0.8
-        names = list(HARMFUL) if harmful else [f"{k}:f{rng.integers(FEATURES)}" for k in ("missing", "mean")]
-        m = by_name[str(rng.choice(names))]
-        where = str(rng.choice([w for w in masks if m.deep or w == "" or w.startswith("task=")]))
-        kind = str(rng.choice(["step", "step", "ramp", "blip"]))
-        length = {"step": int(rng.integers(24, 97)), "ramp": int(rng.integers(48, 97)), "blip": int(rng.integers(2, 7))}[kind]
-        requests = volume * share[masks[where]].sum()
-        z = float(np.exp(rng.uniform(np.log(1.5), np.log(20))))
-        effect = z * _sd(m, requests, 2) * (1 if m.symptom in (SERVING, INPUTS) else -1)
-        if m.form == "share":
-            effect = float(np.clip(effect, -0.8 * m.base, 0.8))
-        early = np.mean(_shape(kind, length)[:2])
-        z, whole = (abs(effect) * part / _sd(m, requests, h) for part, h in ((early, 2), (np.mean(_shape(kind, length)), min(length, 72))))
-        out.append(Plant(kind, m.name, where, at, at + length, float(z), float(whole), harmful, float(requests), float(effect)))
-        at += length + int(rng.integers(72, 168))
-    return out
-
-
-def _shape(kind, length):
-    """How much of the effect is there in each hour; a ramp ends at twice."""
-    return np.linspace(0, 2, length) if kind == "ramp" else np.ones(length)
-
-
-def _sd(m, per_hour, hours):
-    """Standard error of the mean over so many hours: of the sample, of mixed weights, and of the variation over time."""
-    one = {"number": 0.3 if m.symptom == OUTCOMES else 1.0, "ratio": np.sqrt(1 / (PLACES * 0.08)), "count": 1.0}.get(m.form)
-    if one is None:
-        one = np.sqrt(max(m.base, 5e-4) * (1 - m.base) / (PLACES if m.name == "ctr" else 1))
-    size = m.base if m.form in ("share", "ratio") else max(abs(m.base), 1.0)
-    over_time = size * np.sqrt(m.extra**2 * (1 + 0.8 * (hours > 1)) / hours + 1.25 * m.slow**2 / max(1, hours / 33))
-    return float(np.hypot(1.15 * one / np.sqrt(per_hour * hours), over_time))
-
-
-def _leaf_sums(rng, m, n, weight, moved, plants, masks, leaves):
-    """n, x, y, xx, xy, yy of each leaf and hour."""
-    hours = n.shape[1]
-    w = weight[:, None] * np.ones_like(n, dtype=float)
-    if m.form == "count":
-        return [n.astype(float), n * w, n * w, n * w**2, n * w**2, n * w**2]
-    relative = (
-        _wave(rng, hours, m.daily, m.weekly)
-        + _noise(rng, hours, m.extra, 0.3)
-        + _noise(rng, hours, m.slow, 0.97)
-        + 0.1 * (m.symptom == OUTCOMES) * moved
-    )
-    own = {leaf[1]: _noise(rng, hours, m.slow / 2, 0.95) for leaf in leaves}
-    size = m.base if m.form in ("share", "ratio") else max(abs(m.base), 1.0)
-    levels = np.exp(rng.normal(0, 0.15, len(leaves))) if m.form != "ratio" else np.ones(len(leaves))
-    value = m.base * levels[:, None] + size * levels[:, None] * (relative + np.stack([own[leaf[1]] for leaf in leaves]))
-    for p in plants:
-        shape = np.zeros(hours)
-        shape[p.since : p.until] = _shape(p.kind, p.until - p.since)
-        value = value + masks[p.where][:, None] * p.effect * shape
-    if m.form == "number":
-        sd = 0.3 if m.symptom == OUTCOMES else 1.0
-        y = n * value + rng.normal(0, 1, n.shape) * sd * np.sqrt(n)
-        squares = n * (value**2 + sd**2)
-        return [n.astype(float), n * w, y * w, n * w**2, y * w**2, squares * w**2]
-    places = PLACES if m.name in ("ctr", "launch_exposure") or m.name.startswith("exposure") else 1
-    if m.form == "ratio":
-        x = n * PLACES * 0.08
-        y = rng.poisson(np.maximum(x * value, 0)).astype(float)
-        one = PLACES * 0.08
-        return [n.astype(float), x * w, y * w, n * one**2 * w**2, one * y * w**2, (y + n * (one * value) ** 2) * w**2]
-    p = np.clip(value, 0, 1)
-    y = rng.binomial(n * places, p).astype(float)
-    yy = n * (places * p * (1 - p) + (places * p) ** 2) if places > 1 else y
-    return [n.astype(float), n * places * w, y * w, n * places**2 * w**2, places * y * w**2, yy * w**2]
-
+from tests.benchmarks.detection_world import BURN_IN, Plant, World, simulate
 
 # --- detectors ------------------------------------------------------------------------------------------------------------------
 
@@ -275,21 +65,57 @@ def plain(world: World, sigmas: float = 4.0) -> np.ndarray:
     return np.abs(z) > sigmas
 
 
-def drifted(world: World, p: float = 0.05) -> np.ndarray:
-    """Once a day, the hourly values of the last day against those of the week before, by the two-sample test of Kolmogorov and Smirnov.
+EVIDENTLY = """
+import json, sys, warnings
+warnings.filterwarnings("ignore")
+import numpy as np, pandas as pd
+from evidently.legacy.calculations.stattests import get_stattest
+from evidently.legacy.core import ColumnType
+file, hours, first = sys.argv[1], sys.argv[2], int(sys.argv[3])
+table = pd.read_parquet(file)
+table = table.sort_values(hours, kind="stable")
+at = table.pop(hours).to_numpy()
+kinds = {n: ColumnType.Numerical if table[n].nunique() > 5 else ColumnType.Categorical for n in table.columns}
+found = []
+for stop in range(first + 24, int(at.max()) + 2, 24):
+    edges = np.searchsorted(at, [stop - 192, stop - 24, stop])
+    sides = [table.iloc[a:b] for a, b in zip(edges, edges[1:])]
+    for name in table.columns:
+        before, now = (side[name].dropna() for side in sides)
+        if len(before) < 2 or len(now) < 2:
+            continue
+        test = get_stattest(before, now, kinds[name], None)
+        if test(before, now, kinds[name], None).drifted:
+            found.append((name, stop - 1))
+print(json.dumps(found))
+"""
 
-    The test and the level that Evidently's drift preset takes for numeric columns of fewer than 1,000 rows.
-    """
-    from scipy.stats import kstwo
 
-    v = values(world.panel)
-    out = np.zeros(v.shape, dtype=bool)
-    for stop in range(BURN_IN * 24 + 24, v.shape[1] + 1, 24):
-        both = v[:, stop - 192 : stop]
-        whole = np.isfinite(both).all(axis=1)
-        late = np.argsort(both[whole], axis=1, kind="stable") >= 168
-        far = np.abs(np.cumsum(late, axis=1) / 24 - np.cumsum(~late, axis=1) / 168).max(axis=1)
-        out[whole, stop - 1] = kstwo.sf(far, round(168 * 24 / 192)) < p
+def evidently(python: Path, table: pd.DataFrame) -> list[tuple[str, int]]:
+    """Columns that drifted, and the last hour of the day that showed it; `table` has the hour in a column ``hour``."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "table.parquet"
+        table.to_parquet(file)
+        asked = [str(python), "-c", EVIDENTLY, str(file), "hour", str(BURN_IN * 24)]
+        ran = subprocess.run(asked, capture_output=True, text=True, check=True)
+    return [(str(name), int(hour)) for name, hour in json.loads(ran.stdout.splitlines()[-1])]
+
+
+def by_requests(world: World, python: Path) -> np.ndarray:
+    """Evidently on the requests that were drawn in full: shape (series, hours), of series of everything."""
+    out = np.zeros(world.panel.x.shape, dtype=bool)
+    places = {s.metric: i for i, s in enumerate(world.panel.series) if not s.where}
+    for metric, hour in evidently(python, world.rows.drop(columns=["task", "device", "country"])):
+        out[places[metric], hour] = True
+    return out
+
+
+def by_hours(world: World, python: Path) -> np.ndarray:
+    """Evidently on the values an hour of every series: shape (series, hours)."""
+    table = pd.DataFrame(values(world.panel).T, columns=[str(i) for i in range(len(world.panel.series))])
+    out = np.zeros(world.panel.x.shape, dtype=bool)
+    for name, hour in evidently(python, table.assign(hour=np.arange(world.panel.hours))):
+        out[int(name), hour] = True
     return out
 
 
@@ -355,22 +181,21 @@ def of_ours(alarms: tuple[Alarm, ...]) -> dict[int, list[int]]:
     return found
 
 
-def one(given: tuple[int, int, bool]) -> dict:
-    """All detectors on the world of one seed."""
-    seed, days, beside = given
+def one(seed: int, days: int, known: dict, *, beside: bool, python: Path | None) -> dict:
+    """All detectors on the world of one seed; those that are known are not asked again."""
     world = simulate(seed, days)
-    began = time.perf_counter()
-    watched = ours(world)
-    out = {"seed": seed, "seconds": time.perf_counter() - began}
-    found = episodes(watched)
-    out["ours"] = scored(world, together(world.panel, found), of_ours(watched.alarms))
-    if beside:
-        for name, alarms in (
-            ("fixed 4 sd", fixed(world)),
-            ("z-score 4", plain(world)),
-            ("z-score 6", plain(world, 6.0)),
-            ("K-S daily", drifted(world)),
-        ):
+    out = {"seed": seed, **known}
+    if "ours" not in known:
+        began = time.perf_counter()
+        watched = ours(world)
+        out["seconds"] = time.perf_counter() - began
+        out["ours"] = scored(world, together(world.panel, episodes(watched)), of_ours(watched.alarms))
+    others = {"fixed 4 sd": fixed, "z-score 4": plain, "z-score 6": lambda w: plain(w, 6.0)} if beside else {}
+    if python is not None:
+        others |= {"Evidently, requests": lambda w: by_requests(w, python), "Evidently, hours": lambda w: by_hours(w, python)}
+    for name, detector in others.items():
+        if name not in known:
+            alarms = detector(world)
             out[name] = scored(world, grouped(world, alarms), hours_of(alarms))
     return out
 
@@ -396,6 +221,7 @@ def summary(runs: list[dict], name: str) -> dict:
         "recall_z_whole_6": _share(sure),
         "recall_harmless_data_changes": _share([p for p in plants if not p["harmful"]]),
         "by_z_after_two_hours": [_bin(low, high, harmful) for low, high in BINS],
+        "by_z_over_all_of_it": [_bin(low, high, harmful, "z_whole") for low, high in BINS],
         "z_5_or_more": _bin(5, 99, harmful),
     }
 
@@ -404,8 +230,8 @@ def _share(plants: list[dict]) -> float | None:
     return round(sum(p["delay_h"] is not None for p in plants) / len(plants), 3) if plants else None
 
 
-def _bin(low: float, high: float, plants: list[dict]) -> dict:
-    inside = [p for p in plants if low <= p["z"] < high]
+def _bin(low: float, high: float, plants: list[dict], by: str = "z") -> dict:
+    inside = [p for p in plants if low <= p[by] < high]
     delays = sorted(p["delay_h"] if p["delay_h"] is not None else float("inf") for p in inside)
     median = delays[(len(delays) - 1) // 2] if delays else None
     requests = sorted(p["delay_h"] * p["requests_per_hour"] for p in inside if p["delay_h"] is not None)
@@ -424,17 +250,18 @@ def main() -> None:
     parser.add_argument("--seeds", default="100..120", help="first..last, the last left out; those below 100 were developed on")
     parser.add_argument("--days", type=int, default=60)
     parser.add_argument("--only-ours", action="store_true")
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="keep every plant and its delay here, seed by seed")
+    parser.add_argument("--evidently", type=Path, help="a Python that has Evidently")
+    parser.add_argument("--json", type=Path, help="keep every plant and its delay here, seed by seed; what it holds is not run again")
+    parser.add_argument("--anew", action="store_true", help="run ours again, whatever is kept")
     given = parser.parse_args()
     first, last = (int(v) for v in given.seeds.split(".."))
-    asked = [(seed, given.days, not given.only_ours) for seed in range(first, last)]
-    runs = []
-    with ProcessPoolExecutor(given.processes) as pool:
-        for run in pool.map(one, asked):
-            runs.append(run)
-            if given.json:
-                given.json.write_text(json.dumps(runs))
+    kept = {run["seed"]: run for run in (json.loads(given.json.read_text()) if given.json and given.json.exists() else [])}
+    for seed in range(first, last):
+        known = {k: v for k, v in kept.get(seed, {}).items() if not (given.anew and k in ("ours", "seconds"))}
+        kept[seed] = one(seed, given.days, known, beside=not given.only_ours, python=given.evidently)
+        if given.json:
+            given.json.write_text(json.dumps(list(kept.values())))
+    runs = [kept[seed] for seed in range(first, last)]
     names = [name for name in runs[0] if name not in ("seed", "seconds")]
     out = {
         "seeds": given.seeds,

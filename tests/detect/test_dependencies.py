@@ -5,9 +5,9 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from diagnosis.detect.causes import who_acts
 from diagnosis.detect.dependencies import dependency_incidents
 from diagnosis.detect.incidents import OVER, incidents, keep
-from diagnosis.detect.triage import who_acts
 from tests.detect.upstream_world import CHANGED, DAYS, START, World
 
 END = START + timedelta(days=DAYS)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from diagnosis.detect.incidents import Incident, incident, incidents, keep
+from diagnosis.detect.incidents import DISMISSED, OPEN, OVER, Incident, decide, incident, incidents, keep, keep_seen
 from diagnosis.errors import NotFoundError
 from diagnosis.localize.windows import Window
 from diagnosis.store.state import State
@@ -63,6 +63,27 @@ def test_an_unknown_incident_is_an_error_that_names_those_there_are(state):
         incident(state, "shop", "ctr-2")
     with pytest.raises(NotFoundError):
         incident(state, "other", "ctr-1")
+
+
+def test_what_somebody_decided_while_a_run_was_at_work_stays(state):
+    keep(state, "shop", made())
+    decide(state, "shop", "ctr-1", DISMISSED)
+    keep_seen(state, "shop", made(seen_at=at(9)))
+    found = incident(state, "shop", "ctr-1")
+    assert (found.status, found.accepted, found.seen_at) == (DISMISSED, True, at(9))
+    decide(state, "shop", "ctr-1", OPEN)
+    keep_seen(state, "shop", found)
+    assert (incident(state, "shop", "ctr-1").status, incident(state, "shop", "ctr-1").accepted) == (OPEN, False)
+    keep_seen(state, "shop", made(status=OVER))
+    assert incident(state, "shop", "ctr-1").status == OVER
+
+
+def test_only_what_is_dismissed_while_it_lasts_is_the_new_normal(state):
+    keep(state, "shop", made(status=OVER))
+    assert not decide(state, "shop", "ctr-1", DISMISSED).accepted
+    assert not decide(state, "shop", "ctr-1", OPEN).accepted
+    assert decide(state, "shop", "ctr-1", DISMISSED).accepted
+    assert decide(state, "shop", "ctr-1", DISMISSED).accepted
 
 
 def test_an_incident_of_no_known_kind_is_refused():

@@ -7,12 +7,13 @@ import pyarrow as pa
 import pytest
 
 from diagnosis.detect.burnt import objective_incidents
+from diagnosis.detect.causes import who_acts
 from diagnosis.detect.grouping import grouped
 from diagnosis.detect.incidents import DISMISSED, OVER, Incident, keep
 from diagnosis.detect.known import settle
 from diagnosis.detect.objectives import objectives
 from diagnosis.detect.targets import objectives_of
-from diagnosis.detect.triage import matrix_of, who_acts
+from diagnosis.detect.triage import matrix_of
 from diagnosis.errors import SettingsError
 from diagnosis.reproduce import Workbench
 from diagnosis.store import Settings, Workspace

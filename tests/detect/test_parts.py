@@ -31,6 +31,23 @@ def test_an_objective_and_a_series_of_the_same_metric_and_slice_are_one():
     assert not akin(burning, made(key="s", metric="error_rate", where="device=phone", cause=None))
 
 
+def test_a_stale_upstream_and_the_freshness_objective_that_burns_for_it_are_one():
+    stale = made(
+        key="d", kind="dependency", symptom="inputs", metric="price", where="", cause=FEATURE, series=("unit|price", "late|warehouse")
+    )
+    burning = made(key="o", kind="objective", symptom="inputs", metric="warehouse", where="", cause=None)
+    assert akin(stale, burning)
+    assert not akin(stale, made(key="o", kind="objective", symptom="inputs", metric="catalogue", where="", cause=None))
+
+
+def test_a_job_that_failed_and_the_objective_of_jobs_that_burns_for_it_are_one():
+    failed = made(key="d", kind="dependency", symptom="inputs", metric="catalogue", where="", cause=None, series=("failed|catalogue",))
+    burning = made(key="o", kind="objective", symptom="inputs", metric="load_catalogue", where="", cause=None)
+    assert akin(burning, failed)
+    assert akin(failed, burning)
+    assert not akin(burning, made(key="d", kind="dependency", symptom="inputs", metric="catalogue", cause=None, series=("rows|catalogue",)))
+
+
 def test_what_did_not_last_at_once_and_what_has_another_cause_stays_apart():
     one = made(key="a", cause=FEATURE)
     later = made(key="b", cause=FEATURE, since=one.seen_at + timedelta(hours=5), seen_at=one.seen_at + timedelta(hours=6))

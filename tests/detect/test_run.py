@@ -71,6 +71,80 @@ def test_what_is_dismissed_stays_dismissed(tmp_path):
     assert [i.status for i in incidents(bench.state, "kiosk")] == [DISMISSED]
 
 
+def test_what_was_accepted_is_the_new_normal_of_its_series(tmp_path):
+    def fell_twice(at, place):
+        return np.where((place == 1) & (at >= 11 * 24), 0.01, fell_in_the_south(at, place))
+
+    kiosk(tmp_path / "kiosk", 9 * 24, chance=fell_in_the_south, per_hour=240)
+    bench = Workbench.open(tmp_path / "kiosk")
+    key = detect(bench, localize=False).new[0]
+    decide(bench.state, "kiosk", key, DISMISSED)
+    more(bench.workspace, 9 * 24, 11 * 24, chance=fell_in_the_south, per_hour=240)
+    assert detect(bench.refreshed(), localize=False).incidents == ()
+    more(bench.workspace, 11 * 24, 12 * 24, chance=fell_twice, per_hour=240)
+    found = detect(bench.refreshed(), localize=False)
+    (second,) = found.incidents
+    assert (second.symptom, second.where, second.key != key) == ("outcomes", "place=south", True)
+    assert abs((second.since - hour(11 * 24)).total_seconds()) <= 6 * 3600
+    ctr = next(i for i, s in enumerate(found.watched.panel.series) if s.key == "ctr|place=south")
+    assert np.nanmean(found.watched.expected[ctr, 10 * 24 : 11 * 24]) == pytest.approx(0.08, abs=0.02)
+
+
+def test_what_was_accepted_and_goes_back_rings_no_more(tmp_path):
+    def back(at, place):
+        return np.where((place == 1) & (at >= BROKEN) & (at < 10 * 24), 0.08, 0.2)
+
+    kiosk(tmp_path / "kiosk", 9 * 24, chance=back, per_hour=240)
+    bench = Workbench.open(tmp_path / "kiosk")
+    key = detect(bench, localize=False).new[0]
+    decide(bench.state, "kiosk", key, DISMISSED)
+    for day in (9, 10, 11, 12):
+        more(bench.workspace, day * 24, (day + 1) * 24, chance=back, per_hour=240)
+        assert detect(bench.refreshed(), localize=False).new == ()
+    (kept_,) = incidents(bench.state, "kiosk")
+    assert (kept_.key, kept_.status) == (key, DISMISSED)
+    assert abs((kept_.ended_at - hour(10 * 24)).total_seconds()) <= 6 * 3600
+
+
+def test_what_lasts_for_two_weeks_is_usual_from_then_on(tmp_path):
+    kiosk(tmp_path / "kiosk", 9 * 24, chance=fell_in_the_south)
+    bench = Workbench.open(tmp_path / "kiosk")
+    key = detect(bench, localize=False).new[0]
+    more(bench.workspace, 9 * 24, 15 * 24, chance=fell_in_the_south)
+    assert [i.key for i in detect(bench.refreshed(), localize=False).incidents] == [key]
+    more(bench.workspace, 15 * 24, 21 * 24, chance=fell_in_the_south)
+    assert [i.status for i in detect(bench.refreshed(), localize=False).incidents] == [OPEN]
+    more(bench.workspace, 21 * 24, 23 * 24, chance=fell_in_the_south)
+    found = detect(bench.refreshed(), localize=False)
+    assert (found.new, found.closed) == ((), (key,))
+    assert found.incidents[0].evidence[-1] == "It lasted for 14 days: what it is now is taken as usual."
+    again = detect(bench.refreshed(), localize=False)
+    assert (again.new, again.closed, again.incidents) == ((), (), ())
+
+
+def test_an_incident_of_a_metric_that_cannot_be_computed_stays_as_it_is(tmp_path):
+    def spoiled(at, place):
+        return np.where(at >= BROKEN, 30.0, 10.0)
+
+    own = {"metrics": {"odd": {"value": "price", "level": "candidate"}}}
+    kiosk(tmp_path / "kiosk", 9 * 24, price=spoiled, settings=own | {"detect": {"metrics": ["odd"], "features": []}})
+    bench = Workbench.open(tmp_path / "kiosk")
+    (key,) = detect(bench, localize=False).new
+    text = (bench.workspace.path / "diagnosis.toml").read_text()
+    (bench.workspace.path / "diagnosis.toml").write_text(text.replace('"price"', '"price + gone"'))
+    found = detect(Workbench.open(bench.workspace.path), localize=False)
+    assert found.closed == ()
+    assert [i.status for i in incidents(bench.state, "kiosk") if i.key == key] == [OPEN]
+
+
+def test_a_metric_that_failed_once_is_tried_again_with_new_hours(tmp_path):
+    workspace = kiosk(tmp_path / "kiosk", 4 * 24, settings={"metrics": {"speed": {"value": "latency_ms", "unit": "ms"}}})
+    bench = Workbench.open(tmp_path / "kiosk")
+    once = replace(kept.gather(bench, None), failed={"speed": "an odd batch"})
+    more(workspace, 4 * 24, 4 * 24 + 6)
+    assert kept.gather(bench.refreshed(), once).failed == {}
+
+
 def test_only_new_hours_are_read_and_an_incident_that_ends_is_closed(tmp_path):
     def mended(at, place):
         return np.where((place == 1) & (at >= BROKEN) & (at < 9 * 24 + 5), 0.05, 0.2)

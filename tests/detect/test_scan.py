@@ -8,7 +8,7 @@ from diagnosis.detect.scan import LENGTHS, Parts, Standard, Strays, standardised
 
 
 def chance_of(z, skew, share=0.0, kurtosis=0.2, windows=1000.0):
-    found = Standard(*(np.array([[v]], dtype=float) for v in (z, skew, share, 1.0)))
+    found = Standard(*(np.array([[v]], dtype=float) for v in (z, skew, share, share, 1.0)))
     return float(surprise(found, np.array([kurtosis]), np.array([windows]))[0, 0])
 
 
@@ -34,6 +34,11 @@ def test_with_the_skewness_of_a_count_the_chance_is_nearly_that_of_a_count(mean,
 def test_own_variation_with_heavy_tails_makes_the_same_sum_less_surprising():
     assert chance_of(6.0, 0.0, share=1.0, kurtosis=2.0) > 50 * chance_of(6.0, 0.0, share=0.1, kurtosis=2.0)
     assert chance_of(6.0, 0.0, share=1.0, windows=5.0) > 50 * chance_of(6.0, 0.0, share=1.0, windows=500.0)
+
+
+def test_only_the_chance_in_a_sample_has_no_tail_on_the_short_side():
+    assert chance_of(-2.9, 0.9) < 1e-6
+    assert chance_of(-2.9, 0.9, share=0.9) > 1e-3
 
 
 def parts(residual, chance=1.0, own=1.0, doubt=0.0):

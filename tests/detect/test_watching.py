@@ -1,5 +1,7 @@
 """Series whose truth is known, watched hour by hour."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,7 +41,7 @@ def test_seasons_and_trend_alone_give_no_alarm_in_forty_series():
 def test_a_large_step_is_found_in_its_first_hour_and_a_small_one_later():
     chances = wave(series=2)
     chances[0, 500:] *= 1.6
-    chances[1, 500:] *= 1.12
+    chances[1, 500:] *= 1.2
     found = {e.series: e for e in episodes(watched(panel_of(chances)))}
     assert found[0].found == 500
     assert 500 < found[1].found < 540
@@ -72,6 +74,22 @@ def test_a_campaign_that_is_known_is_no_alarm_and_one_that_is_not_is():
     since, until = (datetime.fromtimestamp((FIRST + h) * 3600, tz=UTC) for h in (480, 552))
     assert watched(panel, (Occasion(since, until, "spring"),)).alarms == ()
     assert len(watched(panel).alarms) > 0
+
+
+def test_a_clock_change_is_no_surprise_where_members_live_and_one_elsewhere():
+    from datetime import UTC, datetime
+    from zoneinfo import ZoneInfo
+
+    first = int(datetime(2026, 10, 5, tzinfo=UTC).timestamp() // 3600)  # the clocks of Berlin go back on the 25th, after twenty days
+    at = [datetime.fromtimestamp((first + h) * 3600, tz=ZoneInfo("Europe/Berlin")) for h in range(HOURS)]
+    chances = np.repeat(np.array([[0.3 if 18 <= t.hour < 22 else 0.1 for t in at]]), 3, axis=0)
+    panel = replace(panel_of(chances, n=4000), first=first)
+
+    def alarms(timezone):
+        return watch(panel, rhythm(first, HOURS, timezone=timezone), Options(judged_from=JUDGED)).alarms
+
+    assert alarms("Europe/Berlin") == ()
+    assert len(alarms("UTC")) > 0
 
 
 def test_a_gap_in_the_log_is_no_alarm_of_a_share():
