@@ -5,7 +5,7 @@
     kind = "kserve"
     rows = "request"                        # or "candidate": each document is one candidate; those of one request_id are one request
     time_zone = "UTC"                       # of times that say none
-    wait_hours = 24                         # how long an event waits for the others of its request
+    wait_hours = 24                         # how long an event waits for the others of its request, and an outcome for its request
 
     [requests]                              # a column, and the path where its values stand
     request_id = "event.id"
