@@ -82,12 +82,12 @@ class Suspect:
         None where replay cannot reach it; then `effect` says what it did to the metric.
     effect : tuple of float, optional
         Change of the metric and its standard error, for causes that replay cannot reach.
+    lesson : Lesson or None
+        What a model learned from, where that is the cause.
     excess : float
         Share of the hits that the baseline did not have as well: only those can have moved the metric.
     stale_upstreams : int
         How many upstreams its features come from, if all of them are stale; else 0.
-    lesson : Lesson or None
-        What it learned from, where that is the cause.
     """
 
     component: str
@@ -102,10 +102,10 @@ class Suspect:
     features: tuple[str, ...] = ()
     upstream: str = ""
     owner: str = ""
+    lesson: Lesson | None = None
     proof: str = ""
     excess: float = 1.0
     stale_upstreams: int = 0
-    lesson: Lesson | None = None
 
     @property
     def name(self) -> str:

@@ -101,7 +101,7 @@ def open_market(folder, market, models, training=None):
     pages = served(market, models, scored_by)
     workspace = Workspace.create(folder, id="market", name="Market")
     used = {*market.version, *scored_by}  # admitting takes a child process
-    write_files(workspace, {version: model for version, model in models.items() if version in used}, training or {})
+    write_files(workspace, {version: model for version, model in models.items() if version in used}, training)
     ids = np.array([f"q{i:05d}" for i in range(market.n)], dtype=object)
     at = np.datetime64(START.replace(tzinfo=None), "us") + (market.day * 86400e6).astype("timedelta64[us]")
     items = np.array([f"i{i}" for i in market.item.ravel()], dtype=object)
@@ -128,12 +128,12 @@ def served(market, models, scored_by):
     return Pages(score, rank, place, (place <= SLOTS) & liked & ~market.lost)
 
 
-def write_files(workspace, models, training):
+def write_files(workspace, models, training=None):
     for version, model in models.items():
         bundle = Bundle(
             workspace.models_dir, "seller", version, "lightgbm", "model.txt", objective="binary", link="sigmoid", features=FEATURES
         )
-        write_bundle(workspace.models_dir, bundle, model.model_to_string().encode(), training.get(version))
+        write_bundle(workspace.models_dir, bundle, model.model_to_string().encode(), (training or {}).get(version))
     workspace.rulesets_dir.mkdir(exist_ok=True)
     (workspace.rulesets_dir / "plain.toml").write_text('version = "plain"\n')
     workspace.contracts_file.parent.mkdir(exist_ok=True)
