@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from diagnosis.detect.parts import akin, shared
-from tests.detect.test_incidents import made
+from tests.detect.told import made
 
 FEATURE = {"component": "feature", "target": "price"}
 
