@@ -130,7 +130,7 @@ def _actions(view: View, held: load.Bench, incident: Incident) -> None:
             "Dismiss",
             icon=":material/notifications_off:",
             key=f"dismiss-{incident.key}",
-            help="This is fine: it stays dismissed when it is seen again",
+            help="This is fine: it rings no more, and while it lasts it is the new normal",
         ):
             decide(held.workbench.state, held.id, incident.key, DISMISSED)
             st.rerun()
@@ -152,12 +152,17 @@ def _asked(view: View, held: load.Bench, incident: Incident) -> View:
     return replace(asked, asked=True) if incident.window and incident.baseline else asked
 
 
+def _how(incident: Incident) -> str:
+    """How it came to rest; what went back is no new normal any more."""
+    return f"{incident.status}, the new normal" if incident.accepted and incident.ended_at is None else incident.status
+
+
 def _past(view: View, held: load.Bench, rest: list[Incident]) -> None:
     for incident in sorted(rest, key=lambda i: i.since, reverse=True)[:50]:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key=f"past-{incident.key}"):
             views.facts(
                 [
-                    (incident.status, incident.title),
+                    (_how(incident), incident.title),
                     ("since (UTC)", f"{incident.since:%Y-%m-%d %H:%M}"),
                     ("until (UTC)", f"{incident.seen_at:%Y-%m-%d %H:%M}"),
                     ("standard errors", f"{incident.z:+.1f}" if incident.z == incident.z else "–"),

@@ -61,6 +61,9 @@ def _form(view: View, held: load.Bench) -> None:
 
 def _summary(view: View, inbox: Inbox) -> None:
     """How many, and why, with a way to see one cause only."""
+    if not inbox.requests:
+        views.empty("No request of this member and task is logged in these days.", "Look for another key, or for other days.")
+        return
     handled = f", {len(inbox.handled)} of them handled" if inbox.handled else ""
     views.sentence(
         f"{len(inbox.complaints):,} of {inbox.requests:,} sampled requests are the most surprising{handled}. Nobody complained: "
@@ -85,6 +88,8 @@ def _summary(view: View, inbox: Inbox) -> None:
 
 def _open(view: View, held: load.Bench, inbox: Inbox, titles: Mapping[str, str]) -> None:
     mine = [c for c in inbox.open if view.why in ("", c.cause)]
+    if not mine and not inbox.requests:
+        return
     if not mine:
         views.empty("Nothing is left here.", "What was handled stands below." if inbox.handled else "No choice fell far down a page.")
         return

@@ -140,7 +140,8 @@ def _updated(before: Incident, now: Incident) -> Incident:
     status = before.status if before.status == DISMISSED else now.status
     series = tuple(dict.fromkeys([*before.series, *now.series]))
     same = before.metric == now.metric and before.where == now.where
-    fresh = replace(before, seen_at=max(before.seen_at, now.seen_at), status=status, series=series)
+    upstreams = tuple(sorted({*before.upstreams, *now.upstreams}))
+    fresh = replace(before, seen_at=max(before.seen_at, now.seen_at), status=status, series=series, upstreams=upstreams)
     if same:
         fresh = replace(fresh, value=now.value, expected=now.expected, low=now.low, high=now.high, z=now.z, sentence=now.sentence)
     return as_usual(fresh) if fresh.status == OPEN and lasting(fresh) else fresh

@@ -56,6 +56,8 @@ class Incident:
         The slice that the localizer was asked about; everything, where that moved enough to tell the cause.
     owner : str
         Who owns what it is about, where contracts, upstreams or environments say so.
+    upstreams : tuple of str
+        Where the features come from that alarmed.
     accepted : bool
         Whether its level is taken as usual from `since` on; `ended_at` is when its series went back again, None while they have not.
     """
@@ -87,6 +89,7 @@ class Incident:
     part_of: str = ""
     asked_where: str = ""
     owner: str = ""
+    upstreams: tuple[str, ...] = ()
     accepted: bool = False
     ended_at: datetime | None = None
 
@@ -130,7 +133,7 @@ class Incident:
         known["ended_at"] = datetime.fromisoformat(known["ended_at"]) if known.get("ended_at") else None
         for name in ("value", "expected", "low", "high", "z", "false_discovery"):
             known[name] = float("nan") if known.get(name) is None else float(known[name])
-        for name in ("series", "evidence"):
+        for name in ("series", "evidence", "upstreams"):
             known[name] = tuple(known.get(name) or ())
         window = known.get("baseline")
         known["baseline"] = Window(*(datetime.fromisoformat(window[k]) for k in ("since", "until"))) if window else None

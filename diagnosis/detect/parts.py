@@ -51,6 +51,8 @@ def _causes(one: Incident) -> set[str]:
     names = {str(one.cause["target"])} if one.cause and one.cause.get("target") else set()
     if one.kind in ("input", "dependency") or (one.kind == "objective" and one.symptom == "inputs"):
         names.add(one.metric.rpartition(":")[2])
+    if one.kind == "input":
+        names |= set(one.upstreams)
     if one.kind == "dependency":
         names |= {series.partition("|")[2] for series in one.series}
     return names

@@ -53,6 +53,7 @@ def told(watched: Watched, group: list[Episode], now: datetime) -> Incident:
         false_discovery=min(e.q for e in group),
         series=tuple(dict.fromkeys(names)),
         evidence=_evidence(watched, group, lead),
+        upstreams=tuple(sorted({panel.series[e.series].upstream for e in group} - {""})),
     )
 
 

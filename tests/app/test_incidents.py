@@ -69,6 +69,7 @@ def test_what_is_dismissed_goes_below_and_comes_back(served):
     said = words(test.run())
     assert [i.status for i in kept(served)] == [DISMISSED]
     assert "Nothing is wrong, as far as can be told" in said
+    assert "dismissed, the new normal" in said
     labelled(test.button, "Reopen").click()
     test.run()
     assert [i.status for i in kept(served)] == [OPEN]

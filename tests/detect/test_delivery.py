@@ -10,35 +10,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from diagnosis.detect.delivery import GIVEN_UP, MOST_TRIES, SENT, WAITING, Delivered, deliver, idempotency_key
-from diagnosis.detect.incidents import DISMISSED, OVER, Incident
+from diagnosis.detect.incidents import DISMISSED, OVER
 from diagnosis.detect.messages import link, markdown, slack
 from diagnosis.detect.webhook import address
-from diagnosis.localize.windows import Window
 from diagnosis.store import Settings, documents
-from diagnosis.store.state import State, deliveries
+from diagnosis.store.state import deliveries
+from tests.detect.told import at, made
 
 NOW = datetime(2026, 11, 2, 9, tzinfo=UTC)
 EVIL = "<!channel> <https://evil.example|x> [x](javascript:alert(1)) `a`\n*b* @here ~c~ http://evil.example &amp; \u202e"
-
-
-def at(hour):
-    return datetime(2026, 11, 2, hour, tzinfo=UTC)
-
-
-def made(**changed):
-    facts = {
-        "key": "ctr-1",
-        "kind": "metric",
-        "symptom": "outcomes",
-        "metric": "ctr",
-        "where": "device=tv",
-        "since": at(3),
-        "detected_at": at(6),
-        "seen_at": at(5),
-        "sentence": "ctr fell.",
-        "baseline": Window(at(0), at(3)),
-    }
-    return Incident(**{**facts, **changed})
 
 
 class Hook:
@@ -81,13 +61,6 @@ def hook(monkeypatch):
     yield made
     made.server.shutdown()
     made.server.server_close()
-
-
-@pytest.fixture
-def state(tmp_path):
-    state = State(f"sqlite:///{tmp_path / 'state.db'}")
-    yield state
-    state.close()
 
 
 def settings(**more):

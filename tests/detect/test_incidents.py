@@ -1,49 +1,18 @@
 """Incidents are kept and come back."""
 
-from datetime import UTC, datetime
-
 import pytest
 
-from diagnosis.detect.incidents import DISMISSED, OPEN, OVER, Incident, decide, incident, incidents, keep, keep_seen
+from diagnosis.detect.incidents import DISMISSED, OPEN, OVER, decide, incident, incidents, keep, keep_seen
 from diagnosis.errors import NotFoundError
 from diagnosis.localize.windows import Window
-from diagnosis.store.state import State
-
-
-@pytest.fixture
-def state(tmp_path):
-    state = State(f"sqlite:///{tmp_path / 'state.db'}")
-    yield state
-    state.close()
-
-
-def at(hour):
-    return datetime(2026, 11, 2, hour, tzinfo=UTC)
-
-
-def made(**changed):
-    facts = {
-        "key": "ctr-1",
-        "kind": "metric",
-        "symptom": "outcomes",
-        "metric": "ctr",
-        "where": "device=tv",
-        "since": at(3),
-        "detected_at": at(6),
-        "seen_at": at(5),
-        "sentence": "ctr fell.",
-        "series": ("ctr|device=tv",),
-        "cause": {"component": "feature"},
-        "baseline": Window(at(0), at(3)),
-        "z": -6.5,
-    }
-    return Incident(**{**facts, **changed})
+from tests.detect.told import at, made
 
 
 def test_an_incident_comes_back_as_it_was_kept_unknown_numbers_included(state):
-    assert keep(state, "shop", made())
+    whole = made(series=("ctr|device=tv",), cause={"component": "feature"}, z=-6.5, upstreams=("warehouse",))
+    assert keep(state, "shop", whole)
     back = incident(state, "shop", "ctr-1")
-    assert back.as_json() == made().as_json()
+    assert back.as_json() == whole.as_json()
     assert back.z == -6.5
     assert back.value != back.value
     assert back.as_json()["value"] is None

@@ -7,7 +7,7 @@ from diagnosis.detect.owners import owner_of
 from diagnosis.detect.run import detect
 from diagnosis.reproduce import Workbench
 from tests.detect.kiosk import kiosk
-from tests.detect.test_incidents import made
+from tests.detect.told import made
 from tests.detect.upstream_world import World
 
 CONTRACT = """

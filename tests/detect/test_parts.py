@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from diagnosis.detect.parts import akin, shared
-from tests.detect.test_incidents import made
+from tests.detect.told import made
 
 FEATURE = {"component": "feature", "target": "price"}
 
@@ -29,6 +29,13 @@ def test_an_objective_and_a_series_of_the_same_metric_and_slice_are_one():
     series = made(key="s", symptom="serving", metric="error_rate", cause=None)
     assert akin(burning, series)
     assert not akin(burning, made(key="s", metric="error_rate", where="device=phone", cause=None))
+
+
+def test_features_of_an_upstream_are_one_with_what_is_localized_to_that_upstream():
+    missing = made(key="f", kind="input", symptom="inputs", metric="missing:stock", where="", cause=None, upstreams=("warehouse",))
+    scores = made(key="s", symptom="outputs", metric="score_mean", cause={"component": "feature", "target": "warehouse"})
+    assert parts_of([missing, scores]) == {"f": "s", "s": ""}
+    assert not akin(made(key="f", kind="input", symptom="inputs", metric="missing:stock", cause=None, upstreams=("shop",)), scores)
 
 
 def test_a_stale_upstream_and_the_freshness_objective_that_burns_for_it_are_one():
