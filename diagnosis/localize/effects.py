@@ -219,6 +219,8 @@ def _effect(
     stage: Stage, suspect: Suspect, scale: Scale, hit: Ints, rows: Ints, served: PerRequest, back: PerRequest, noise: Floats
 ) -> Effect:
     weight = stage.sample.weight
+    if not len(rows):  # nothing to play it on
+        return Effect(suspect, 0.0, math.inf, 0.0, 0.0, 0.0, rows=rows)
     factor = suspect.excess * float(weight[hit].sum() / weight[rows].sum())
     parts = scale.parts(weight[rows], served, back)
     value = factor * float(parts.sum())
