@@ -17,10 +17,11 @@ from diagnosis.detect.baseline import Expected, Learner
 from diagnosis.detect.panel import INPUTS, OUTPUTS, Floats, Mask, Panel
 from diagnosis.detect.rhythm import Rhythm
 from diagnosis.detect.scales import chance
-from diagnosis.detect.scan import LENGTHS, LONGEST, TRIES, Parts, Standard, Strays, standardised, surprise
+from diagnosis.detect.scan import LENGTHS, LONGEST, TRIES, Parts, Standard, Strays, standardised, sums, surprise
 
 MONTH = 720  # hours
 SHORTEST = 48  # hours of a series, before anything is said about it
+FEWEST = 5  # requests of a window: how the next one turns out is no incident, however odd
 _FIRST = 7 * 24  # hours that are learned at once, where there are as many
 _RELEARN = 7 * 24
 _STEP = 24
@@ -121,7 +122,7 @@ class _Walk:
         self.parts = Parts.nothing((shape[0], shape[1]))
         self.expected, self.error = np.full(shape, np.nan), np.full(shape, np.nan)
         self.shared = np.array([_SHARED.get(s.symptom, _SHARED_ELSE) for s in panel.series])
-        self.number = panel.form("number")
+        self.number, self.count = panel.form("number"), panel.form("count")
         self.alarms: list[Alarm] = []
         self.known = np.zeros(shape[0], dtype=np.int64)  # hours of data that were learned from
         self.open = np.full(shape[0], -1)  # onset of what is going on
@@ -162,7 +163,7 @@ class _Walk:
             seen.append((window, found))
             if judge:
                 p = surprise(self._with_tails(found), kurtosis[:, place], windows[:, place])
-                better = p < best
+                better = (p < best) & self._enough(stop, hours, length)
                 best, best_z = np.where(better, p, best), np.where(better, found.z, best_z)
                 best_length = np.where(better, length, best_length)
         if judge:  # hours that were learned from stray too little
@@ -170,6 +171,10 @@ class _Walk:
             usual = self.held[:, start:stop] & self.normal[:, start:stop]  # what is off tells nothing of how far series stray
             for place, (window, found) in enumerate(seen):
                 self.strays.learn(place, window, found, usual)
+
+    def _enough(self, stop: int, hours: int, length: int) -> Mask:
+        """Windows of so many requests that they can tell something; an hour without any tells all of a count."""
+        return np.asarray((sums(self.panel.n, stop, hours, length) >= FEWEST) | self.count[:, None], dtype=np.bool_)
 
     def _with_tails(self, found: Standard) -> Standard:
         """Of numbers, whose skewness is only estimated, it makes no side less likely than a normal variable is."""

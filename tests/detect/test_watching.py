@@ -108,6 +108,17 @@ def test_sparse_series_give_no_alarm_by_chance_and_one_for_a_burst():
     assert {a.series for a in watched(panel_of(burst, n=40)).alarms} == {4}
 
 
+def test_one_odd_request_is_no_incident_and_several_are():
+    rng = np.random.default_rng(4)
+    y = rng.binomial(8, 0.1, (3, HOURS)).astype(float)  # one page of eight places an hour
+    y[1, 600] = 8
+    y[2, 600:606] = 8
+    one, x = np.ones_like(y), np.full_like(y, 8.0)
+    series = tuple(Series("ctr", "ctr", f"place={i}", OUTCOMES, "share") for i in range(3))
+    panel = Panel(series, FIRST, one, x, y, x * x, x * y, y * y, np.full(3, HOURS))
+    assert {a.series for a in watched(panel).alarms} == {2}
+
+
 def test_an_all_zero_series_is_expected_to_be_zero_and_gives_no_alarm():
     found = watched(panel_of(np.zeros((2, HOURS))))
     assert found.alarms == ()
