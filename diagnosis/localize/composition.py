@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from diagnosis.localize.columns import columns_of
+from diagnosis.localize.itemkinds import item_attributes
 from diagnosis.localize.judge import Judge
 from diagnosis.localize.sample import Floats, Ints, Mask, Sample, dictionary, some
 from diagnosis.localize.stage import Stage
@@ -23,12 +24,13 @@ _LOUD = 8.0
 _DROP, _FLOOD = 0.25, 1.6  # relative change that is worth a look
 _DAILY = 4.0  # daily standard deviations of the baseline that a change must exceed
 _WEEK_S = 7 * 86400.0
+_TOGETHER = 0.8  # of a retriever's drop, from which all retrievers together lack something
 _BACK_S, _LAUNCHES = 4 * _WEEK_S, 2.5  # how far back usual launches are counted, and how many times as many are a flood
 
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """Candidates of one retriever with one value of an item attribute (all of them when the attribute is empty)."""
+    """Candidates of one retriever (of any, when it is empty) with one value of an item attribute (all of them when that is empty)."""
 
     retriever: str
     attribute: str
@@ -79,29 +81,12 @@ def _owners(column: pa.ListArray) -> Ints:
     return np.repeat(np.arange(len(column)), lengths)
 
 
-def item_attributes(sample: Sample) -> dict[str, tuple[Ints, tuple[Any, ...]]]:
-    """Item attributes with few values, coded per candidate; -1 = none."""
-    codes, ids = sample.words("item_id", "candidates")
-    place = sample.items.index.get_indexer(pd.Index(ids, dtype=object)) if len(sample.items) else np.full(len(ids), -1)
-    found: dict[str, tuple[Ints, tuple[Any, ...]]] = {}
-    for name in sample.items.columns:
-        values = sample.items[name]
-        if not (values.dtype == object or values.dtype == bool or isinstance(values.dtype, pd.CategoricalDtype | pd.StringDtype)):
-            continue
-        try:
-            coded, levels = pd.factorize(values.to_numpy(dtype=object))
-        except TypeError:  # lists
-            continue
-        if 2 <= len(levels) <= 40:
-            table = np.append(coded, -1)
-            found[name] = (table[place][codes], tuple(levels))
-    return found
-
-
 def _kinds(sample: Sample) -> Iterator[tuple[Kind, Floats]]:
     """Every kind, and how many candidates of it each request has."""
     attributes, n = item_attributes(sample), len(sample)
-    for retriever, rows in retriever_masks(sample).items():
+    masks = retriever_masks(sample)
+    whole = {"": np.ones(len(sample.owner), dtype=np.bool_)} if len(masks) != 1 else {}
+    for retriever, rows in (whole | masks).items():
         places = np.flatnonzero(rows)
         owner = sample.owner[places]
         yield Kind(retriever, "", None, rows), np.bincount(owner, minlength=n).astype(np.float64)
@@ -124,10 +109,22 @@ def dropped(sample: Sample) -> list[tuple[Suspect, Loan]]:
         if stands.z > _LOUD and stands.size > max(_DROP * (0.6 if kind.attribute else 0.4), _DAILY * daily_spread(count / usual, sample)):
             found.append((stands.z, stands.size, kind))
     best: dict[str, tuple[Suspect, Loan]] = {}
-    for z, _, kind in sorted(found, key=lambda f: -f[1] * np.sqrt(f[0])):
+    for z, _, kind in sorted(_named(found), key=lambda f: -f[1] * np.sqrt(f[0])):
         if kind.retriever not in best and (suspect := _drop(sample, z, kind)) is not None:
             best[kind.retriever] = (suspect, Loan(kind.rows))
+            if not kind.retriever:
+                break  # whatever single retrievers lack of it
     return list(best.values())
+
+
+def _named(found: list[tuple[float, float, Kind]]) -> list[tuple[float, float, Kind]]:
+    """Drops by retriever; of what two or more lack, and all together as much, the one drop that says so."""
+    several = []
+    for z, size, kind in found:
+        same = [f for f in found if f[2].retriever and (f[2].attribute, f[2].value) == (kind.attribute, kind.value)]
+        if not kind.retriever and len(same) != 1 and size > _TOGETHER * max((f[1] for f in same), default=0.0):
+            several.append((z, size, kind))
+    return several or [f for f in found if f[2].retriever]
 
 
 def _drop(sample: Sample, z: float, kind: Kind) -> Suspect | None:
@@ -146,9 +143,11 @@ def _drop(sample: Sample, z: float, kind: Kind) -> Suspect | None:
         hit &= none
     what = f"candidates with {kind.attribute} {kind.value}" if kind.attribute else "candidates"
     was, now = (sample.mean(count, inside & side) for side in (~sample.incident, sample.incident))
-    text = f"retriever {kind.retriever} proposed {was:.2f} {what} per request before, {now:.2f} after"
+    by = f"retriever {kind.retriever}" if kind.retriever else "all retrievers together"
+    text = f"{by} proposed {was:.2f} {what} per request before, {now:.2f} after"
     shown = {kind.attribute: [kind.value], **where} if kind.attribute else where
-    return Suspect("candidates", kind.retriever, shown, hit, since, z, None, (Evidence("composition", text),), proof="replay+model")
+    target = kind.retriever or (str(kind.value) if kind.attribute else "retrieval")
+    return Suspect("candidates", target, shown, hit, since, z, None, (Evidence("composition", text),), proof="replay+model")
 
 
 def flood(sample: Sample) -> list[tuple[Suspect, Loan]]:

@@ -14,7 +14,8 @@ from diagnosis.localize.columns import Column, Columns
 from diagnosis.localize.restore import Restored, restore
 from diagnosis.localize.sample import Mask, Sample
 from diagnosis.localize.suspects import Evidence, Repair, Suspect
-from diagnosis.localize.symptoms import HARD, Items, Symptom, ages, per_request, symptoms, unlikely
+from diagnosis.localize.symptoms import HARD, UNTOLD, Items, Symptom, ages, per_request, symptoms, unlikely
+from diagnosis.localize.telling import Untold
 from diagnosis.localize.where import MEMBERS, Jump, apart, daily_spread, jump, onset, shown_by, slice_of
 
 _LOUD = 7.0  # standard errors; the scan looks at a few hundred slices, and requests of a day hang together
@@ -117,7 +118,14 @@ def _place(symptom: Symptom, share: np.ndarray, sample: Sample, stands: Jump) ->
 
 
 def feature_suspects(
-    sample: Sample, columns: Columns, contracts: Mapping[str, Contract], used: set[str], *, deep: bool = False, known: Collection[str] = ()
+    sample: Sample,
+    columns: Columns,
+    contracts: Mapping[str, Contract],
+    used: set[str],
+    *,
+    deep: bool = False,
+    known: Collection[str] = (),
+    silent: Sequence[Untold] = (),
 ) -> list[Suspect]:
     """Suspects among the features.
 
@@ -130,6 +138,8 @@ def feature_suspects(
         Look only at whether values agree with the other features, which takes seconds.
     known : collection of str
         Features that are suspects already.
+    silent : sequence of Untold
+        Features that outcomes no longer follow.
     """
     items = Items.of(sample, columns)
     loud = list(columns.by_source) if deep or len(sample) <= 2 * _GLANCED else _glance(sample, columns, contracts)
@@ -137,7 +147,21 @@ def feature_suspects(
         found = _disagreeing(sample, columns, [s for s in columns.by_source if s in used and s.partition(".")[2] not in known])
     else:
         found = broken_features(sample, (of_known(s, items, sample) for s in symptoms(sample, columns, contracts, items, loud)))
+    found = [*found, *_also(sample, silent, found)]
     return [_suspect(sample, columns, contracts, group, items, found) for group in _together(found)]
+
+
+def _also(sample: Sample, silent: Sequence[Untold], found: Sequence[Broken]) -> list[Broken]:
+    """Features that outcomes no longer follow and that show nothing else."""
+    made = []
+    for told in silent:
+        if told.source in {b.symptom.source for b in found}:
+            continue
+        hit = sample.incident & sample.inside(dict(told.where)) & (sample.time >= told.since - 1e-6)
+        if hit.any():
+            rows = hit[sample.owner]
+            made.append(Broken(Symptom(told.source, UNTOLD, rows, told.text), told.where, hit, rows, told.since, told.z))
+    return made
 
 
 def _glance(sample: Sample, columns: Columns, contracts: Mapping[str, Contract]) -> list[str]:
@@ -219,7 +243,7 @@ def _suspect(
     if main.symptom.kind == "missing" and main.symptom.source in contracts:
         target = _outage(main, sources, columns, contracts) or target
     broken = {b.symptom.source for b in everything}
-    put = [restore(sample, columns, columns[b.symptom.source], b.rows, contracts.get(b.symptom.source), items, broken) for b in group]
+    put = [_put(sample, columns, contracts, b, items, broken) for b in group]
     contract = contracts.get(main.symptom.source)
     hit = np.logical_or.reduce([b.hit for b in group])
     breakable = ~sample.incident & sample.inside(dict(main.where))
@@ -228,7 +252,7 @@ def _suspect(
         r.how in ("guessed", "mapped") or b.symptom.kind == "stale" for b, r in zip(group, put, strict=True)
     ):
         ill = tuple(_broken(sample, columns, b, r, breakable, items) for b, r in zip(group, put, strict=True))
-    evidence = [Evidence(_kind(b, contracts), f"{b.symptom.text} ({_share(b, sample)})") for b in group]
+    evidence = [Evidence(_kind(b, contracts), _said(b, sample)) for b in group]
     how = ", ".join(dict.fromkeys(f"{r.column.source.partition('.')[2]} {_HOW[r.how]}" for r in put))
     return Suspect(
         "feature",
@@ -244,6 +268,15 @@ def _suspect(
         owner=contract.owner if contract else "",
         stale_upstreams=_stale_upstreams(group, contracts),
     )
+
+
+def _put(
+    sample: Sample, columns: Columns, contracts: Mapping[str, Contract], broken: Broken, items: Items, everything: Collection[str]
+) -> Restored:
+    """The feature of one symptom, put back."""
+    source = broken.symptom.source
+    ordered = broken.symptom.kind != UNTOLD
+    return restore(sample, columns, columns[source], broken.rows, contracts.get(source), items, everything, ordered=ordered)
 
 
 def _broken(sample: Sample, columns: Columns, broken: Broken, put: Restored, breakable: Mask, items: Items) -> Column:
@@ -301,8 +334,11 @@ def _kind(broken: Broken, contracts: Mapping[str, Contract]) -> str:
     return "contract" if kind in ("sentinel", "range", "recomputed") and broken.symptom.source in contracts else kind
 
 
-def _share(broken: Broken, sample: Sample) -> str:
+def _said(broken: Broken, sample: Sample) -> str:
+    """The symptom, and how many candidates show it."""
+    if broken.symptom.kind == UNTOLD:
+        return broken.symptom.text
     share = per_request(broken.symptom.rows, sample)
     inside = sample.inside(dict(broken.where))
     before, after = (sample.mean(share, inside & side) for side in (~sample.incident, sample.incident))
-    return f"{before:.1%} of candidates before, {after:.1%} after"
+    return f"{broken.symptom.text} ({before:.1%} of candidates before, {after:.1%} after)"

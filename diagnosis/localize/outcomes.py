@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from diagnosis.localize.columns import Columns
-from diagnosis.localize.composition import item_attributes
+from diagnosis.localize.itemkinds import item_attributes
 from diagnosis.localize.judge import Judge
 from diagnosis.localize.relation import Difference, Shown, beyond, difference
 from diagnosis.localize.sample import Floats, Mask, Sample
 from diagnosis.localize.stage import Stage
 from diagnosis.localize.suspects import Evidence, Suspect
+from diagnosis.localize.where import turn
 from diagnosis.metrics import PerRequest
 
 
@@ -129,7 +130,7 @@ def _suspect(sample: Sample, found: Difference, rest: Floats, size: Floats, chan
     where: dict[str, list[Any]] = {found.attribute: [found.level]} if found.attribute else {}
     inside = sample.inside(where)
     effect, se = _effect(sample, rest, size, sample.incident & inside)
-    since = _since(sample, rest, inside, effect)
+    since = turn(rest, sample, inside, effect)
     campaign = campaign_near(changes, [since, float(sample.time[sample.incident].min())])
     common = found.kind in ("common", "everywhere")
     component = "logging" if common and found.factor < 1 and not campaign else "demand"
@@ -169,19 +170,3 @@ def _effect(sample: Sample, rest: Floats, size: Floats, hit: Mask) -> tuple[floa
     sums = np.bincount(sample.members[inside], weights=(sample.weight * rest)[inside])
     se = float(np.sqrt((sums**2).sum()) / (sample.weight * size)[now].sum())
     return value - usual * share, se * np.sqrt(2.0)
-
-
-def _since(sample: Sample, rest: Floats, inside: Mask, effect: float) -> float:
-    """Change point of the mean of what was not promised: largest standardised difference of the two sides (Hinkley 1970)."""
-    rows = np.flatnonzero(inside)
-    order = rows[np.argsort(sample.time[rows], kind="stable")]
-    y = rest[order] - rest[order].mean()
-    n = len(y)
-    if n < 4:
-        return float(sample.time[sample.incident].min())
-    k = np.arange(1, n)
-    left = np.cumsum(y)[:-1]
-    gain = np.sign(effect) * -left / np.sqrt(k * (n - k) / n)
-    edge = max(1, n // 50)
-    gain[:edge] = gain[n - 1 - edge :] = -np.inf
-    return float(sample.time[order[int(np.argmax(gain)) + 1]])

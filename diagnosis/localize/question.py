@@ -13,6 +13,7 @@ from diagnosis.errors import CannotSayError
 from diagnosis.estimate import Estimate
 from diagnosis.localize import composition
 from diagnosis.localize.case import Case, judged, known_scores, prepare
+from diagnosis.localize.columns import Columns
 from diagnosis.localize.effects import Effects, clean_columns, evaluate, given
 from diagnosis.localize.features import feature_suspects
 from diagnosis.localize.finding import find_suspects
@@ -22,6 +23,7 @@ from diagnosis.localize.outcomes import Promises, outcome_suspects, promises, re
 from diagnosis.localize.result import CAUSE_FOUND, UNEXPLAINED, Localization, Measured, moment
 from diagnosis.localize.sample import Sample, read
 from diagnosis.localize.suspects import Suspect
+from diagnosis.localize.telling import Untold, untold
 from diagnosis.localize.traffic import traffic_suspects
 from diagnosis.localize.verdict import HARM, LEANS, conclude, trend
 from diagnosis.localize.volumes import audited
@@ -130,7 +132,10 @@ def _answer(
     if last and (beyond or left > _LEFT * moved.se):
         step("looking at whether features agree with each other", 0.7)
         clean = clean_columns(case.stage, suspects)
-        more = feature_suspects(sample, case.features_of(clean), case.contracts, case.used, deep=True, known=_features(suspects))
+        silent = _silent(case, judge, clean, suspects, beyond)
+        more = feature_suspects(
+            sample, case.features_of(clean), case.contracts, case.used, deep=True, known=_features(suspects), silent=silent
+        )
         if more:
             suspects += more
             effects, promised, beyond = _weighed(case, judge, suspects, drops, leaning)
@@ -167,6 +172,14 @@ def _weighed(
         case.stage, judge, case.world, suspects, drops, list(case.stage.columns.by_source), promised.parts if promised else None
     )
     return effects, promised, outcome_suspects(case.stage, judge, promised, changes, unsure(suspects, len(case.sample)), leaning=leaning)
+
+
+def _silent(case: Case, judge: Judge, clean: Columns, suspects: Sequence[Suspect], beyond: Sequence[Suspect]) -> list[Untold]:
+    """Features that outcomes no longer follow, more clearly than they differ from what pages promised in any other way."""
+    known = _features(suspects)
+    sources = [s for s in clean.by_source if s in case.used and s.startswith("candidates.") and s.partition(".")[2] not in known]
+    found = untold(case.sample, judge, clean, sources, unsure(suspects, len(case.sample)))
+    return [f for f in found if all(f.z > other.z for other in beyond)]
 
 
 def _features(suspects: Sequence[Suspect]) -> set[str]:

@@ -17,6 +17,7 @@ from diagnosis.localize.sample import Floats, Ints, Mask, Sample
 
 _TOLD = 0.9  # share of the variance above which no other key is tried
 HARD = ("missing", "unseen", "range", "sentinel", "stuck", "stale", "recomputed")  # a single value is enough to tell
+UNTOLD = "untold"  # outcomes no longer follow it; see `diagnosis.localize.telling`
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,8 @@ class Symptom:
     Attributes
     ----------
     kind : str
-        One of `HARD`, or ``inconsistent`` (not what the item had), ``unlikely`` (not what the other features promise).
+        One of `HARD`, or ``inconsistent`` (not what the item had), ``unlikely`` (not what the other features promise), ``untold`` (outcomes
+        no longer follow it).
     rows : array of bool, shape (candidates,)
         Candidates that show it, of both windows.
     text : str
