@@ -12,7 +12,7 @@ import pandas as pd
 from diagnosis.localize.columns import Columns
 from diagnosis.localize.itemkinds import item_attributes
 from diagnosis.localize.judge import Judge
-from diagnosis.localize.relation import Difference, Shown, beyond, difference
+from diagnosis.localize.relation import PROMISE, Difference, Shown, beyond, difference
 from diagnosis.localize.sample import Floats, Mask, Sample
 from diagnosis.localize.stage import Stage
 from diagnosis.localize.suspects import Evidence, Suspect
@@ -156,6 +156,7 @@ def _suspect(sample: Sample, found: Difference, rest: Floats, size: Floats, chan
         tuple(evidence),
         (effect, se),
         proof="statistical",
+        general=found.kind in ("position", "everywhere") or found.name == PROMISE,
     )
 
 

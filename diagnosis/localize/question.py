@@ -32,7 +32,8 @@ from diagnosis.log.filters import Filter
 from diagnosis.metrics import Metric
 from diagnosis.reproduce import Workbench
 
-_LEFT = 3.0  # standard errors of the movement that are left before features are set against each other
+_LEFT = LEANS  # standard errors of the movement that are left before features are set against each other, and against outcomes
+_PART = 0.9  # of what a suspect hits, from which it is a part of another
 FIRST = 500  # requests of each window for the first ranking
 Progress = Callable[[str, float, "Localization | None"], None]
 
@@ -137,7 +138,7 @@ def _answer(
             sample, case.features_of(clean), case.contracts, case.used, deep=True, known=_features(suspects), silent=silent
         )
         if more:
-            suspects += more
+            suspects = _not_part_of(more, suspects) + more
             effects, promised, beyond = _weighed(case, judge, suspects, drops, leaning)
     miscounted, recounted = audited(sample, judge, workbench.snapshot)
     beyond += miscounted + traffic_suspects(recounted, judge)
@@ -175,11 +176,19 @@ def _weighed(
 
 
 def _silent(case: Case, judge: Judge, clean: Columns, suspects: Sequence[Suspect], beyond: Sequence[Suspect]) -> list[Untold]:
-    """Features that outcomes no longer follow, more clearly than they differ from what pages promised in any other way."""
-    known = _features(suspects)
-    sources = [s for s in clean.by_source if s in case.used and s.startswith("candidates.") and s.partition(".")[2] not in known]
+    """Features that outcomes no longer follow, where that is clearer than any other way in which they differ from what pages promised."""
+    sources = [s for s in clean.by_source if s in case.used and s.startswith("candidates.")]
     found = untold(case.sample, judge, clean, sources, unsure(suspects, len(case.sample)))
-    return [f for f in found if all(f.z > other.z for other in beyond)]
+    return found if found and all(other.general or found[0].z > other.z for other in beyond) else []
+
+
+def _not_part_of(more: Sequence[Suspect], suspects: Sequence[Suspect]) -> list[Suspect]:
+    """Suspects that are not a part of what was found of the same features since."""
+    return [
+        s
+        for s in suspects
+        if not any(s.features and set(s.features) <= set(m.features) and (s.hit & m.hit).sum() >= _PART * s.hit.sum() for m in more)
+    ]
 
 
 def _features(suspects: Sequence[Suspect]) -> set[str]:

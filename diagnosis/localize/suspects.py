@@ -76,6 +76,8 @@ class Suspect:
         Share of the hits that the baseline did not have as well: only those can have moved the metric.
     stale_upstreams : int
         How many upstreams its features come from, if all of them are stale; else 0.
+    general : bool
+        Whether a feature that outcomes no longer follow shows like this, too.
     """
 
     component: str
@@ -93,6 +95,7 @@ class Suspect:
     proof: str = ""
     excess: float = 1.0
     stale_upstreams: int = 0
+    general: bool = False
 
     @property
     def name(self) -> str:

@@ -54,12 +54,10 @@ def main() -> None:
 def _one(kind: str, seed: int, folder: Path) -> dict[str, object]:
     from diagnosis.localize import localize
     from diagnosis.metrics import metric
-    from diagnosis.reproduce import Workbench
-    from tests.localize import mishaps
+    from tests.localize import foreign, mishaps
 
     made = mishaps.cached(kind, seed, folder)
-    bench = Workbench.open(folder / f"{kind}-{seed}")
-    bench.admit()
+    bench = foreign.opened(folder / f"{kind}-{seed}")
     began = time.perf_counter()
     answer = localize(bench, metric("ctr"), *made.windows)
     seconds = time.perf_counter() - began

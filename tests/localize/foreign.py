@@ -284,8 +284,16 @@ def write(folder, world, *, spoiled="", contracts=False, items=True, changes=(),
     }  # fmt: skip
     workspace.append(requests=pa.table(requests), candidates=pa.table(table).filter(pa.array(flat)), outcomes=pa.table(done))
     _write_small(workspace, world, names, items, changes)
+    return opened(folder)
+
+
+def opened(folder):
+    """The workspace, with those of its models admitted that are not yet: each takes a child process."""
     bench = Workbench.open(folder)
-    bench.admit()
+    for bundle in bench.bundles:
+        known = bench.admissions.get((bundle.name, bundle.version))
+        if known is None or known.artifact_sha256 != bundle.sha256:
+            bench.admit(bundle.name, bundle.version)
     return bench
 
 
