@@ -24,6 +24,7 @@ _LOUD = 8.0
 _DROP, _FLOOD = 0.25, 1.6  # relative change that is worth a look
 _DAILY = 4.0  # daily standard deviations of the baseline that a change must exceed
 _WEEK_S = 7 * 86400.0
+_STEPS = 100
 _TOGETHER = 0.8  # of a retriever's drop, from which all retrievers together lack something
 _BACK_S, _LAUNCHES = 4 * _WEEK_S, 2.5  # how far back usual launches are counted, and how many times as many are a flood
 
@@ -47,7 +48,7 @@ class Loan:
     lent : array of bool, shape (candidates,)
         Candidates that may be borrowed.
     gone : array of bool, shape (candidates,), optional
-        Candidates that are not there once the suspect is put back; as many are borrowed. Without it all that the donor has are.
+        Candidates that are not there once the suspect is put back; as many are borrowed. Without it as many as the donor has more of.
     """
 
     lent: Mask
@@ -128,19 +129,21 @@ def _named(found: list[tuple[float, float, Kind]]) -> list[tuple[float, float, K
 
 
 def _drop(sample: Sample, z: float, kind: Kind) -> Suspect | None:
-    """The suspect; None where the drop is how such candidates have been dwindling anyway."""
+    """The suspect; None where nothing is hit, or the drop is how such candidates have been dwindling anyway."""
     count = np.bincount(sample.owner, weights=kind.rows, minlength=len(sample)).astype(np.float64)
-    none = count == 0
-    rate = float(none[~sample.incident].mean())
+    few = count <= _fewer_than_usual(count, sample)
+    rate = float(few[~sample.incident].mean())
     rows = np.flatnonzero(sample.incident)
-    where = slice_of(none, sample, rows, rate)
+    where = slice_of(few, sample, rows, rate)
     inside = sample.inside(where)
-    since = onset(none, sample, np.flatnonzero(inside))
+    since = onset(few, sample, np.flatnonzero(inside))
     if not abrupt(-count, sample, inside, since):
         return None
     hit = sample.incident & inside & (sample.time >= since - 1e-6)
-    if none[hit].mean() < 0.8:
-        hit &= none
+    if hit.any() and few[hit].mean() < 0.8:
+        hit &= few
+    if not hit.any():
+        return None
     what = f"candidates with {kind.attribute} {kind.value}" if kind.attribute else "candidates"
     was, now = (sample.mean(count, inside & side) for side in (~sample.incident, sample.incident))
     by = f"retriever {kind.retriever}" if kind.retriever else "all retrievers together"
@@ -148,6 +151,14 @@ def _drop(sample: Sample, z: float, kind: Kind) -> Suspect | None:
     shown = {kind.attribute: [kind.value], **where} if kind.attribute else where
     target = kind.retriever or (str(kind.value) if kind.attribute else "retrieval")
     return Suspect("candidates", target, shown, hit, since, z, None, (Evidence("composition", text),), proof="replay+model")
+
+
+def _fewer_than_usual(count: Floats, sample: Sample) -> float:
+    """The number of such candidates, or fewer, that tells requests of the incident from those of the baseline best."""
+    before, now = count[~sample.incident], count[sample.incident]
+    steps = np.unique(now)
+    gap = [(now <= step).mean() - (before <= step).mean() for step in steps[:_STEPS]]
+    return float(steps[int(np.argmax(gap))])
 
 
 def flood(sample: Sample) -> list[tuple[Suspect, Loan]]:
@@ -169,7 +180,9 @@ def flood(sample: Sample) -> list[tuple[Suspect, Loan]]:
     inside = sample.inside(where)
     since = onset(many, sample, np.flatnonzero(inside))
     hit = sample.incident & inside & (sample.time >= since - 1e-6)
-    now = float(share[hit].mean()) if hit.any() else 0.0
+    if not hit.any():
+        return []
+    now = float(share[hit].mean())
     rng = np.random.default_rng(0)
     codes, ids = sample.words("item_id", "candidates")
     stays = rng.random(len(ids)) < min(1.0, usual / max(now, 1e-9))  # whole items go, as if they had not been launched
@@ -248,9 +261,11 @@ def with_donors(sample: Sample, hit: Ints, loan: Loan, seed: int = 0) -> tuple[S
             continue
         own = slice(offsets[request], offsets[request + 1])
         rows = np.arange(offsets[donor], offsets[donor + 1])
+        has = int(loan.lent[rows].sum())
         rows = rows[loan.lent[rows] & ~np.isin(items[rows], items[own])]
-        if loan.gone is not None:
-            rows = rng.permutation(rows)[: int(loan.gone[own].sum())]
+        wanted = int(loan.gone[own].sum()) if loan.gone is not None else max(has - int(loan.lent[own].sum()), 0)
+        if wanted < len(rows):
+            rows = rng.permutation(rows)[:wanted]
         take.append(rows)
         owners.append(np.full(len(rows), place))
     lent = np.concatenate(take) if take else np.zeros(0, dtype=np.int64)

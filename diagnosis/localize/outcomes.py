@@ -81,7 +81,7 @@ def outcome_suspects(
             return []
         found = Difference("", None, "everywhere", "", rest[1] ** 2, rest[0], ())
     made = _suspect(sample, found, logged.numerator - promised.parts.numerator, logged.denominator, changes)
-    return [made] if found.kind != "everywhere" or made.component == "demand" else []
+    return [made] if found.kind != "everywhere" or made.component == "demand" or found.factor < _GONE else []
 
 
 def unsure(suspects: Sequence[Suspect], requests: int) -> Mask:
@@ -106,6 +106,7 @@ _TELL = {
     "lost": "outcomes lost in logging: both look alike; log impressions from the client, or a heartbeat, to tell",
 }
 _EVERYWHERE = 3.0  # standard errors by which outcomes must differ from promises where no slice stands out
+_GONE = 0.1  # of what was promised, below which no change of demand is thought of
 _BEFORE_S, _AFTER_S = 2 * 3600.0, 1800.0  # how long before, and after, the onset a campaign may begin that speaks for demand
 
 
@@ -134,7 +135,8 @@ def _suspect(sample: Sample, found: Difference, rest: Floats, size: Floats, chan
     campaign = campaign_near(changes, [since, float(sample.time[sample.incident].min())])
     common = found.kind in ("common", "everywhere")
     component = "logging" if common and found.factor < 1 and not campaign else "demand"
-    target = str(found.level) if component == "logging" else "position" if found.kind == "position" else "taste"
+    lost = str(found.level) if found.attribute else "outcomes"
+    target = lost if component == "logging" else "position" if found.kind == "position" else "taste"
     levels = ", ".join(f"{value}: {factor:.2f}×" for value, factor in found.levels)
     text = f"outcomes are {found.factor:.2f} of what the pages promised"
     if not common:

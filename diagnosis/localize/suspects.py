@@ -20,8 +20,8 @@ class Evidence:
     Attributes
     ----------
     kind : str
-        ``contract``, ``drift``, ``missing``, ``stale``, ``unseen``, ``recomputed``, ``inconsistent``, ``mismatch``, ``version``, ``status``,
-        ``composition``, ``mix``, ``outcome``, ``volume``, ``training``, ``change``, ``replay``.
+        Of a feature ``contract`` or its symptom (`diagnosis.localize.symptoms`), and ``restored``; else ``version``, ``status``, ``order``,
+        ``mismatch``, ``training``, ``composition``, ``mix``, ``volume``, ``outcome``, ``change``, ``confound`` (what it cannot be told from).
     """
 
     kind: str

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from diagnosis.localize import CAUSE_FOUND, NO_CHANGE, localize
+from diagnosis.localize.case import judged, prepare
+from diagnosis.localize.sample import read
+from diagnosis.localize.telling import untold
 from diagnosis.metrics import metric
 
 from . import foreign as f
@@ -42,10 +45,14 @@ def found(answer):
     return answer.causes[0].target, dict(answer.causes[0].where)
 
 
-def test_nothing_wrong_in_a_foreign_log_reports_nothing(world, ask):
+def test_nothing_wrong_in_a_foreign_log_reports_nothing_and_outcomes_follow_every_feature(world, ask, tmp_path):
     answer = ask(world)
     assert (answer.verdict, answer.causes) == (NO_CHANGE, ())
     assert answer.replayable_share > 0.97  # both libraries; a hundredth were fallbacks
+    bench = f.opened(tmp_path / "jobs")
+    case = prepare(bench, metric("ctr"), read(bench.snapshot, *f.windows(world)))
+    sources = [f"candidates.{c}" for c in BOARD.columns]
+    assert untold(case.sample, judged(case), case.stage.columns, sources, np.zeros(len(case.sample), dtype=bool)) == []
 
 
 def test_a_feature_that_nothing_promises_shuffled_within_requests_is_found(world, ask):

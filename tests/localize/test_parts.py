@@ -1,6 +1,7 @@
 """The parts of the localizer, each on numbers that can be worked out by hand."""
 
 import time
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -8,13 +9,17 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from diagnosis.localize.columns import Columns
 from diagnosis.localize.confidence import SIGNALS, calibration_error, confidence, fit
 from diagnosis.localize.relation import beyond
 from diagnosis.localize.sample import Sample
+from diagnosis.localize.stage import Stage
 from diagnosis.localize.training import _area, _outlying
+from diagnosis.localize.versions import model_suspects
 from diagnosis.localize.where import jump, onset, slice_of
 from diagnosis.log import Batch
 from diagnosis.models import Bundle
+from tests.localize.crowd import crowd
 
 
 def sample_of(seed=0, n=4000, days=8.0):
@@ -120,3 +125,13 @@ def test_times_are_seconds_of_utc_wherever_the_test_runs(monkeypatch):
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_another_model_of_the_same_version_is_a_suspect_by_its_name():
+    sample = crowd(n=4000)
+    new = sample.incident & (sample.words("colour")[0] == sample.words("colour")[1].index("red"))
+    table = sample.batch.requests.append_column("model", pa.array(np.where(new, "deep", "wide").astype(object)))
+    table = table.append_column("model_version", pa.array(["1"] * len(sample)))
+    named = replace(sample, batch=Batch(table, sample.batch.candidates, sample.batch.outcomes), kept={})
+    stage = Stage.of(named, Columns({}), {}, {})
+    assert [(s.target, s.where) for s in model_suspects(stage, stage.served())] == [("deep 1", {"colour": ["red"]})]
