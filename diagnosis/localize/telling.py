@@ -21,7 +21,7 @@ from diagnosis.localize.relation import Shown, dispersion
 from diagnosis.localize.sample import Floats, Ints, Mask, Sample, some
 from diagnosis.localize.where import turn
 
-_MOST = 5000  # requests of each window that are looked at
+_MOST, _ROWS = 5000, 30_000  # requests, and about so many shown candidates, of each window that are looked at
 _FEWEST = 500  # of each
 _LOUD = 5.0  # standard errors; some three hundred weights are looked at
 _LOST = 0.4  # of a feature's weight
@@ -82,7 +82,9 @@ def untold(sample: Sample, judge: Judge, columns: Columns, sources: Sequence[str
     sure = np.flatnonzero(~unsure)
     if judge.outcomes is None or judge.folds is None or not sources or not len(sure):
         return []
-    rows = np.concatenate([some(sure[sample.incident[sure] == side], _MOST, seed=5) for side in (False, True)])
+    page = max(float((sample.numbers("position") > 0).sum()) / len(sample), 1.0)
+    most = min(_MOST, round(_ROWS / page))
+    rows = np.concatenate([some(sure[sample.incident[sure] == side], most, seed=5) for side in (False, True)])
     part = sample.take(rows)
     if min(part.incident.sum(), (~part.incident).sum()) < _FEWEST:
         return []
