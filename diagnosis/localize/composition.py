@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from diagnosis.localize.columns import columns_of
+from diagnosis.localize.itemkinds import item_attributes
 from diagnosis.localize.judge import Judge
 from diagnosis.localize.sample import Floats, Ints, Mask, Sample, dictionary, some
 from diagnosis.localize.stage import Stage
@@ -23,12 +24,14 @@ _LOUD = 8.0
 _DROP, _FLOOD = 0.25, 1.6  # relative change that is worth a look
 _DAILY = 4.0  # daily standard deviations of the baseline that a change must exceed
 _WEEK_S = 7 * 86400.0
+_STEPS = 100
+_TOGETHER = 0.8  # of a retriever's drop, from which all retrievers together lack something
 _BACK_S, _LAUNCHES = 4 * _WEEK_S, 2.5  # how far back usual launches are counted, and how many times as many are a flood
 
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """Candidates of one retriever with one value of an item attribute (all of them when the attribute is empty)."""
+    """Candidates of one retriever (of any, when it is empty) with one value of an item attribute (all of them when that is empty)."""
 
     retriever: str
     attribute: str
@@ -45,7 +48,7 @@ class Loan:
     lent : array of bool, shape (candidates,)
         Candidates that may be borrowed.
     gone : array of bool, shape (candidates,), optional
-        Candidates that are not there once the suspect is put back; as many are borrowed. Without it all that the donor has are.
+        Candidates that are not there once the suspect is put back; as many are borrowed. Without it as many as the donor has more of.
     """
 
     lent: Mask
@@ -79,29 +82,12 @@ def _owners(column: pa.ListArray) -> Ints:
     return np.repeat(np.arange(len(column)), lengths)
 
 
-def item_attributes(sample: Sample) -> dict[str, tuple[Ints, tuple[Any, ...]]]:
-    """Item attributes with few values, coded per candidate; -1 = none."""
-    codes, ids = sample.words("item_id", "candidates")
-    place = sample.items.index.get_indexer(pd.Index(ids, dtype=object)) if len(sample.items) else np.full(len(ids), -1)
-    found: dict[str, tuple[Ints, tuple[Any, ...]]] = {}
-    for name in sample.items.columns:
-        values = sample.items[name]
-        if not (values.dtype == object or values.dtype == bool or isinstance(values.dtype, pd.CategoricalDtype | pd.StringDtype)):
-            continue
-        try:
-            coded, levels = pd.factorize(values.to_numpy(dtype=object))
-        except TypeError:  # lists
-            continue
-        if 2 <= len(levels) <= 40:
-            table = np.append(coded, -1)
-            found[name] = (table[place][codes], tuple(levels))
-    return found
-
-
 def _kinds(sample: Sample) -> Iterator[tuple[Kind, Floats]]:
     """Every kind, and how many candidates of it each request has."""
     attributes, n = item_attributes(sample), len(sample)
-    for retriever, rows in retriever_masks(sample).items():
+    masks = retriever_masks(sample)
+    whole = {"": np.ones(len(sample.owner), dtype=np.bool_)} if len(masks) != 1 else {}
+    for retriever, rows in (whole | masks).items():
         places = np.flatnonzero(rows)
         owner = sample.owner[places]
         yield Kind(retriever, "", None, rows), np.bincount(owner, minlength=n).astype(np.float64)
@@ -124,31 +110,55 @@ def dropped(sample: Sample) -> list[tuple[Suspect, Loan]]:
         if stands.z > _LOUD and stands.size > max(_DROP * (0.6 if kind.attribute else 0.4), _DAILY * daily_spread(count / usual, sample)):
             found.append((stands.z, stands.size, kind))
     best: dict[str, tuple[Suspect, Loan]] = {}
-    for z, _, kind in sorted(found, key=lambda f: -f[1] * np.sqrt(f[0])):
+    for z, _, kind in sorted(_named(found), key=lambda f: -f[1] * np.sqrt(f[0])):
         if kind.retriever not in best and (suspect := _drop(sample, z, kind)) is not None:
             best[kind.retriever] = (suspect, Loan(kind.rows))
+            if not kind.retriever:
+                break  # whatever single retrievers lack of it
     return list(best.values())
 
 
+def _named(found: list[tuple[float, float, Kind]]) -> list[tuple[float, float, Kind]]:
+    """Drops by retriever; of what two or more lack, and all together as much, the one drop that says so."""
+    several = []
+    for z, size, kind in found:
+        same = [f for f in found if f[2].retriever and (f[2].attribute, f[2].value) == (kind.attribute, kind.value)]
+        if not kind.retriever and len(same) != 1 and size > _TOGETHER * max((f[1] for f in same), default=0.0):
+            several.append((z, size, kind))
+    return several or [f for f in found if f[2].retriever]
+
+
 def _drop(sample: Sample, z: float, kind: Kind) -> Suspect | None:
-    """The suspect; None where the drop is how such candidates have been dwindling anyway."""
+    """The suspect; None where nothing is hit, or the drop is how such candidates have been dwindling anyway."""
     count = np.bincount(sample.owner, weights=kind.rows, minlength=len(sample)).astype(np.float64)
-    none = count == 0
-    rate = float(none[~sample.incident].mean())
+    few = count <= _fewer_than_usual(count, sample)
+    rate = float(few[~sample.incident].mean())
     rows = np.flatnonzero(sample.incident)
-    where = slice_of(none, sample, rows, rate)
+    where = slice_of(few, sample, rows, rate)
     inside = sample.inside(where)
-    since = onset(none, sample, np.flatnonzero(inside))
+    since = onset(few, sample, np.flatnonzero(inside))
     if not abrupt(-count, sample, inside, since):
         return None
     hit = sample.incident & inside & (sample.time >= since - 1e-6)
-    if none[hit].mean() < 0.8:
-        hit &= none
+    if hit.any() and few[hit].mean() < 0.8:
+        hit &= few
+    if not hit.any():
+        return None
     what = f"candidates with {kind.attribute} {kind.value}" if kind.attribute else "candidates"
     was, now = (sample.mean(count, inside & side) for side in (~sample.incident, sample.incident))
-    text = f"retriever {kind.retriever} proposed {was:.2f} {what} per request before, {now:.2f} after"
+    by = f"retriever {kind.retriever}" if kind.retriever else "all retrievers together"
+    text = f"{by} proposed {was:.2f} {what} per request before, {now:.2f} after"
     shown = {kind.attribute: [kind.value], **where} if kind.attribute else where
-    return Suspect("candidates", kind.retriever, shown, hit, since, z, None, (Evidence("composition", text),), proof="replay+model")
+    target = kind.retriever or (str(kind.value) if kind.attribute else "retrieval")
+    return Suspect("candidates", target, shown, hit, since, z, None, (Evidence("composition", text),), proof="replay+model")
+
+
+def _fewer_than_usual(count: Floats, sample: Sample) -> float:
+    """The number of such candidates, or fewer, that tells requests of the incident from those of the baseline best."""
+    before, now = count[~sample.incident], count[sample.incident]
+    steps = np.unique(now)
+    gap = [(now <= step).mean() - (before <= step).mean() for step in steps[:_STEPS]]
+    return float(steps[int(np.argmax(gap))])
 
 
 def flood(sample: Sample) -> list[tuple[Suspect, Loan]]:
@@ -170,7 +180,9 @@ def flood(sample: Sample) -> list[tuple[Suspect, Loan]]:
     inside = sample.inside(where)
     since = onset(many, sample, np.flatnonzero(inside))
     hit = sample.incident & inside & (sample.time >= since - 1e-6)
-    now = float(share[hit].mean()) if hit.any() else 0.0
+    if not hit.any():
+        return []
+    now = float(share[hit].mean())
     rng = np.random.default_rng(0)
     codes, ids = sample.words("item_id", "candidates")
     stays = rng.random(len(ids)) < min(1.0, usual / max(now, 1e-9))  # whole items go, as if they had not been launched
@@ -249,9 +261,11 @@ def with_donors(sample: Sample, hit: Ints, loan: Loan, seed: int = 0) -> tuple[S
             continue
         own = slice(offsets[request], offsets[request + 1])
         rows = np.arange(offsets[donor], offsets[donor + 1])
+        has = int(loan.lent[rows].sum())
         rows = rows[loan.lent[rows] & ~np.isin(items[rows], items[own])]
-        if loan.gone is not None:
-            rows = rng.permutation(rows)[: int(loan.gone[own].sum())]
+        wanted = int(loan.gone[own].sum()) if loan.gone is not None else max(has - int(loan.lent[own].sum()), 0)
+        if wanted < len(rows):
+            rows = rng.permutation(rows)[:wanted]
         take.append(rows)
         owners.append(np.full(len(rows), place))
     lent = np.concatenate(take) if take else np.zeros(0, dtype=np.int64)

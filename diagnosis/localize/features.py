@@ -14,14 +14,16 @@ from diagnosis.localize.columns import Column, Columns
 from diagnosis.localize.restore import Restored, restore
 from diagnosis.localize.sample import Mask, Sample
 from diagnosis.localize.suspects import Evidence, Repair, Suspect
-from diagnosis.localize.symptoms import HARD, Items, Symptom, ages, per_request, symptoms, unlikely
-from diagnosis.localize.where import MEMBERS, Jump, apart, daily_spread, jump, onset, shown_by, slice_of
+from diagnosis.localize.symptoms import HARD, MOVED, UNTOLD, Items, Symptom, ages, per_request, rank_bins, symptoms, unlikely
+from diagnosis.localize.telling import Untold
+from diagnosis.localize.where import MEMBERS, Jump, abrupt, apart, daily_spread, jump, onset, shown_by, slice_of
 
 _LOUD = 7.0  # standard errors; the scan looks at a few hundred slices, and requests of a day hang together
 _SIZE = 0.02
 _DAILY = 3.0  # daily standard deviations of the baseline that a symptom must exceed
 _PLACES = 3
 _SOFT = 0.2  # excess share of candidates, within the slice, below which disagreement with other features is drift
+_MOST_MOVED, _WHOLE = 0.4, 2.0  # excess share from which values lie elsewhere; how many times more of them than another symptom shows
 _FEWEST = 100  # requests of the baseline's slice in which a feature can be broken
 _SCREENED, _SUSPICIOUS = 500, 4.0  # requests of each window on which features are set against each other first, and what is worth more
 _GLANCED, _HINT = 4000, 3.0  # requests of each window on which symptoms are looked for first, and the standard errors that are a hint
@@ -38,6 +40,17 @@ class Broken:
     rows: Mask  # candidates to be put back
     since: float
     z: float
+
+
+def _at_once(broken: Broken, columns: Columns, sample: Sample) -> bool:
+    """Whether values that lie elsewhere went there at once: ages and counters wander day by day."""
+    places = rank_bins(columns[broken.symptom.source])
+    if places is None:
+        return False
+    mean = per_request(np.maximum(places, 0).astype(np.float64), sample)
+    rows = sample.inside(dict(broken.where))
+    rises = mean[broken.hit].mean() > mean[rows & ~sample.incident].mean() if (rows & ~sample.incident).any() else True
+    return abrupt(mean if rises else -mean, sample, rows, broken.since)
 
 
 def broken_features(sample: Sample, found: Iterable[Symptom]) -> list[Broken]:
@@ -62,8 +75,8 @@ def _places(symptom: Symptom, sample: Sample) -> list[Broken]:
         gain = (
             share[sample.incident & inside].mean() - share[~sample.incident & inside].mean() if (~sample.incident & inside).any() else 1.0
         )
-        soft = symptom.kind not in HARD
-        if gain > (_SOFT if soft else 0.0) and gain > _DAILY * daily_spread(np.where(inside, share, 0.0), sample) / max(
+        least = _MOST_MOVED if symptom.kind == MOVED else _SOFT if symptom.kind not in HARD else 0.0
+        if gain > least and gain > _DAILY * daily_spread(np.where(inside, share, 0.0), sample) / max(
             float(inside[~sample.incident].mean()), 0.01
         ):
             made.append(broken)
@@ -83,6 +96,10 @@ def _apart(several: Sequence[Broken]) -> list[Broken]:
 
 def _loudest(several: Sequence[Broken]) -> Broken:
     hard = [b for b in several if b.symptom.kind in HARD] or list(several)
+    shown = max(int(b.rows.sum()) for b in hard)
+    whole = [b for b in several if b.symptom.kind == MOVED and b.rows.sum() > _WHOLE * shown]
+    if whole:
+        return max(whole, key=lambda b: b.z)
     most = max(int(b.rows.sum()) for b in hard)
     told = [b for b in hard if b.rows.sum() >= 0.8 * most]
     return max(told, key=lambda b: (-HARD.index(b.symptom.kind) if b.symptom.kind in HARD else -99, b.z))
@@ -117,7 +134,14 @@ def _place(symptom: Symptom, share: np.ndarray, sample: Sample, stands: Jump) ->
 
 
 def feature_suspects(
-    sample: Sample, columns: Columns, contracts: Mapping[str, Contract], used: set[str], *, deep: bool = False, known: Collection[str] = ()
+    sample: Sample,
+    columns: Columns,
+    contracts: Mapping[str, Contract],
+    used: set[str],
+    *,
+    deep: bool = False,
+    known: Collection[str] = (),
+    silent: Sequence[Untold] = (),
 ) -> list[Suspect]:
     """Suspects among the features.
 
@@ -130,6 +154,8 @@ def feature_suspects(
         Look only at whether values agree with the other features, which takes seconds.
     known : collection of str
         Features that are suspects already.
+    silent : sequence of Untold
+        Features that outcomes no longer follow.
     """
     items = Items.of(sample, columns)
     loud = list(columns.by_source) if deep or len(sample) <= 2 * _GLANCED else _glance(sample, columns, contracts)
@@ -137,7 +163,24 @@ def feature_suspects(
         found = _disagreeing(sample, columns, [s for s in columns.by_source if s in used and s.partition(".")[2] not in known])
     else:
         found = broken_features(sample, (of_known(s, items, sample) for s in symptoms(sample, columns, contracts, items, loud)))
+        wandered = [b.symptom.source for b in found if b.symptom.kind == MOVED and not _at_once(b, columns, sample)]
+        other = (of_known(s, items, sample) for s in symptoms(sample, columns, contracts, items, wandered) if s.kind != MOVED)
+        found = [b for b in found if b.symptom.source not in wandered] + broken_features(sample, other)
+    found += _also(sample, silent, found)
     return [_suspect(sample, columns, contracts, group, items, found) for group in _together(found)]
+
+
+def _also(sample: Sample, silent: Sequence[Untold], found: Sequence[Broken]) -> list[Broken]:
+    """Features that outcomes no longer follow and that show nothing else."""
+    made = []
+    for told in silent:
+        if told.source in {b.symptom.source for b in found}:
+            continue
+        hit = sample.incident & sample.inside(dict(told.where)) & (sample.time >= told.since - 1e-6)
+        if hit.any():
+            rows = hit[sample.owner]
+            made.append(Broken(Symptom(told.source, UNTOLD, rows, told.text), told.where, hit, rows, told.since, told.z))
+    return made
 
 
 def _glance(sample: Sample, columns: Columns, contracts: Mapping[str, Contract]) -> list[str]:
@@ -219,7 +262,7 @@ def _suspect(
     if main.symptom.kind == "missing" and main.symptom.source in contracts:
         target = _outage(main, sources, columns, contracts) or target
     broken = {b.symptom.source for b in everything}
-    put = [restore(sample, columns, columns[b.symptom.source], b.rows, contracts.get(b.symptom.source), items, broken) for b in group]
+    put = [_put(sample, columns, contracts, b, items, broken) for b in group]
     contract = contracts.get(main.symptom.source)
     hit = np.logical_or.reduce([b.hit for b in group])
     breakable = ~sample.incident & sample.inside(dict(main.where))
@@ -228,7 +271,7 @@ def _suspect(
         r.how in ("guessed", "mapped") or b.symptom.kind == "stale" for b, r in zip(group, put, strict=True)
     ):
         ill = tuple(_broken(sample, columns, b, r, breakable, items) for b, r in zip(group, put, strict=True))
-    evidence = [Evidence(_kind(b, contracts), f"{b.symptom.text} ({_share(b, sample)})") for b in group]
+    evidence = [Evidence(_kind(b, contracts), _said(b, sample)) for b in group]
     how = ", ".join(dict.fromkeys(f"{r.column.source.partition('.')[2]} {_HOW[r.how]}" for r in put))
     return Suspect(
         "feature",
@@ -244,6 +287,15 @@ def _suspect(
         owner=contract.owner if contract else "",
         stale_upstreams=_stale_upstreams(group, contracts),
     )
+
+
+def _put(
+    sample: Sample, columns: Columns, contracts: Mapping[str, Contract], broken: Broken, items: Items, everything: Collection[str]
+) -> Restored:
+    """The feature of one symptom, put back."""
+    source = broken.symptom.source
+    ordered = broken.symptom.kind != UNTOLD
+    return restore(sample, columns, columns[source], broken.rows, contracts.get(source), items, everything, ordered=ordered)
 
 
 def _broken(sample: Sample, columns: Columns, broken: Broken, put: Restored, breakable: Mask, items: Items) -> Column:
@@ -301,8 +353,11 @@ def _kind(broken: Broken, contracts: Mapping[str, Contract]) -> str:
     return "contract" if kind in ("sentinel", "range", "recomputed") and broken.symptom.source in contracts else kind
 
 
-def _share(broken: Broken, sample: Sample) -> str:
+def _said(broken: Broken, sample: Sample) -> str:
+    """The symptom, and how many candidates show it."""
+    if broken.symptom.kind == UNTOLD:
+        return broken.symptom.text
     share = per_request(broken.symptom.rows, sample)
     inside = sample.inside(dict(broken.where))
     before, after = (sample.mean(share, inside & side) for side in (~sample.incident, sample.incident))
-    return f"{before:.1%} of candidates before, {after:.1%} after"
+    return f"{broken.symptom.text} ({before:.1%} of candidates before, {after:.1%} after)"

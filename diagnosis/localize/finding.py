@@ -51,12 +51,15 @@ def trained(workbench: Workbench, stage: Stage, suspect: Suspect) -> Suspect:
     """A model version as suspect: its training data, where they show why it is another."""
     if suspect.repair is None or suspect.repair.model is None:
         return suspect
-    new = next((b for b in workbench.bundles if b.version == suspect.target), None)
     usual = suspect.repair.model[suspect.hit]
     usual = usual[usual >= 0]
-    if new is None or not len(usual):
+    if not len(usual):
         return suspect
     name, version = stage.model_keys[int(np.bincount(usual).argmax())]
+    named = [b for b in workbench.bundles if suspect.target in (b.version, f"{b.name} {b.version}")]
+    new = min(named, key=lambda b: b.name != name, default=None)  # of two with that version, the one that took over from itself
+    if new is None:
+        return suspect
     found = training.compare(new, workbench.bundle(name, version))
     if found is None:
         return suspect

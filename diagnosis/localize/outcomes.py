@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from diagnosis.localize.columns import Columns
-from diagnosis.localize.composition import item_attributes
+from diagnosis.localize.itemkinds import item_attributes
 from diagnosis.localize.judge import Judge
-from diagnosis.localize.relation import Difference, Shown, beyond, difference
+from diagnosis.localize.relation import PROMISE, Difference, Shown, beyond, difference
 from diagnosis.localize.sample import Floats, Mask, Sample
 from diagnosis.localize.stage import Stage
 from diagnosis.localize.suspects import Evidence, Suspect
+from diagnosis.localize.where import turn
 from diagnosis.metrics import PerRequest
 
 
@@ -80,7 +81,7 @@ def outcome_suspects(
             return []
         found = Difference("", None, "everywhere", "", rest[1] ** 2, rest[0], ())
     made = _suspect(sample, found, logged.numerator - promised.parts.numerator, logged.denominator, changes)
-    return [made] if found.kind != "everywhere" or made.component == "demand" else []
+    return [made] if found.kind != "everywhere" or made.component == "demand" or found.factor < _GONE else []
 
 
 def unsure(suspects: Sequence[Suspect], requests: int) -> Mask:
@@ -105,6 +106,7 @@ _TELL = {
     "lost": "outcomes lost in logging: both look alike; log impressions from the client, or a heartbeat, to tell",
 }
 _EVERYWHERE = 3.0  # standard errors by which outcomes must differ from promises where no slice stands out
+_GONE = 0.1  # of what was promised, below which no change of demand is thought of
 _BEFORE_S, _AFTER_S = 2 * 3600.0, 1800.0  # how long before, and after, the onset a campaign may begin that speaks for demand
 
 
@@ -129,11 +131,12 @@ def _suspect(sample: Sample, found: Difference, rest: Floats, size: Floats, chan
     where: dict[str, list[Any]] = {found.attribute: [found.level]} if found.attribute else {}
     inside = sample.inside(where)
     effect, se = _effect(sample, rest, size, sample.incident & inside)
-    since = _since(sample, rest, inside, effect)
+    since = turn(rest, sample, inside, effect)
     campaign = campaign_near(changes, [since, float(sample.time[sample.incident].min())])
     common = found.kind in ("common", "everywhere")
     component = "logging" if common and found.factor < 1 and not campaign else "demand"
-    target = str(found.level) if component == "logging" else "position" if found.kind == "position" else "taste"
+    lost = str(found.level) if found.attribute else "outcomes"
+    target = lost if component == "logging" else "position" if found.kind == "position" else "taste"
     levels = ", ".join(f"{value}: {factor:.2f}×" for value, factor in found.levels)
     text = f"outcomes are {found.factor:.2f} of what the pages promised"
     if not common:
@@ -155,6 +158,7 @@ def _suspect(sample: Sample, found: Difference, rest: Floats, size: Floats, chan
         tuple(evidence),
         (effect, se),
         proof="statistical",
+        general=found.kind in ("position", "everywhere") or found.name == PROMISE,
     )
 
 
@@ -169,19 +173,3 @@ def _effect(sample: Sample, rest: Floats, size: Floats, hit: Mask) -> tuple[floa
     sums = np.bincount(sample.members[inside], weights=(sample.weight * rest)[inside])
     se = float(np.sqrt((sums**2).sum()) / (sample.weight * size)[now].sum())
     return value - usual * share, se * np.sqrt(2.0)
-
-
-def _since(sample: Sample, rest: Floats, inside: Mask, effect: float) -> float:
-    """Change point of the mean of what was not promised: largest standardised difference of the two sides (Hinkley 1970)."""
-    rows = np.flatnonzero(inside)
-    order = rows[np.argsort(sample.time[rows], kind="stable")]
-    y = rest[order] - rest[order].mean()
-    n = len(y)
-    if n < 4:
-        return float(sample.time[sample.incident].min())
-    k = np.arange(1, n)
-    left = np.cumsum(y)[:-1]
-    gain = np.sign(effect) * -left / np.sqrt(k * (n - k) / n)
-    edge = max(1, n // 50)
-    gain[:edge] = gain[n - 1 - edge :] = -np.inf
-    return float(sample.time[order[int(np.argmax(gain)) + 1]])

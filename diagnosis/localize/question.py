@@ -13,6 +13,7 @@ from diagnosis.errors import CannotSayError
 from diagnosis.estimate import Estimate
 from diagnosis.localize import composition
 from diagnosis.localize.case import Case, judged, known_scores, prepare
+from diagnosis.localize.columns import Columns
 from diagnosis.localize.effects import Effects, clean_columns, evaluate, given
 from diagnosis.localize.features import feature_suspects
 from diagnosis.localize.finding import find_suspects
@@ -25,6 +26,7 @@ from diagnosis.localize.retaught import retaught
 from diagnosis.localize.sample import Sample, read
 from diagnosis.localize.split import with_split
 from diagnosis.localize.suspects import Suspect
+from diagnosis.localize.telling import Untold, untold
 from diagnosis.localize.traffic import traffic_suspects
 from diagnosis.localize.verdict import HARM, LEANS, conclude, trend
 from diagnosis.localize.volumes import audited
@@ -33,7 +35,8 @@ from diagnosis.log.filters import Filter
 from diagnosis.metrics import Metric
 from diagnosis.reproduce import Workbench
 
-_LEFT = 3.0  # standard errors of the movement that are left before features are set against each other
+_LEFT = LEANS  # standard errors of the movement that are left before features are set against each other, and against outcomes
+_PART = 0.9  # of what a suspect hits, from which it is a part of another
 FIRST = 500  # requests of each window for the first ranking
 Progress = Callable[[str, float, "Localization | None"], None]
 
@@ -159,9 +162,12 @@ def _answer(
     if last and (beyond or left > _LEFT * moved.se):
         step("looking at whether features agree with each other", 0.7)
         clean = clean_columns(case.stage, suspects)
-        more = feature_suspects(sample, case.features_of(clean), case.contracts, case.used, deep=True, known=_features(suspects))
+        silent = _silent(case, judge, clean, suspects, beyond)
+        more = feature_suspects(
+            sample, case.features_of(clean), case.contracts, case.used, deep=True, known=_features(suspects), silent=silent
+        )
         if more:
-            suspects += more
+            suspects = _not_part_of(more, suspects) + more
             effects, promised, beyond = _weighed(case, judge, suspects, drops, leaning)
     miscounted, recounted = audited(sample, judge, workbench.snapshot)
     beyond += miscounted + traffic_suspects(recounted, judge)
@@ -198,6 +204,22 @@ def _weighed(
         case.stage, judge, case.world, suspects, drops, list(case.stage.columns.by_source), promised.parts if promised else None
     )
     return effects, promised, outcome_suspects(case.stage, judge, promised, changes, unsure(suspects, len(case.sample)), leaning=leaning)
+
+
+def _silent(case: Case, judge: Judge, clean: Columns, suspects: Sequence[Suspect], beyond: Sequence[Suspect]) -> list[Untold]:
+    """Features that outcomes no longer follow, where that is clearer than any other way in which they differ from what pages promised."""
+    sources = [s for s in clean.by_source if s in case.used and s.startswith("candidates.")]
+    found = untold(case.sample, judge, clean, sources, unsure(suspects, len(case.sample)))
+    return found if found and all(other.general or found[0].z > other.z for other in beyond) else []
+
+
+def _not_part_of(more: Sequence[Suspect], suspects: Sequence[Suspect]) -> list[Suspect]:
+    """Suspects that are not a part of what was found of the same features since."""
+    return [
+        s
+        for s in suspects
+        if not any(s.features and set(s.features) <= set(m.features) and (s.hit & m.hit).sum() >= _PART * s.hit.sum() for m in more)
+    ]
 
 
 def _features(suspects: Sequence[Suspect]) -> set[str]:

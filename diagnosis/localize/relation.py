@@ -21,6 +21,7 @@ CLEAR = 15.0  # squared standard errors that the best of some two hundred questi
 _TASTES = 25.0  # for factors by an item attribute: a few popular items move them by themselves
 _SLOPE = 9.0  # within the slice, that a slope with the position must reach
 _FEW = 5.0
+_SOME = 20.0  # outcomes that must have been expected of a slice, and in both windows have happened for its kinds to be told apart
 PROMISE = "how much was promised"
 _PLACES = np.array([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 17, 25])
 
@@ -95,7 +96,7 @@ def dispersion(shown: Shown, sample: Sample) -> float:
 
 
 def difference(shown: Shown, sample: Sample, items: dict[str, tuple[Ints, tuple[Any, ...]]], *, leaning: bool = False) -> Difference | None:
-    """The clearest difference of outcomes from promises; None where there is none.
+    """The clearest difference of outcomes from promises; None where there is none, or too few happened to tell where.
 
     Parameters
     ----------
@@ -104,6 +105,8 @@ def difference(shown: Shown, sample: Sample, items: dict[str, tuple[Ints, tuple[
     leaning : bool
         Whether the metric as a whole seems to have moved: then the few questions about everything need less.
     """
+    if shown.observed[shown.incident].sum() < _SOME:
+        return None
     phi = dispersion(shown, sample)
     slices = [("", np.zeros(len(shown.owner), dtype=np.int64), (None,))]
     slices += [(a.name, a.codes[shown.owner], a.levels) for a in sample.attributes if not a.folded]
@@ -117,16 +120,19 @@ def difference(shown: Shown, sample: Sample, items: dict[str, tuple[Ints, tuple[
         total = _counts(shown, codes, len(levels), np.zeros(len(codes), dtype=np.int64), 1)
         slopes = _slopes(_counts(shown, codes, len(levels), places, len(_PLACES)), phi, np.log(_PLACES))
         for i, level in enumerate(levels):
-            if min(total.e[i, 0], total.eb[i, 0]) < 20:
+            if min(total.e[i, 0], total.eb[i, 0]) < _SOME:
                 continue
             factor = float(np.exp(total.effect()[i, 0]))
             if attribute:
                 found.append(Difference(attribute, level, "common", "", _apart(total, i, phi), factor, ((level, factor),)))
-            found.append(Difference(attribute, level, "position", "position", slopes[i], factor, ()))
+            if min(total.o[i, 0], total.ob[i, 0]) >= _SOME:
+                found.append(Difference(attribute, level, "position", "position", slopes[i], factor, ()))
         for name, (kinds, values) in groups.items():
             counts = _counts(shown, codes, len(levels), kinds, len(values))
             runs = _slopes(counts, phi, np.arange(10.0), drift[name]) if name == PROMISE else []
             for i, level in enumerate(levels):
+                if min(total.o[i, 0], total.ob[i, 0]) < _SOME:
+                    continue
                 gain, apart = (runs[i], []) if name == PROMISE else _split(counts, i, phi, drift[name])
                 factor = float(np.exp(total.effect()[i, 0]))
                 found.append(Difference(attribute, level, "item", name, gain, factor, tuple((values[j], f) for j, f in apart)))
@@ -166,7 +172,7 @@ def _counts(shown: Shown, codes: Ints, n: int, groups: Ints, k: int) -> Counts:
 def _apart(total: Counts, i: int, phi: float) -> float:
     """Squared standard errors between one slice and all others."""
     rest = Counts(*(part.sum(axis=0, keepdims=True) - part[i] for part in (total.o, total.e, total.ob, total.eb)))
-    if min(rest.e[0, 0], rest.eb[0, 0]) < 20:
+    if min(rest.e[0, 0], rest.eb[0, 0]) < _SOME:
         return 0.0
     gap = total.effect()[i, 0] - rest.effect()[0, 0]
     return float(gap**2 / (total.variance(phi)[i, 0] + rest.variance(phi)[0, 0]))

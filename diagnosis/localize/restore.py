@@ -15,6 +15,7 @@ from diagnosis.localize.symptoms import Items, recompute, typical
 
 _DAY = 86400.0
 _SURE = 0.9  # share of a feature's variance that a key must explain before its last value is put back
+_BLIND = 0.05  # rank correlation with what the other features promise, below which they say nothing of the order of broken values
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,15 @@ class Restored:
 
 
 def restore(
-    sample: Sample, columns: Columns, column: Column, rows: Mask, contract: Contract | None, items: Items, broken: Collection[str]
+    sample: Sample,
+    columns: Columns,
+    column: Column,
+    rows: Mask,
+    contract: Contract | None,
+    items: Items,
+    broken: Collection[str],
+    *,
+    ordered: bool = True,
 ) -> Restored:
     """`column` with good values in `rows`, the best way there is.
 
@@ -43,6 +52,8 @@ def restore(
         Where it is broken.
     broken : collection of str
         Sources that are broken in the same place; they are not used to tell what this one was.
+    ordered : bool
+        Whether broken values may stand in the order of good ones.
     """
     if contract is not None and contract.recompute:
         parents = {f"{t}.{p}" for p in contract.parents for t in ("candidates", "requests")}
@@ -66,7 +77,7 @@ def restore(
     if guess is None:
         return Restored(column.put(rows, np.full(len(rows), _fallback(column, good))), "guessed")
     promised = guess.predict(others, rows)
-    mapped = None if column.categorical else _mapped(sample, column, rows, before, promised, guess, others)
+    mapped = None if column.categorical or not ordered else _mapped(sample, column, rows, before, promised, guess, others)
     return Restored(column.put(rows, promised if mapped is None else mapped), "guessed" if mapped is None else "mapped")
 
 
@@ -110,7 +121,7 @@ def _mapped(sample: Sample, column: Column, rows: Mask, before: Mask, promised: 
     mask[some] = True
     usual = _rank_correlation(column.values[mask], guess.predict(columns, mask)[mask])
     kept = _rank_correlation(column.values[held], promised[held])
-    if not kept > 0.6 * usual:
+    if usual > _BLIND and not kept > 0.6 * usual:
         return None
     tasks = np.where(sample.words("task")[0] < 0, 0, sample.words("task")[0])[sample.owner]
     out = promised.copy()

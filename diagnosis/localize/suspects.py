@@ -20,8 +20,8 @@ class Evidence:
     Attributes
     ----------
     kind : str
-        ``contract``, ``drift``, ``missing``, ``stale``, ``unseen``, ``recomputed``, ``inconsistent``, ``mismatch``, ``version``, ``status``,
-        ``composition``, ``mix``, ``outcome``, ``volume``, ``training``, ``change``, ``replay``.
+        Of a feature ``contract`` or its symptom (`diagnosis.localize.symptoms`), and ``restored``; else ``version``, ``status``, ``order``,
+        ``mismatch``, ``training``, ``composition``, ``mix``, ``volume``, ``outcome``, ``change``, ``confound`` (what it cannot be told from).
     """
 
     kind: str
@@ -88,6 +88,8 @@ class Suspect:
         Share of the hits that the baseline did not have as well: only those can have moved the metric.
     stale_upstreams : int
         How many upstreams its features come from, if all of them are stale; else 0.
+    general : bool
+        Whether a feature that outcomes no longer follow shows like this, too.
     """
 
     component: str
@@ -106,6 +108,7 @@ class Suspect:
     proof: str = ""
     excess: float = 1.0
     stale_upstreams: int = 0
+    general: bool = False
 
     @property
     def name(self) -> str:

@@ -17,6 +17,9 @@ from diagnosis.localize.sample import Floats, Ints, Mask, Sample
 
 _TOLD = 0.9  # share of the variance above which no other key is tried
 HARD = ("missing", "unseen", "range", "sentinel", "stuck", "stale", "recomputed")  # a single value is enough to tell
+MOVED = "moved"  # most values lie elsewhere
+_BINS, _GAINED = 40, 1.25  # bins of equal size over both windows, and the factor by which some became more frequent
+UNTOLD = "untold"  # outcomes no longer follow it; see `diagnosis.localize.telling`
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +29,8 @@ class Symptom:
     Attributes
     ----------
     kind : str
-        One of `HARD`, or ``inconsistent`` (not what the item had), ``unlikely`` (not what the other features promise).
+        One of `HARD`, or ``inconsistent`` (not what the item had), ``unlikely`` (not what the other features promise), ``moved`` (most
+        values lie elsewhere), ``untold`` (outcomes no longer follow it).
     rows : array of bool, shape (candidates,)
         Candidates that show it, of both windows.
     text : str
@@ -55,6 +59,8 @@ def symptoms(
         yield from _missing(column, before)
         yield from _unseen(column, before) if column.categorical else _range(sample, column, before, contract)
         yield from _stuck(column, before)
+        if not column.categorical:
+            yield from _moved(column, before)
         if contract is not None:
             yield from _sentinel(sample, column, contract)
             yield from _recomputed(columns, column, contract)
@@ -125,6 +131,31 @@ def _stuck(column: Column, before: Mask) -> Iterator[Symptom]:
         value = values[top[place]]
         shown = column.levels[int(value)] if column.levels is not None else f"{value:g}"
         yield Symptom(column.source, "stuck", column.values == value, f"{_name(column)} is {shown} more often")
+
+
+def _moved(column: Column, before: Mask) -> Iterator[Symptom]:
+    """Values where the baseline had fewer: another unit, another transformation, another feature."""
+    places = rank_bins(column)
+    if places is None:
+        return
+    size = int(places.max()) + 1
+    was, now = (np.bincount(places[side & (places >= 0)], minlength=size) for side in (before, ~before))
+    gained = now / max(now.sum(), 1) > _GAINED * was / max(was.sum(), 1) + 0.002
+    if gained.any():
+        rows = np.append(gained, False)[places]
+        yield Symptom(column.source, MOVED, rows, f"{_name(column)} lies where it seldom lay")
+
+
+def rank_bins(column: Column) -> Ints | None:
+    """Place of every number among bins of equal size over both windows, -1 where it is missing; None where there are too few values."""
+    known = np.isfinite(column.values)
+    if known.sum() < 1000:
+        return None
+    held = column.values[known]
+    edges = np.unique(np.quantile(held[:: max(1, len(held) // 50_000)], np.linspace(0, 1, _BINS + 1)[1:-1]))
+    if len(edges) < 4:
+        return None
+    return np.where(known, np.searchsorted(edges, column.values, side="right"), -1).astype(np.int64)
 
 
 def _sentinel(sample: Sample, column: Column, contract: Contract) -> Iterator[Symptom]:

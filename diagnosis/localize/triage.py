@@ -38,7 +38,7 @@ KINDS = (
     Kind("feature", "service", "owner of the feature", ("wrong items on top", "scores and order move", "")),
     Kind("model", "ML", "ranking team", ("a worse version ranks", "scores and order move", "slower scoring")),
     Kind("training_data", "ML", "training pipeline", ("the model learned wrong", "one kind of item rises", "")),
-    Kind("candidates", "service", "retrieval team", ("good items are not there", "items or genres vanish", "fewer candidates")),
+    Kind("candidates", "service", "retrieval team", ("good items are not there", "items or kinds of items vanish", "fewer candidates")),
     Kind("rules", "service", "owner of the rules", ("good items moved away", "order differs from the scores", "")),
     Kind("serving", "service", "serving team", ("fallback pages, old pages", "popular items everywhere", "timeouts and errors")),
     Kind("traffic", "neither", "nobody: read by slice", ("other members ask", "other mix of tasks", "other mix of load")),

@@ -36,6 +36,7 @@ from diagnosis.store import Snapshot
 HARM = 1.2  # an effect below this many standard errors of the same outcomes' luck is called harmless
 _LENT = 1.0  # what an effect of borrowed candidates must have: their model errs more than outcomes do by luck
 _STATISTICAL = 3.0  # what an effect that replay cannot reach must have
+_SURE, _ENOUGH = 6.0, 2.0  # and what it must have where the metric clearly moved and its symptom is that many standard errors loud
 MOVED = 3.5  # standard errors of the difference of the windows that count as a movement
 LEANS = 2.5  # from which the metric seems to have moved
 _FEWEST = 30
@@ -99,7 +100,9 @@ def conclude(
 
 def _harmful(effects: Effects, earliest: float, clear: bool) -> list[Effect]:
     """Effects worth calling causes, the largest first; of a movement that is not clear only those that began with the incident."""
-    found = [e for e in effects.effects if abs(e.harm) >= _least(e.suspect) and e.value != 0 and (clear or e.suspect.since >= earliest)]
+    found = [
+        e for e in effects.effects if abs(e.harm) >= _least(e.suspect, clear) and e.value != 0 and (clear or e.suspect.since >= earliest)
+    ]
     found.sort(key=lambda e: -abs(e.value))
     return [e for e in found if abs(e.value) > _PART * abs(found[0].value)]
 
@@ -137,8 +140,13 @@ def _verdict(
     return NO_CHANGE, f"{said}, and less than {MOVED} count as chance."
 
 
-def _least(suspect: Suspect) -> float:
-    return HARM if suspect.repair is not None else _LENT if suspect.proof == "replay+model" else _STATISTICAL
+def _least(suspect: Suspect, clear: bool) -> float:
+    """What an effect must have, in units of its own luck; whether there is one at all, a loud symptom tells better than its size."""
+    if suspect.repair is not None:
+        return HARM
+    if suspect.proof == "replay+model":
+        return _LENT
+    return _ENOUGH if clear and suspect.z >= _SURE else _STATISTICAL
 
 
 def trend(sample: Sample, judge: Judge) -> float:

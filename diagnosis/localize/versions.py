@@ -71,23 +71,29 @@ def share_in(mask: Mask, sample: Sample, where: Mapping[str, list[Any]]) -> str:
 
 
 def model_suspects(stage: Stage, world: World) -> list[Suspect]:
-    """Model versions that score more requests than they did."""
+    """Model versions that score more requests than they did; the target is the version, after the model's name where two models have it."""
     sample, made = stage.sample, []
-    codes, versions = sample.words("model_version")
-    for code, version in enumerate(versions):
-        found = seen_more(codes == code, sample)
+    scored = _scored_by(sample)
+    for name, version, mine in scored:
+        found = seen_more(mine, sample)
         if found is None:
             continue
         where, hit = found.where, found.hit
-        usual = usual_code(np.where(codes == code, -1, world.model), sample, max(len(stage.models), 1)) if stage.models else None
+        usual = usual_code(np.where(mine, -1, world.model), sample, max(len(stage.models), 1)) if stage.models else None
         repair = None
         if usual is not None and (usual[hit] >= 0).any():
             repair = Repair(model=usual, rescore=hit & (usual >= 0))
-        text = f"model version {version} scored {share_in(codes == code, sample, where)}"
-        made.append(
-            Suspect("model", str(version), where, hit, found.since, found.z, repair, (Evidence("version", text),), excess=found.excess)
-        )
+        target = version if sum(v == version for _, v, _ in scored) == 1 else f"{name} {version}".strip()
+        text = f"model {name or 'of no name'} version {version} scored {share_in(mine, sample, where)}"
+        made.append(Suspect("model", target, where, hit, found.since, found.z, repair, (Evidence("version", text),), excess=found.excess))
     return made
+
+
+def _scored_by(sample: Sample) -> list[tuple[str, str, Mask]]:
+    """Every model (empty where it has no name) and version that the log names, and the requests that it scored."""
+    (named, names), (codes, versions) = sample.words("model"), sample.words("model_version")
+    pairs = sorted({(int(n), int(v)) for n, v in zip(named, codes, strict=True) if v >= 0}, key=lambda pair: (pair[1], pair[0]))
+    return [(str(names[n]) if n >= 0 else "", str(versions[v]), (named == n) & (codes == v)) for n, v in pairs]
 
 
 def status_suspects(stage: Stage, world: World) -> list[Suspect]:

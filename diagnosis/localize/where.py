@@ -195,6 +195,29 @@ def onset(hit: Mask, sample: Sample, rows: Ints) -> float:
     return float(sample.time[order[int(np.argmax(gain)) + 1]]) if np.isfinite(gain).any() else float(sample.time[order[0]])
 
 
+def turn(values: Floats, sample: Sample, inside: Mask, sign: float) -> float:
+    """When the mean of `values` changed in the direction of `sign`: the largest standardised difference of two sides (Hinkley 1970).
+
+    Parameters
+    ----------
+    values : array of float64, shape (requests,)
+    inside : array of bool, shape (requests,)
+        Requests among which to look; with fewer than four, the incident's begin is the answer.
+    """
+    rows = np.flatnonzero(inside)
+    order = rows[np.argsort(sample.time[rows], kind="stable")]
+    n = len(order)
+    if n < 4:
+        return float(sample.time[sample.incident].min())
+    y = values[order] - values[order].mean()
+    k = np.arange(1, n)
+    left = np.cumsum(y)[:-1]
+    gain = np.sign(sign) * -left / np.sqrt(k * (n - k) / n)
+    edge = max(1, n // 50)
+    gain[:edge] = gain[n - 1 - edge :] = -np.inf
+    return float(sample.time[order[int(np.argmax(gain)) + 1]])
+
+
 def _likelihood(k: Any, n: Any) -> Any:
     p = np.clip(k / np.maximum(n, 1e-12), 1e-9, 1 - 1e-9)
     return k * np.log(p) + (n - k) * np.log1p(-p)

@@ -78,7 +78,9 @@ class LightgbmModel:
 
 
 # What scikit-learn's own trees are made of, and what its perceptrons keep of their training: numbers only; skops leaves them to its user.
+# A dtype, which imputers and encoders keep, is read from an empty array of it.
 _HELD = (
+    "numpy.dtype",
     "sklearn.tree._tree.Tree",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",

@@ -130,3 +130,10 @@ def test_a_metric_of_outcomes_needs_outcomes(tmp_path, models):
     with pytest.raises(CannotSayError, match="counts outcomes"):
         ask(again)
     assert ask(again, "score_mean").verdict == ask(bench, "score_mean").verdict
+
+
+def test_a_window_without_any_outcome_is_lost_outcomes_and_no_change_of_taste(tmp_path, models):
+    market = m.Market()
+    market.lost = np.broadcast_to(market.late[:, None], market.item.shape)
+    answer = ask(m.open_market(tmp_path / "market", market, models))
+    assert [(c.component, c.target, dict(c.where)) for c in answer.causes] == [("logging", "outcomes", {})]

@@ -38,6 +38,14 @@ def test_a_retriever_that_stops_proposing_one_kind_of_item_is_named_with_the_kin
     assert set(np.array(sample.batch.candidates.column("item_id"))[loan.lent]) <= {f"i{k}" for k in range(0, 10, 2)}
 
 
+def test_a_retriever_that_proposes_half_of_what_it_did_hits_every_request():
+    luck = np.random.default_rng(2).random((4000, 18))
+    sample = crowd(n=4000, width=18, items=old(), retrievers=nearby(lambda at, chosen: (at >= 4) & (luck < 0.6)))
+    ((suspect, _),) = dropped(sample)
+    assert (suspect.target, suspect.where) == ("near", {})
+    assert suspect.hit[sample.incident].mean() > 0.95
+
+
 def test_a_retriever_that_dwindles_day_by_day_is_no_suspect():
     luck = np.random.default_rng(1).random((8000, 8))
     sample = crowd(n=8000, width=8, items=old(), retrievers=nearby(lambda at, chosen: luck < at / 10))

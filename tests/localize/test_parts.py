@@ -1,6 +1,7 @@
 """The parts of the localizer, each on numbers that can be worked out by hand."""
 
 import time
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -8,13 +9,18 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from diagnosis.localize.columns import Column, Columns
 from diagnosis.localize.confidence import SIGNALS, calibration_error, confidence, fit
+from diagnosis.localize.features import feature_suspects
 from diagnosis.localize.relation import beyond
 from diagnosis.localize.sample import Sample
+from diagnosis.localize.stage import Stage
 from diagnosis.localize.training import _area, _outlying
+from diagnosis.localize.versions import model_suspects
 from diagnosis.localize.where import jump, onset, slice_of
 from diagnosis.log import Batch
 from diagnosis.models import Bundle
+from tests.localize.crowd import crowd
 
 
 def sample_of(seed=0, n=4000, days=8.0):
@@ -122,3 +128,38 @@ def test_times_are_seconds_of_utc_wherever_the_test_runs(monkeypatch):
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_another_model_of_the_same_version_is_a_suspect_by_its_name():
+    sample = crowd(n=4000)
+    new = sample.incident & (sample.words("colour")[0] == sample.words("colour")[1].index("red"))
+    table = sample.batch.requests.append_column("model", pa.array(np.where(new, "deep", "wide").astype(object)))
+    table = table.append_column("model_version", pa.array(["1"] * len(sample)))
+    named = replace(sample, batch=Batch(table, sample.batch.candidates, sample.batch.outcomes), kept={})
+    stage = Stage.of(named, Columns({}), {}, {})
+    assert [(s.target, s.where) for s in model_suspects(stage, stage.served())] == [("deep 1", {"colour": ["red"]})]
+
+
+def suspected(sample, values):
+    found = feature_suspects(sample, Columns({"candidates.views": Column("candidates.views", values)}), {}, {"candidates.views"})
+    return [(s.target, dict(s.where), s.evidence[0].kind) for s in found]
+
+
+def test_a_feature_transformed_twice_lies_elsewhere_within_its_range_and_is_a_suspect():
+    sample = crowd(n=3000)
+    views = np.random.default_rng(3).gamma(2.0, 30.0, len(sample.owner))
+    red = sample.words("colour")[0] == sample.words("colour")[1].index("red")
+    assert suspected(sample, views) == []
+    assert suspected(sample, np.where((sample.incident & red)[sample.owner], np.log1p(views), views)) == [
+        ("views", {"colour": ["red"]}, "moved")
+    ]
+
+
+def test_a_counter_that_rises_day_by_day_is_no_suspect():
+    sample = crowd(n=3000)
+    day = np.floor((sample.time - sample.time.min()) / 86400.0)[sample.owner]
+    rng = np.random.default_rng(4)
+    rising = 8.0 * day + 20.0 * rng.random(len(day))
+    assert suspected(sample, np.where(rng.random(len(day)) < 0.005, 100.0, rising)) == []
+    at_once = 50.0 * sample.incident[sample.owner] + 20.0 * rng.random(len(day))
+    assert suspected(sample, np.where(rng.random(len(day)) < 0.005, 100.0, at_once)) == [("views", {}, "moved")]

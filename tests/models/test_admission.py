@@ -92,6 +92,17 @@ def sklearn_bundle(folder, estimator, features=("x",)):
     return write_bundle(folder, made, skops.io.dumps(estimator))
 
 
+def test_a_pipeline_that_fills_gaps_is_admitted_and_scores_in_closed_form(tmp_path):
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
+
+    fitted = make_pipeline(SimpleImputer(), LinearRegression()).fit(np.array([[0.0], [1.0], [2.0]]), [1.0, 3.0, 5.0])
+    bundle = sklearn_bundle(tmp_path, fitted)
+    model = load(bundle, admit(bundle))
+    assert model.score(pd.DataFrame({"x": [4.0, np.nan]})) == pytest.approx([9.0, 3.0])  # the mean, 1, stands in
+
+
 def test_a_linear_regression_scores_in_closed_form(tmp_path):
     from sklearn.linear_model import LinearRegression
 
