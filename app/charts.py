@@ -26,8 +26,10 @@ def traffic(rows: pd.DataFrame, by: str, per: str, changes: pd.DataFrame) -> alt
     per : str
         Width of a bucket in words.
     changes : pandas.DataFrame
-        Columns ``changed_at``, ``kind``, ``target``, ``note``: drawn as marks.
+        Columns ``changed_at``, ``kind``, ``target``, ``note``: drawn as marks, those outside of the traffic left out.
     """
+    if len(rows) and len(changes):  # a change weeks before the log would press the traffic into a corner
+        changes = changes[changes["changed_at"].between(rows["at"].min(), rows["until"].max())]
     bars = (
         alt.Chart(rows)
         .mark_bar(orient="vertical", opacity=0.92, binSpacing=0.5, aria=False)

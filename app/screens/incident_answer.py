@@ -86,7 +86,7 @@ def _failed(error: Exception, told: set[str]) -> None:
 def _verdict(answer: Localization) -> None:
     tone = TONES.get(answer.verdict, "unknown")
     lines = [(tone, answer.reason), ("info", _moved(answer))]
-    views.banner(tone, [*lines, ("info", answer.where_it_moved)] if answer.where_it_moved else lines)
+    views.banner(tone, [*lines, *(("info", text) for text in (answer.where_it_moved, answer.unplayed) if text)])
     views.facts(
         [
             ("unexplained share", _percent(answer.unexplained)),

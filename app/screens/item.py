@@ -20,6 +20,13 @@ def show() -> None:
         with views.guarded():
             _begin(view, held)
         return
+    if "items" not in held.workbench.snapshot.tables():
+        views.title("Item", mono_text=view.item)
+        views.empty(
+            "This workspace has no items table.",
+            "The table items tells titles and launches; without it no item can be held against others.",
+        )
+        return
     calendar = load_launches.calendar(held)
     if view.item not in calendar.items.index:
         views.title("Item", mono_text=view.item)

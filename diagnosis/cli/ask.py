@@ -196,11 +196,18 @@ def inputs(
                 "checks": checks.rows.to_dict("records"),
             }
         )
-        return
+        return _unless_nothing(checks.done)
     names = ["outcome", "feature", "check", "failed", "of", "observed", "expected", "owner", "root"]
     shown = checks.rows[checks.rows["outcome"] != "not_applicable"]
     table(shown[names].itertuples(index=False), names)
     print(plain(checks.sentence))
+    _unless_nothing(checks.done)
+
+
+def _unless_nothing(done: int) -> None:
+    """Leave with 3, "cannot say", where nothing could be checked."""
+    if not done:
+        raise typer.Exit(3)
 
 
 def _drift(workspace: Any, baseline: Any, incident: Any, where: str, features: list[str] | None, as_json: bool) -> None:

@@ -131,5 +131,7 @@ def _show(answer: Localization) -> None:
         print("\nRuled out")
         for r in answer.ruled_out:
             print(f"  {plain(f'{r.component} {r.target}'.strip())}: {plain(r.reason)}")
-    if answer.replayable_share == answer.replayable_share:
+    if answer.unplayed:
+        print(f"\n{answer.unplayed} {answer.elapsed_s:.1f} s.")
+    elif answer.replayable_share == answer.replayable_share:
         print(f"\n{answer.replayable_share:.0%} of the requests can be replayed. {answer.elapsed_s:.1f} s.")

@@ -82,7 +82,7 @@ class TrainingRows:
         """Codes (-1 = null) and values of every text, yes/no or whole-number column with 2 to 40 values, features and others."""
         held = {}
         for name in self.table.column_names:
-            if name in (*_IDS, self.bundle.label or "label", "weight"):
+            if name in (*_IDS, self.bundle.label_of(self.table.column_names), "weight"):
                 continue
             found = levels_of(self.table.column(name))
             if found is not None:
@@ -116,7 +116,7 @@ def training_rows(bundle: Bundle, *, most: int = MOST) -> TrainingRows:
     if total > most:
         chosen = np.sort(np.random.default_rng(0).permutation(total)[:most])
         table = table.take(pa.array(chosen))
-    label, weight = numbers(table, bundle.label or "label"), numbers(table, "weight")
+    label, weight = numbers(table, bundle.label_of(table.column_names)), numbers(table, "weight")
     if "weight" not in table.column_names:
         weight = np.ones(table.num_rows)
     weight = np.where(np.isfinite(weight) & (weight > 0), weight, 0.0)

@@ -197,6 +197,15 @@ class Localization:
         named = [f"{places(s.where) or 'everywhere'} ({s.recovery:.0%} of it)" for s in self.slices if np.isfinite(s.recovery)]
         return f"{self.metric} itself moved in: {'; '.join(named)}." if named else ""
 
+    @property
+    def unplayed(self) -> str:
+        """Why nothing was replayed, in one sentence; empty where something was, or nothing is to be."""
+        if self.replayable_share != 0:
+            return ""
+        return (
+            "None of the requests can be replayed: that takes an admitted model and a ruleset that they name; `diagnosis check` says more."
+        )
+
     def as_json(self) -> dict[str, Any]:
         """The document of ``diagnosis localize --json``."""
         return {

@@ -40,17 +40,18 @@ def compare(new: Bundle, old: Bundle) -> Finding | None:
     tables = (read_training(new), read_training(old))
     if tables[0] is None or tables[1] is None:
         return None
-    labels = [_label(t) for t in tables]
+    labels = [_label(tables[0], new), _label(tables[1], old)]
     if labels[0] is None or labels[1] is None:
         return None
     found = [*_lost_labels(tables, (labels[0], labels[1]), new), *_leaks(tables, (labels[0], labels[1]), new)]
     return max(found, key=lambda f: f.z, default=None)
 
 
-def _label(table: pa.Table) -> Floats | None:
-    if "label" not in table.column_names:
+def _label(table: pa.Table, bundle: Bundle) -> Floats | None:
+    name = bundle.label_of(table.column_names)
+    if name not in table.column_names:
         return None
-    return np.nan_to_num(np.asarray(table.column("label").to_numpy(), dtype=np.float64))
+    return np.nan_to_num(np.asarray(table.column(name).to_numpy(), dtype=np.float64))
 
 
 def _lost_labels(tables: tuple[pa.Table, pa.Table], labels: tuple[Floats, Floats], new: Bundle) -> list[Finding]:

@@ -26,6 +26,7 @@ from diagnosis.localize.result import (
     Proof,
     RuledOut,
     moment,
+    places,
 )
 from diagnosis.localize.sample import Sample
 from diagnosis.localize.stage import Stage
@@ -93,7 +94,7 @@ def conclude(
         effects.interactions,
         unexplained if causes else (1.0 if verdict == UNEXPLAINED else math.nan),
         replayable,
-        ruled_out(effects, kept, movement),
+        ruled_out(effects, kept, movement, replayable),
         sampled=len(sample),
     )
 
@@ -246,15 +247,21 @@ def nearest_change(snapshot: Snapshot, since: float, sample: Sample) -> Mapping[
     }
 
 
-def ruled_out(effects: Effects, kept: Sequence[Effect], movement: float) -> tuple[RuledOut, ...]:
+def ruled_out(effects: Effects, kept: Sequence[Effect], movement: float, replayable: float) -> tuple[RuledOut, ...]:
     """What differs without harm, and components in which nothing differs."""
     found = []
     for effect in effects.effects:
         if effect in kept:
             continue
+        suspect = effect.suspect
+        seen = suspect.evidence[0].text if suspect.evidence else "it differs"
+        if suspect.where:
+            seen = f"for {places(suspect.where)}: {seen}"
         share = f"{effect.value / movement:.0%} of the movement" if movement else f"{effect.value:+.2g}"
-        seen = effect.suspect.evidence[0].text if effect.suspect.evidence else "it differs"
-        found.append(RuledOut(effect.suspect.component, f"{seen}; putting it back brings back {share}", effect.suspect.target))
+        tried = f"putting it back brings back {share}"
+        if suspect.repair is not None and replayable == 0 and not effect.value:
+            tried = "it was not put back, since no request can be replayed"
+        found.append(RuledOut(suspect.component, f"{seen}; {tried}", suspect.target))
     named = {e.suspect.component for e in effects.effects}
     found += [RuledOut(c, "nothing stands out against the baseline") for c in _COMPONENTS if c not in named]
     return tuple(found)

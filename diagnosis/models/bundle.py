@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,10 @@ class Bundle:
     def feature(self, name: str) -> Feature | None:
         """The feature of that name, if there is one."""
         return next((f for f in self.features if f.name == name), None)
+
+    def label_of(self, columns: Sequence[str]) -> str:
+        """The column of training rows that holds the label: the one that `label` names where it is among `columns`, else ``label``."""
+        return self.label if self.label in columns else "label"
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,8 @@ class Workbench:
             if bundle.version == version and name in (None, bundle.name):
                 return bundle
         versions = [b.version for b in self.bundles if name in (None, b.name)]
-        raise NotFoundError("model version", version, versions or [f"{b.version} of {b.name}" for b in self.bundles], few=True)
+        hint = "" if self.bundles else "no model is here yet: `diagnosis models add` adds one."
+        raise NotFoundError("model version", version, versions or [f"{b.version} of {b.name}" for b in self.bundles], hint, few=True)
 
     def model(self, name: str | None, version: str) -> Model:
         """The model of that version, admitted.

@@ -69,6 +69,10 @@ def write(address: str, document: bytes) -> None:
         else:
             _replace(Path(address).expanduser(), document)
         back = read(address)
+    except FileNotFoundError:
+        raise HotfixError(
+            f"The document did not arrive at {address}: there is no such folder.", "make the folder, or correct `publish_to`."
+        ) from None
     except (OSError, ValueError, ImportError) as error:  # urllib's errors are OSError, those of Arrow OSError or ValueError
         raise HotfixError(f"The document did not arrive at {address}: {error}.", "nothing was changed there; try again.") from None
     if back != document:

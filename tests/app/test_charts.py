@@ -24,6 +24,15 @@ def test_traffic_is_drawn_in_utc_with_its_bucket_in_the_title():
     assert all(t.get("timeUnit", "").startswith("utc") for tips in fields(spec, "tooltip") for t in tips if t["type"] == "temporal")
 
 
+def test_a_change_long_before_the_log_does_not_widen_its_traffic():
+    rows = pd.DataFrame({"at": [AT], "until": [AT + pd.Timedelta(hours=6)], "group": ["homepage"], "requests": [2], "weight": [8.0]})
+    at = [AT - pd.Timedelta(days=20), AT, AT + pd.Timedelta(hours=7)]
+    changes = pd.DataFrame({"changed_at": at, "kind": ["model"] * 3, "target": ["ranker"] * 3, "note": ["a", "b", "c"]})
+    chart = charts.traffic(rows, "task", "6 hours", changes)
+    assert [layer.data["note"].tolist() for layer in chart.layer[1:]] == [["b"], ["b"]]
+    assert chart.to_dict()["description"].endswith("with 1 changes marked.")
+
+
 def test_scores_differ_in_shape_as_well_as_in_colour():
     rows = pd.DataFrame({"item": ["a"], "title": ["Apple"], "logged": [1.0], "replayed": [1.5], "logged_rank": [1], "difference": [0.5]})
     spec = charts.scores(rows, "different_scores").to_dict()

@@ -1,5 +1,7 @@
 """The screens Launches and Item, without a browser; text from the log is text."""
 
+import shutil
+
 import pytest
 import streamlit as st
 
@@ -116,3 +118,13 @@ def test_the_latest_forecast_of_each_item_stands(launching):
     found = shown.latest(records(held.workbench))
     assert len({record.item for record in found}) == len(found)
     assert {record.until for record in found} == {max(record.until for record in records(held.workbench))}
+
+
+def test_an_item_of_a_workspace_without_items_has_its_title_and_says_what_is_missing(launching, tmp_path, monkeypatch):
+    shutil.copytree(launching, tmp_path / "bare")
+    shutil.rmtree(tmp_path / "bare" / "items")
+    monkeypatch.setenv("DIAGNOSIS_WORKSPACES", str(tmp_path / "bare"))
+    st.cache_resource.clear()
+    said = words(screen("item", w="shop", item="recalled"))
+    assert said.startswith("Item recalled This workspace has no items table.")
+    assert "This part failed" not in said

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -111,6 +112,15 @@ def test_inputs_explain_and_check(capsys, shop):
     assert "contributions" not in absent
     found = ask(capsys, "check", shop)
     assert (found["ok"], {f["state"] for f in found["findings"]}) == (True, {"ok", "warn"})
+
+
+def test_without_contract_and_model_inputs_cannot_say_and_explain_says_what_to_add(capsys, shop):
+    shutil.rmtree(shop / "models")
+    shutil.rmtree(shop / "contracts", ignore_errors=True)
+    code, out, _ = run(capsys, "inputs", shop, "r1")
+    assert (code, out.splitlines()[-1]) == (3, "Nothing could be checked: there is no feature contract and no training sample.")
+    assert run(capsys, "inputs", shop, "r1", "--json")[0] == 3
+    assert "no model is here yet: `diagnosis models add` adds one." in run(capsys, "explain", shop, "r1")[2]
 
 
 def test_models_are_added_admitted_and_listed(capsys, shop, trained, tmp_path):

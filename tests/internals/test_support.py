@@ -132,3 +132,12 @@ def test_whole_numbers_with_nulls_are_read(tmp_path):
     rows = training_rows(write_bundle(tmp_path, made, b"x", table))
     np.testing.assert_array_equal(rows.matrix, [[1.0, 1.0], [np.nan, np.nan]])
     assert rows.label.tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("column", ["label", "click"])
+def test_labels_stand_in_the_column_that_the_manifest_names_or_else_in_label(tmp_path, column):
+    made = Bundle(tmp_path, "m", "1", "lightgbm", "model.txt", features=FEATURES, label="click")
+    table = pa.table({"x": pa.array([1.0, 2.0]), "kind": pa.array(["b", "a"]), column: pa.array([1.0, 0.0])})
+    rows = training_rows(write_bundle(tmp_path, made, b"x", table))
+    assert rows.label.tolist() == [1.0, 0.0]
+    assert column not in rows.attributes

@@ -39,6 +39,10 @@ def test_without_a_model_nothing_is_replayed_and_the_symptom_is_still_no_proof(t
     shutil.rmtree(bench.workspace.models_dir)
     answer = ask(Workbench.open(tmp_path / "market"))
     assert answer.replayable_share == 0.0
+    assert answer.unplayed.startswith("None of the requests can be replayed: that takes an admitted model and a ruleset")
+    (out,) = [r.reason for r in answer.ruled_out if r.target == "discount"]
+    assert out.startswith("for channel ")
+    assert out.endswith("; it was not put back, since no request can be replayed")
     assert all(cause.proof != "replay" for cause in answer.causes)
 
 

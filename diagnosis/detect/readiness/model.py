@@ -84,15 +84,15 @@ def moment(text: str) -> datetime | None:
 def simpler(seen: Evidence) -> Answer:
     """A simpler model is not better: ridge regression on the same training rows."""
     training = read_training(seen.bundle)
-    if training is None or "label" not in training.column_names:
+    label = seen.bundle.label_of(training.column_names) if training is not None else "label"
+    if training is None or label not in training.column_names:
         return cannot_tell(f"{seen.named} has no training rows with labels here", "add training.parquet to the bundle")
     shown = shown_of(seen)
     given = shown.given(seen.bundle)
-    rows = pd.DataFrame(
-        {name: training.column(name).to_pandas() for name in [*seen.bundle.names, "label"] if name in training.column_names}
-    )
+    rows = pd.DataFrame({name: training.column(name).to_pandas() for name in seen.bundle.names if name in training.column_names})
     if set(seen.bundle.names) - set(rows.columns):
         return cannot_tell("the training rows lack features of the model", "write them with every feature")
+    rows["label"] = training.column(label).to_pandas()
     linear = _ridge(seen.bundle, rows.head(_MOST_ROWS), given)
     mine, other = shown.concordance(shown.scored(seen.model, given)), shown.concordance(linear)
     gain, shares = shown.mean(mine - other), [_points(shown.mean(values).value) for values in (mine, other)]
