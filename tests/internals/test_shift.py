@@ -118,9 +118,9 @@ def test_a_sample_grows_until_it_is_stable_or_whole(model, tmp_path):
     day = timedelta(days=1)
     windows = (Query(since=AT, until=AT + day), Query(since=AT + 2 * day, until=AT + 3 * day))
     found = [one for one, _, _ in shifts(workspace.snapshot(), model, *windows)]
-    assert [f.requests for f in found] == [(50, 50), (200, 200), (800, 800), (900, 900)][: len(found)]
+    assert [f.requests for f in found] == [(30, 30), (120, 120), (480, 480), (900, 900)][: len(found)]
     assert found[-1].stable
     whole = shift(parts(model, window(900, seed=1, tag="b")), parts(model, window(900, seed=2, plus=0.7, tag="i")))
     assert all(f.rows["low"]["a"] < whole.rows["shift"]["a"] < f.rows["high"]["a"] for f in found)
     small = [one for one, _, _ in shifts(workspace.snapshot(), model, *windows, most=100)]
-    assert [f.requests for f in small] == [(50, 50), (100, 100)]
+    assert [f.requests for f in small] == [(30, 30), (100, 100)]
