@@ -23,6 +23,7 @@ T = TypeVar("T")
 _LOOKED_AT = 2000  # rows that tell whether values repeat
 TURNS = 20  # attempts at a commit while others commit too
 ROW_GROUP = {"requests": 8192, "candidates": 16384}
+_REQUIRED = {"string": pa.string(), "timestamp": pa.timestamp("us", "UTC"), "double": pa.float64()}
 
 
 def normalise(name: str, rows: pa.Table) -> pa.Table:
@@ -50,7 +51,7 @@ def normalise(name: str, rows: pa.Table) -> pa.Table:
     for field in rows.schema:
         if pa.types.is_timestamp(field.type) and field.type.tz is None:
             raise ValueError(f"{name}.{field.name} has times without a zone; give UTC times (timestamp[us, tz=UTC])")
-        kind = KNOWN[name].get(field.name) if pa.types.is_null(field.type) else log_type(field.type)
+        kind = _given(name, field.name) if pa.types.is_null(field.type) else log_type(field.type)
         if kind is None:
             continue
         try:
@@ -58,6 +59,11 @@ def normalise(name: str, rows: pa.Table) -> pa.Table:
         except pa.ArrowInvalid as error:
             raise ValueError(f"{name}.{field.name} does not fit {kind}: {error}") from None
     return pa.table(columns)
+
+
+def _given(name: str, column: str) -> pa.DataType | None:
+    """The type that the format gives a column; None for one that it does not know."""
+    return KNOWN[name].get(column) or _REQUIRED.get(REQUIRED[name].get(column, ""))
 
 
 def prepare(requests: pa.Table, candidates: pa.Table, outcomes: pa.Table | None) -> dict[str, pa.Table]:

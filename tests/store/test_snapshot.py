@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from datetime import date, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import numpy as np
 import pyarrow as pa
@@ -543,3 +543,12 @@ def test_a_thinned_sample_is_of_the_log_and_the_same_each_time(tmp_path):
     assert len(set(first)) == 200
     assert len({int(i[1:]) // 300 for i in first}) == 10  # from everywhere
     assert len(snapshot.sample(5000, thinned=True)) == 3000
+
+
+def test_an_empty_table_without_types_takes_those_of_the_format(tmp_path):
+    made = Workspace.create(tmp_path / "shop", id="shop")
+    served = pa.array([datetime(2026, 11, 1, tzinfo=UTC)], pa.timestamp("us", "UTC"))
+    rows = pa.table({"request_id": ["r"], "served_at": served, "task": ["t"], "status": ["ok"], "keep_probability": [1.0]})
+    nothing = pa.table({name: pa.array([], pa.null()) for name in ("request_id", "item_id", "event")})
+    made.append(requests=rows, candidates=pa.table({"request_id": ["r"], "item_id": ["i"]}), outcomes=nothing)
+    assert made.snapshot().count(Query()).kept == 1
