@@ -1,6 +1,7 @@
 """From a log to incidents: planted ones are found, where nothing is wrong nothing is reported, and bad input is said."""
 
 import json
+import multiprocessing
 from dataclasses import replace
 
 import numpy as np
@@ -265,9 +266,24 @@ def test_a_metric_whose_expression_fails_is_named_and_the_others_go_on(tmp_path)
     assert any(s.name == "speed" for s in found.watched.panel.series)
 
 
+def _hold(folder, held, done):
+    with alone(folder):
+        held.set()
+        done.wait(20)
+
+
 def test_a_second_detector_says_that_another_is_at_work(built, first_run):
-    with alone(built / "detect"), pytest.raises(CannotSayError, match="Another detection"):
-        detect(Workbench.open(built), wait_s=0.0)
+    context = multiprocessing.get_context("spawn")
+    held, done = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(built / "detect", held, done))
+    other.start()
+    assert held.wait(60)
+    try:
+        with pytest.raises(CannotSayError, match="Another detection"):
+            detect(Workbench.open(built), wait_s=0.0)
+    finally:
+        done.set()
+        other.join(20)
     assert detect(Workbench.open(built), localize=False, wait_s=0.0).new == ()
 
 
