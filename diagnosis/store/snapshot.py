@@ -508,24 +508,24 @@ class Snapshot:
 
     def touched(self, requests: Sequence[str], outcomes: Sequence[str]) -> set[int]:
         """Hours (since 1970, UTC) of the requests in some files of `requests`, and of those that some files of `outcomes` are about."""
-        found: set[int] = set()
-        for name, files in (("requests", requests), ("outcomes", outcomes)):
-            if not files:
-                continue
-            bound, pinned = sql.Bound(), self._pin(name)
-            days = {day for file, day in zip(pinned.files, pinned.dates, strict=True) if file in set(files)}
+        return self._hours_of("requests", requests) | self._hours_of("outcomes", outcomes)
 
-            def text(name: str = name, files: Sequence[str] = files, pinned: Pinned = pinned, days: set[date | None] = days) -> str:
-                there = [f for f in files if f not in self._bad]
-                new = sql.relation(pinned.schema, there, bound, any(pinned.dates), pinned.converted, deleted=pinned.deleted)  # noqa: B023
-                dates = None if None in days else {day for day in days if day}
-                hour = "SELECT DISTINCT floor(epoch(served_at) / 3600)::BIGINT AS h FROM"
-                if name == "requests":
-                    return f"{hour} {new}"
-                return f"{hour} {self._from('requests', bound, dates=dates)} WHERE request_id IN (SELECT request_id FROM {new})"  # noqa: B023
+    def _hours_of(self, name: str, files: Sequence[str]) -> set[int]:
+        if not files:
+            return set()
+        bound, pinned = sql.Bound(), self._pin(name)
+        days = {day for file, day in zip(pinned.files, pinned.dates, strict=True) if file in set(files)}
 
-            found |= set(self._ask(text, bound).column("h").to_pylist())
-        return found
+        def text() -> str:
+            there = [f for f in files if f not in self._bad]
+            new = sql.relation(pinned.schema, there, bound, any(pinned.dates), pinned.converted, deleted=pinned.deleted)
+            dates = None if None in days else {day for day in days if day}
+            hour = "SELECT DISTINCT floor(epoch(served_at) / 3600)::BIGINT AS h FROM"
+            if name == "requests":
+                return f"{hour} {new}"
+            return f"{hour} {self._from('requests', bound, dates=dates)} WHERE request_id IN (SELECT request_id FROM {new})"
+
+        return set(self._ask(text, bound).column("h").to_pylist())
 
     def arrived(self) -> tuple[datetime | None, float]:
         """When the latest outcome arrived, and after how many seconds those of the last days arrive, all but one in a hundred."""

@@ -43,3 +43,9 @@ def workspace(tmp_path):
     made = Workspace.create(tmp_path / "w", id="tiny")
     made.append(requests=requests(), candidates=candidates())
     return made
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A workspace without anything in it."""
+    return Workspace.create(tmp_path / "w", id="w")

@@ -26,11 +26,6 @@ from diagnosis.store.waitroom import Waitroom
 NOON = datetime(2026, 11, 1, 12, 30, tzinfo=UTC)
 
 
-@pytest.fixture
-def made(tmp_path):
-    return Workspace.create(tmp_path / "w", id="w")
-
-
 def log(workspace, ids, *, columns=None, spool=None, **more):
     """One sealed segment of requests with two candidates each."""
     logger = RequestLogger(spool or workspace.path / "spool", member_key=b"k", log_schema="test")

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from diagnosis.log.foreign import parse_mapping
-from diagnosis.store import Query, Workspace
+from diagnosis.store import Query
 from diagnosis.store.importing import PHASES, import_log
 from diagnosis.store.importroom import Importroom
 
@@ -20,11 +20,6 @@ MAPPING = {
 HEAD = "id,at,user,item,score\n"
 FIRST = HEAD + "r1,2026-11-01T12:00:00Z,u1,a,0.5\nr1,2026-11-01T12:00:00Z,u1,b,0.25\n"
 REST = HEAD + "r1,2026-11-01T12:00:01Z,u1,c,0.75\nr2,2026-11-01T12:01:00Z,u2,a,1.0\n"
-
-
-@pytest.fixture
-def made(tmp_path):
-    return Workspace.create(tmp_path / "w", id="w")
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import pytest
 from diagnosis.errors import WorkspaceError
 from diagnosis.log.foreign import parse_mapping
 from diagnosis.log.heads import pseudonym, stretched
-from diagnosis.store import Workspace
 from diagnosis.store.importing import PHASES, import_log
 from diagnosis.store.importroom import Importroom
 
@@ -44,11 +43,6 @@ BY_MEMBER = {
     "event": "what",
     "happened_at": "ts",
 }
-
-
-@pytest.fixture
-def made(tmp_path):
-    return Workspace.create(tmp_path / "w", id="w")
 
 
 @pytest.fixture

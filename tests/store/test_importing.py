@@ -12,7 +12,7 @@ import pytest
 
 from diagnosis.errors import MappingError, WorkspaceError
 from diagnosis.log.foreign import parse_mapping
-from diagnosis.store import Query, Workspace
+from diagnosis.store import Query
 from diagnosis.store.importing import PHASES, import_log
 from diagnosis.store.importroom import Importroom
 from tests.store.vectors import delete
@@ -24,11 +24,6 @@ LONG = {
     "candidates": {"item_id": "item", "score": "score", "rank": {"by": "score"}},
 }
 CSV = "id,at,user,device,item,score\nr1,2026-11-01T12:00:00Z,u1,tv,007,0.5\nr1,2026-11-01T12:00:00Z,u1,tv,8,0.75\nr2,2026-11-01T12:01:00Z,,web,9,\n"
-
-
-@pytest.fixture
-def made(tmp_path):
-    return Workspace.create(tmp_path / "w", id="w")
 
 
 @pytest.fixture
