@@ -9,6 +9,7 @@ import numpy as np
 
 from diagnosis.localize.columns import Column, Columns
 from diagnosis.localize.sample import Floats, Mask
+from diagnosis.localize.steady import STEADY
 
 _FIT = 15_000
 
@@ -42,11 +43,7 @@ class Guess:
             "num_leaves": 31,
             "learning_rate": 0.2,
             "min_data_in_leaf": 30,
-            "num_threads": 1,
-            "deterministic": True,
-            "force_row_wise": True,
-            "seed": 1,
-            "verbose": -1,
+            **STEADY,
         }
         if column.categorical:
             if not 2 <= levels <= 12:

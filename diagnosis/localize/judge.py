@@ -19,6 +19,7 @@ import pyarrow as pa
 from diagnosis.localize.columns import Columns, score
 from diagnosis.localize.sample import Floats, Mask, Sample
 from diagnosis.localize.stage import Played, Stage
+from diagnosis.localize.steady import STEADY
 from diagnosis.log.records import Batch
 from diagnosis.metrics import Metric, PerRequest, per_request, positives
 from diagnosis.models import Model
@@ -144,11 +145,7 @@ class Outcomes:
             "cat_smooth": 50,
             "lambda_l2": 10.0,
             "boost_from_average": False,
-            "deterministic": True,
-            "force_row_wise": True,
-            "num_threads": 1,
-            "seed": 1,
-            "verbose": -1,
+            **STEADY,
         }
         return cls(sources, model, curve, lightgbm.train(options, data, trees), levels)
 

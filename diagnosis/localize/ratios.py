@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from diagnosis.localize.sample import Floats, Ints, Mask
+from diagnosis.localize.steady import STEADY
 
 _FOLDS = 3
 _FEW = 8  # columns whose products are looked at
@@ -29,11 +30,7 @@ _OPTIONS: Mapping[str, Any] = {
     "cat_smooth": 20,
     "max_bin": 127,
     "boost_from_average": False,
-    "deterministic": True,
-    "force_row_wise": True,
-    "num_threads": 1,
-    "seed": 1,
-    "verbose": -1,
+    **STEADY,
 }
 
 
