@@ -138,14 +138,15 @@ def _actions(view: View, held: load.Bench, incident: Incident) -> None:
 
 def _asked(view: View, held: load.Bench, incident: Incident) -> View:
     """The question of the incident screen; a feature's is about what members did."""
+    name, where = incident.asked
     try:
-        metric = held.workbench.metric(incident.metric).name
+        metric = held.workbench.metric(name).name
     except (DiagnosisError, ValueError):
         metric = ""
     asked = View(
         workspace=view.workspace,
         metric=metric,
-        where=incident.asked_where if incident.verdict else incident.where,
+        where=where,
         incident=incident.window,
         baseline=incident.baseline,
     )

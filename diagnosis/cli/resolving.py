@@ -89,7 +89,8 @@ def asked_of(
         known = kept(bench.state, bench.workspace.id, incident)
         if known.window is None or known.baseline is None:
             raise HotfixError(f"Incident {incident!r} has no windows yet.", "give --metric, --baseline, --since and --until.")
-        return Asked(bench, known.metric, known.baseline, known.window, known.cause, known.asked_where)
+        metric, where = known.asked
+        return Asked(bench, metric, known.baseline, known.window, known.cause, where)
     if found is not None:
         held = localized(found)
         before, after = (Window(*(datetime.fromisoformat(held[w][k]) for k in ("since", "until"))) for w in ("baseline", "incident"))

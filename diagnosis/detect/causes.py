@@ -14,6 +14,7 @@ from diagnosis.log.filters import parse_filter
 from diagnosis.reproduce import Workbench
 
 _MOST = 12_000  # requests of each window that the localizer reads
+_OTHERS = 2  # metrics that moved with the one that leads and are asked, too
 _DAY, _WEEK = timedelta(days=1), timedelta(days=7)
 _ACTS = {"inputs": "owner of the feature", "outputs": "ranking team", "outcomes": "ranking team", "serving": "serving team"}
 
@@ -35,29 +36,54 @@ def baseline_of(incident: Window, log: Window) -> Window | None:
 
 
 def localized(workbench: Workbench, incident: Incident) -> Incident:
-    """The incident with its baseline, the localizer's verdict and its first cause; evidence says so where it cannot be asked."""
+    """The incident with its baseline, the localizer's verdict and its first cause; evidence says so where it cannot be asked.
+
+    Where the metric that leads does not tell the cause, others that moved with it are asked, the clearest first.
+    """
     window, log = incident.window, workbench.snapshot.window()
     if window is None or log is None:
         return incident
     baseline = baseline_of(window, Window(log[0], log[1] + timedelta(microseconds=1)))
     if baseline is None:
         return incident
-    try:
-        metric = workbench.metric(incident.metric)
-    except (DiagnosisError, ValueError):  # a feature or an indicator, which is its own likely cause
-        return replace(incident, baseline=baseline)
-    problem = ""
-    for where in dict.fromkeys(("", incident.where)):  # a cause in a slice often shows only beside the others
+    found = replace(incident, baseline=baseline)
+    if not _known(workbench, incident.metric):  # a feature or an indicator, which is its own likely cause
+        return found
+    found = _asked(
+        workbench, found, incident.metric, tuple(dict.fromkeys(("", incident.where)))
+    )  # a slice often shows only beside the others
+    names = dict.fromkeys(series.partition("|")[0] for series in incident.series)
+    others = [name for name in names if name != incident.metric and _known(workbench, name)][:_OTHERS]
+    for name in others if found.verdict != CAUSE_FOUND else []:
+        other = _asked(workbench, found, name, ("",))
+        if other.verdict == CAUSE_FOUND:
+            return replace(other, asked_metric=name, evidence=(*found.evidence, f"The cause is that of {name}, which moved with it."))
+    return found
+
+
+def _asked(workbench: Workbench, incident: Incident, name: str, places: tuple[str, ...]) -> Incident:
+    """What the localizer says of a metric, in the first of some slices that tells a cause, else in the last."""
+    metric, window, problem = workbench.metric(name), incident.window, ""
+    assert window is not None
+    assert incident.baseline is not None
+    for where in places:
         try:
-            answer = localize(workbench, metric, baseline, window, where=parse_filter(where), most=_MOST)
+            answer = localize(workbench, metric, incident.baseline, window, where=parse_filter(where), most=_MOST)
         except DiagnosisError as error:
             problem = error.message
             continue
         cause = answer.as_json()["causes"]
-        found = replace(incident, baseline=baseline, verdict=answer.verdict, cause=cause[0] if cause else None, asked_where=where)
-        if answer.verdict == CAUSE_FOUND or where == incident.where:
+        found = replace(incident, verdict=answer.verdict, cause=cause[0] if cause else None, asked_where=where)
+        if answer.verdict == CAUSE_FOUND or where == places[-1]:
             return found
-    return replace(incident, baseline=baseline, evidence=(*incident.evidence, f"Its cause could not be looked for: {problem}"))
+    return replace(incident, evidence=(*incident.evidence, f"Its cause could not be looked for: {problem}"))
+
+
+def _known(workbench: Workbench, name: str) -> bool:
+    try:
+        return bool(workbench.metric(name))
+    except (DiagnosisError, ValueError):
+        return False
 
 
 def who_acts(incident: Incident) -> str:

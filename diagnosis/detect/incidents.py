@@ -52,8 +52,9 @@ class Incident:
         Key of the incident that it shares its cause with, and that stands for both; empty for one that stands for itself.
     baseline : Window or None
         What to compare with, where the localizer can be asked.
-    asked_where : str
-        The slice that the localizer was asked about; everything, where that moved enough to tell the cause.
+    asked_metric, asked_where : str
+        What the localizer was asked about: another series of the incident where its own does not tell the cause (empty: its own), and the
+        slice; everything, where that moved enough to tell it.
     owner : str
         Who owns what it is about, where contracts, upstreams or environments say so.
     upstreams : tuple of str
@@ -87,6 +88,7 @@ class Incident:
     baseline: Window | None = None
     evidence: tuple[str, ...] = field(default=())
     part_of: str = ""
+    asked_metric: str = ""
     asked_where: str = ""
     owner: str = ""
     upstreams: tuple[str, ...] = ()
@@ -105,6 +107,11 @@ class Incident:
             if self.symptom == "inputs" and what.startswith(f"{kind}:"):
                 what = text.format(what.partition(":")[2])
         return f"{what} of {self.where}" if self.where else what
+
+    @property
+    def asked(self) -> tuple[str, str]:
+        """Metric and slice that the localizer was asked about, or is to be."""
+        return self.asked_metric or self.metric, self.asked_where if self.verdict else self.where
 
     @property
     def window(self) -> Window | None:

@@ -31,10 +31,10 @@ def link(incident: Incident, workspace: str, base_url: str) -> str:
     """
     if incident.baseline is None or incident.window is None:
         return f"{base_url}/incidents?{urlencode({'w': workspace})}"
+    name, where = incident.asked
     asked = {"w": workspace, "baseline": str(incident.baseline), "incident": str(incident.window)}
-    if incident.kind in _ASKED and (incident.verdict or _known(incident.metric)):
-        asked |= {"metric": incident.metric, "asked": "1"}
-    where = incident.asked_where if incident.verdict else incident.where
+    if incident.kind in _ASKED and (incident.verdict or _known(name)):
+        asked |= {"metric": name, "asked": "1"}
     if where:
         asked["where"] = where
     return f"{base_url}/incident?{urlencode(asked)}"
