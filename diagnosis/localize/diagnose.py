@@ -171,7 +171,7 @@ def diagnose(workbench: Workbench, request_id: str, *, most: int = 4000) -> Diag
         return _bare(request_id, replayed.sentence, replayed.verdict, inputs)
     case = prepare(workbench, metric("score_mean"), sample)
     place = sample.batch.request_ids.index(request_id)
-    suspects, drops = find_suspects(case)
+    case, suspects, drops = find_suspects(case)
     findings = _findings(case, suspects, drops, place)
     verdict, reason = _verdict(findings, odd, replayed.sentence, inputs)
     return Diagnosis(request_id, verdict, reason, replayed.verdict, inputs, findings, windows[0], len(sample) - 1)
@@ -196,7 +196,7 @@ def _bare(request_id: str, sentence: str, replay: str, inputs: str) -> Diagnosis
 def _findings(case: Case, suspects: Sequence[Suspect], drops: Sequence[tuple[Suspect, Loan]], place: int) -> tuple[Finding, ...]:
     mine = [s for s in (*suspects, *(s for s, _ in drops)) if s.hit[place]]
     found = [_finding(case, s, _moved(case, s, place)) for s in mine]
-    found = [f for f in found if f.moved or f.component in ("serving", "candidates")]
+    found = [f for f in found if f.moved or f.component in ("serving", "candidates", "logging")]
     return tuple(sorted(found, key=lambda f: (-f.replayed, -f.moved)))
 
 

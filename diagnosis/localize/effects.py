@@ -147,6 +147,7 @@ def world_of(part: Stage, whole: World) -> World:
         whole.replayed[rows],
         whole.absent[kept],
         whole.upside_down[rows],
+        None if whole.off is None else whole.off[kept],
     )
 
 

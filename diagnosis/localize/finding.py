@@ -20,8 +20,8 @@ from diagnosis.reproduce import Workbench
 from diagnosis.reproduce.circumstances import environments
 
 
-def find_suspects(case: Case) -> tuple[list[Suspect], list[tuple[Suspect, composition.Loan]]]:
-    """Everything that is not as it was in the baseline."""
+def find_suspects(case: Case) -> tuple[Case, list[Suspect], list[tuple[Suspect, composition.Loan]]]:
+    """Everything that is not as it was in the baseline; and the case, whose world knows which scores do not reproduce."""
     stage, world = case.stage, case.world
     suspects = feature_suspects(case.sample, case.features_of(stage.columns), case.contracts, case.used)
     since = moment(float(case.sample.time[case.sample.incident].min()))
@@ -32,9 +32,11 @@ def find_suspects(case: Case) -> tuple[list[Suspect], list[tuple[Suspect, compos
     suspects += [counted(case, s) for s in statuses] if case.metric.base in SERVICE else statuses
     suspects += versions.ruleset_suspects(stage, world)
     suspects += versions.order_suspects(stage, world)
-    suspects += mismatch.mismatch_suspects(stage, world)
+    unlike = mismatch.mismatch_suspects(stage, world, suspects)
+    suspects = unlike.suspects
     flooded = composition.flood(case.sample)
-    return suspects, flooded or composition.dropped(case.sample)  # what a flood pushes out, no retriever lost
+    drops = flooded or composition.dropped(case.sample)  # what a flood pushes out, no retriever lost
+    return replace(case, world=replace(world, off=unlike.off)), suspects, drops
 
 
 def counted(case: Case, suspect: Suspect) -> Suspect:

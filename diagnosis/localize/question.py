@@ -153,7 +153,7 @@ def _answer(
     step("looking at inputs, versions, candidates and rules", 0.4)
     with ThreadPoolExecutor(1) as beside:  # LightGBM lets go of the interpreter while it fits
         fitted = beside.submit(judged, case)
-        suspects, drops = find_suspects(case)
+        case, suspects, drops = find_suspects(case)
         judge = fitted.result()
     step("putting components back and replaying", 0.6)
     leaning = abs(moved.value) > LEANS * moved.se
@@ -208,7 +208,8 @@ def _weighed(
 
 def _silent(case: Case, judge: Judge, clean: Columns, suspects: Sequence[Suspect], beyond: Sequence[Suspect]) -> list[Untold]:
     """Features that outcomes no longer follow, where that is clearer than any other way in which they differ from what pages promised."""
-    sources = [s for s in clean.by_source if s in case.used and s.startswith("candidates.")]
+    logged = {f for s in suspects if s.component == "logging" for f in s.features}  # wrong in the log only: what was served was fine
+    sources = [s for s in clean.by_source if s in case.used and s.startswith("candidates.") and s.partition(".")[2] not in logged]
     found = untold(case.sample, judge, clean, sources, unsure(suspects, len(case.sample)))
     return found if found and all(other.general or found[0].z > other.z for other in beyond) else []
 

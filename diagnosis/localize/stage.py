@@ -38,6 +38,9 @@ class World:
         Candidates that are not there in it.
     upside_down : array of bool, shape (requests,)
         Requests that it sorts from the worst score to the best, as the log did.
+    off : array of float64, shape (candidates,), optional
+        What logged scores had beyond what the logged model gives for the logged inputs, for requests that do not reproduce: scores that
+        are computed keep it, so that putting something else back does not mend that as well. None = every request reproduces.
     """
 
     columns: Columns
@@ -47,6 +50,7 @@ class World:
     replayed: Mask
     absent: Mask
     upside_down: Mask
+    off: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +160,7 @@ class Stage:
         for place, model in enumerate(self.models.values()):
             rows = (world.rescored & (world.model == place))[owner] & ~world.absent
             if rows.any():
-                scores[rows] = score(model, world.columns, groups, rows)[rows]
+                scores[rows] = score(model, world.columns, groups, rows)[rows] + (0.0 if world.off is None else world.off[rows])
         position = self.logged_position.copy()
         position[world.absent] = 0
         shown = np.where(world.absent, np.nan, scores)

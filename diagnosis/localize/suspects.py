@@ -48,8 +48,8 @@ class Repair:
         Features as they should have been.
     model, ruleset : array of int64, optional
         Codes as in the stage.
-    rescore, replay, straighten : array of bool, optional
-        Requests to be scored anew, ruled anew, sorted the right way round.
+    rescore, replay, straighten, exact : array of bool, optional
+        Requests to be scored anew, ruled anew, sorted the right way round, given just what the model gives.
     broken : tuple of Column
         Features broken in the baseline the way they are in the incident, where they cannot be put back well.
     breakable : array of bool, optional
@@ -62,6 +62,7 @@ class Repair:
     rescore: Mask | None = None
     replay: Mask | None = None
     straighten: Mask | None = None
+    exact: Mask | None = None
     broken: tuple[Column, ...] = ()
     breakable: Mask | None = None
 
@@ -139,4 +140,6 @@ def put_back(stage: Stage, world: World, suspect: Suspect) -> World:
         parts["replayed"] = world.replayed | (repair.replay[take] & hit)
     if repair.straighten is not None:
         parts["upside_down"] = world.upside_down & ~(repair.straighten[take] & hit)
+    if repair.exact is not None and world.off is not None:
+        parts["off"] = np.where((repair.exact[take] & hit)[owner], 0.0, world.off)
     return replace(world, **parts)

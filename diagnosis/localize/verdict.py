@@ -261,6 +261,8 @@ def ruled_out(effects: Effects, kept: Sequence[Effect], movement: float, replaya
         tried = f"putting it back brings back {share}"
         if suspect.repair is not None and replayable == 0 and not effect.value:
             tried = "it was not put back, since no request can be replayed"
+        if suspect.component == "logging" and suspect.features:
+            tried = "it was right when scoring, so it moved nothing"
         found.append(RuledOut(suspect.component, f"{seen}; {tried}", suspect.target))
     named = {e.suspect.component for e in effects.effects}
     found += [RuledOut(c, "nothing stands out against the baseline") for c in _COMPONENTS if c not in named]

@@ -172,7 +172,7 @@ def open_scene(
     judge = judged(case)
     progress("looking at what the features should have been", 0.4)
     try:
-        suspects = find_suspects(case)[0]
+        suspects = find_suspects(case)[1]
     except DiagnosisError:
         suspects = []  # what is wrong with features cannot be told; they are taken as they are
     known = known_scores(case.stage, case.world, judge.outcomes.model if judge.outcomes else None, suspects)

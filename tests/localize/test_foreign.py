@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diagnosis.localize import CAUSE_FOUND, NO_CHANGE, localize
+from diagnosis.localize import CAUSE_FOUND, NO_CHANGE, diagnose, localize
 from diagnosis.localize.case import judged, prepare
 from diagnosis.localize.sample import read
 from diagnosis.localize.telling import untold
@@ -109,3 +109,56 @@ def test_what_every_retriever_lacks_is_one_cause_named_by_what_is_missing(world,
     answer = ask(world, items=False)
     assert answer.verdict == CAUSE_FOUND
     assert [(c.component, c.target, dict(c.where)) for c in answer.causes] == [("candidates", "s0", {"employer": ["s0"]})]
+
+
+def spoilt(world, role, values, where):
+    """The features of a world with other values of one role where it is hit."""
+    return world.f | {role: np.where(where[:, None], values, world.f[role])}
+
+
+@pytest.mark.parametrize("role", ["sold", "match"])
+def test_a_feature_that_is_wrong_in_the_log_only_moves_nothing_and_is_said_to_be_wrong_there(world, ask, role):
+    right, name = world.f, BOARD.column(role)
+    values = {
+        "sold": np.random.default_rng(4).permuted(right["sold"], axis=1),
+        "match": np.zeros_like(right["match"]),
+    }[role]
+    world.f, world.scored_on = spoilt(world, role, values, world.late), right
+    answer = ask(world)
+    assert (answer.verdict, answer.causes) == (NO_CHANGE, ())
+    said = [r for r in answer.ruled_out if r.target]
+    told = next(r for r in said if r.component == "logging")
+    assert told.target == name
+    assert "right when scoring" in told.reason
+    assert "serving" not in {r.component for r in said}
+
+
+@pytest.mark.parametrize("role", ["sold", "unit"])
+def test_a_feature_that_is_right_in_the_log_and_wrong_when_scoring_is_named_by_the_scores_it_gives(world, ask, role):
+    right, hit = world.f, world.late & (world.request["country"] == "US")
+    values = {
+        "sold": np.random.default_rng(5).permuted(right["sold"], axis=1),
+        "unit": np.log1p(right["unit"]),
+    }[role]
+    world.scored_on = spoilt(world, role, values, hit)
+    answer = ask(world)
+    assert answer.verdict == CAUSE_FOUND, answer.reason
+    told = answer.causes[0]
+    assert (told.component, told.target, told.proof, dict(told.where)) == (
+        "serving",
+        BOARD.column(role),
+        "replay+model",
+        {"country": ["US"]},
+    )
+    assert "those that it was given are not like those of the baseline" in told.evidence[1].text
+
+
+def test_a_complaint_about_a_request_whose_feature_is_wrong_in_the_log_is_told_so(world, tmp_path, state, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    right = world.f
+    world.f, world.scored_on = spoilt(world, "match", np.zeros_like(right["match"]), world.late), right
+    bench = f.write(tmp_path / "jobs", world)
+    row = int(np.flatnonzero(world.late & (world.request["task"] != BOARD.plain_task) & (world.status == "ok"))[-1])
+    answer = diagnose(bench, f"j007-{row:06x}")
+    assert [(c.component, c.target, c.moved) for c in answer.findings] == [("logging", "title_bm25", 0)]
+    assert answer.replay != "exact"
