@@ -5,18 +5,19 @@ Times are drawn in UTC whatever the reader's clock says. Colour never stands alo
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import altair as alt
 import pandas as pd
 
 from app.theme import DOWN, GREY, GROUPS, LOGGED, PURPLE, REPLAYED, SAME, UP
 
-_UTC = "utcyearmonthdatehoursminutes"
+Drawn = alt.Chart | alt.LayerChart | alt.FacetChart
+UTC: Final = "utcyearmonthdatehoursminutes"
 _RAW = "score (raw, no unit)"
 
 
-def traffic(rows: pd.DataFrame, by: str, per: str, changes: pd.DataFrame) -> alt.LayerChart:
+def traffic(rows: pd.DataFrame, by: str, per: str, changes: pd.DataFrame) -> Drawn:
     """Requests over time.
 
     Parameters
@@ -48,7 +49,7 @@ def traffic(rows: pd.DataFrame, by: str, per: str, changes: pd.DataFrame) -> alt
             ),
             order=alt.Order("group:N"),
             tooltip=[
-                alt.Tooltip("at:T", title="from (UTC)", timeUnit=_UTC),
+                alt.Tooltip("at:T", title="from (UTC)", timeUnit=UTC),
                 alt.Tooltip("group:N", title=by),
                 alt.Tooltip("weight:Q", title="requests, estimated", format=",.0f"),
                 alt.Tooltip("requests:Q", title="requests, logged", format=","),
@@ -58,7 +59,7 @@ def traffic(rows: pd.DataFrame, by: str, per: str, changes: pd.DataFrame) -> alt
     marks: Any = alt.Chart(changes).encode(
         x=alt.X("changed_at:T", scale=alt.Scale(type="utc")),
         tooltip=[
-            alt.Tooltip("changed_at:T", title="changed at (UTC)", timeUnit=_UTC),
+            alt.Tooltip("changed_at:T", title="changed at (UTC)", timeUnit=UTC),
             alt.Tooltip("kind:N"),
             alt.Tooltip("target:N"),
             alt.Tooltip("note:N"),
@@ -70,7 +71,7 @@ def traffic(rows: pd.DataFrame, by: str, per: str, changes: pd.DataFrame) -> alt
     return alt.layer(bars, rules, heads).properties(height=300, description=said)
 
 
-def scores(rows: pd.DataFrame, verdict: str) -> alt.LayerChart:
+def scores(rows: pd.DataFrame, verdict: str) -> Drawn:
     """Logged and replayed score by logged rank (columns ``item``, ``title``, ``logged``, ``replayed``, ``logged_rank``, ``difference``)."""
     tooltip = [
         alt.Tooltip("item:N"),
@@ -100,7 +101,7 @@ def scores(rows: pd.DataFrame, verdict: str) -> alt.LayerChart:
     return alt.layer(gaps, points).properties(height=270, description=said)
 
 
-def effects(rows: pd.DataFrame, column: str, title: str, description: str, details: tuple[str, ...] = ("value",)) -> alt.LayerChart:
+def effects(rows: pd.DataFrame, column: str, title: str, description: str, details: tuple[str, ...] = ("value",)) -> Drawn:
     """Bars of features to either side of zero (columns ``feature``, `column`, `details`), in the order given."""
     size = max(rows[column].abs().max() if len(rows) else 0.0, 1e-12) * 1.35
     base: Any = alt.Chart(rows).encode(
@@ -117,7 +118,7 @@ def effects(rows: pd.DataFrame, column: str, title: str, description: str, detai
     return alt.layer(bars, zero, right, left).properties(height=50 + 22 * len(rows), description=description)
 
 
-def moves(rows: pd.DataFrame, description: str) -> alt.LayerChart:
+def moves(rows: pd.DataFrame, description: str) -> Drawn:
     """Places before and after, a line an item (columns ``item``, ``title``, ``before``, ``after``, ``way``); places run down."""
     ways = alt.Scale(domain=["up", "down", "came", "went", "same"], range=[UP, DOWN, GROUPS[0], PURPLE, SAME])
     shapes = alt.Scale(domain=["up", "down", "came", "went", "same"], range=["triangle-up", "triangle-down", "cross", "square", "circle"])
@@ -148,7 +149,7 @@ def moves(rows: pd.DataFrame, description: str) -> alt.LayerChart:
     return alt.layer(lines, ends, left, right).properties(height=min(tall, 640), description=description)
 
 
-def coverage(rows: pd.DataFrame, first: str, second: str, blind_above: float, description: str) -> alt.LayerChart:
+def coverage(rows: pd.DataFrame, first: str, second: str, blind_above: float, description: str) -> Drawn:
     """A cell for each pair of values, darker where only larger changes are seen, with the change in it; a cross where that is too large.
 
     Parameters
@@ -183,7 +184,7 @@ def coverage(rows: pd.DataFrame, first: str, second: str, blind_above: float, de
     return alt.layer(cells, texts).properties(height=height, description=description)
 
 
-def frozen(chart: alt.LayerChart) -> dict[str, Any]:
+def frozen(chart: Drawn) -> dict[str, Any]:
     """A chart as a specification that stands alone, for shared pages: on white, of a fixed width."""
     drawn = chart.properties(width=640).configure(background="#ffffff").configure_axis(labelFontSize=11, titleFontSize=12)
     spec: dict[str, Any] = drawn.to_dict()

@@ -7,13 +7,13 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from app.charts import UTC, Drawn
 from app.theme import BLUE, GREY, VERMILION
 
-_UTC = "utcyearmonthdatehoursminutes"
 _FORMS = {"share": ".2%", "count": ",.0f"}
 
 
-def expected(rows: pd.DataFrame, since: Any, until: Any, *, title: str, unit: str = "", height: int = 190) -> alt.LayerChart:
+def expected(rows: pd.DataFrame, since: Any, until: Any, *, title: str, unit: str = "", height: int = 190) -> Drawn:
     """A series by hour over the band that holds 95 of 100 usual hours, the incident shaded.
 
     Parameters
@@ -50,7 +50,7 @@ def expected(rows: pd.DataFrame, since: Any, until: Any, *, title: str, unit: st
     line = base.mark_line(color=BLUE, size=1.5, clip=True).encode(
         y=y,
         tooltip=[
-            alt.Tooltip("at:T", title="from (UTC)", timeUnit=_UTC),
+            alt.Tooltip("at:T", title="from (UTC)", timeUnit=UTC),
             alt.Tooltip("value:Q", title="measured", format=shown),
             alt.Tooltip("expected:Q", title="expected", format=shown),
             alt.Tooltip("low:Q", title="low (95%)", format=shown),

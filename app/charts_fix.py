@@ -7,13 +7,14 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from app.charts import Drawn
 from app.theme import GREEN, GREY, VERMILION
 
 _VERDICTS = {"helped": GREEN, "harmed": VERMILION, "unchanged": GREY, "unsure": GREY}
 _SHAPES = {"helped": "triangle-up", "harmed": "triangle-down", "unchanged": "circle", "unsure": "stroke"}
 
 
-def changes(rows: pd.DataFrame, *, title: str, share: bool, description: str) -> alt.LayerChart:
+def changes(rows: pd.DataFrame, *, title: str, share: bool, description: str) -> Drawn:
     """What a fix changes in each slice, with intervals (columns ``slice``, ``change``, ``low``, ``high``, ``verdict``, ``requests``, ``changed``)."""
     form = "+.3%" if share else "+.4~g"
     names = list(rows["slice"])

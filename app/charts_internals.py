@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from app.charts import Drawn
 from app.charts_model import quoted
 from app.theme import BLUE, GREY, VERMILION
 
@@ -21,7 +22,7 @@ def _diverging(values: pd.Series[float]) -> alt.Scale:
     return alt.Scale(scheme="blueorange", domain=[-(most or 1.0), most or 1.0])
 
 
-def shift(rows: pd.DataFrame, column: str, title: str, description: str) -> alt.LayerChart:
+def shift(rows: pd.DataFrame, column: str, title: str, description: str) -> Drawn:
     """How far each feature moved something, with its interval (columns ``feature``, `column`, ``low``, ``high``), in the order given."""
     base: Any = alt.Chart(rows).encode(
         y=alt.Y("feature:N", sort=list(rows["feature"]), title=None, axis=alt.Axis(labelLimit=190, labelOverlap=False, ticks=False)),
@@ -39,7 +40,7 @@ def shift(rows: pd.DataFrame, column: str, title: str, description: str) -> alt.
     )
 
 
-def swarm(cells: pd.DataFrame, scale: str, description: str) -> alt.LayerChart:
+def swarm(cells: pd.DataFrame, scale: str, description: str) -> Drawn:
     """Contributions of features in two windows (`Clouds.swarm`): taller where more candidates are, coloured by the feature's value."""
     order = list(dict.fromkeys(cells["feature"]))
     most = cells.groupby("feature")["share"].transform("max")
@@ -83,7 +84,7 @@ def swarm(cells: pd.DataFrame, scale: str, description: str) -> alt.LayerChart:
     return alt.layer(boxes, zero).properties(height=60 + 54 * len(order), description=description)
 
 
-def dependence(rows: pd.DataFrame, feature: str, scale: str, description: str) -> alt.LayerChart:
+def dependence(rows: pd.DataFrame, feature: str, scale: str, description: str) -> Drawn:
     """Contribution of a feature by its value in two windows (`Clouds.dependence`): median, and the band that holds eight candidates of ten."""
     told = list(rows.sort_values("order")["value"].unique())
     base: Any = alt.Chart(rows).encode(
@@ -125,7 +126,7 @@ def layers(rows: pd.DataFrame, value: str, title: str, description: str) -> alt.
     )
 
 
-def by_slice(rows: pd.DataFrame, features: list[str], description: str) -> alt.LayerChart:
+def by_slice(rows: pd.DataFrame, features: list[str], description: str) -> Drawn:
     """Shifts of features (columns ``feature``, ``slice``, ``shift``, ``low``, ``high``, ``clear``): a cell a feature and slice, in the order given."""
     slices = list(dict.fromkeys(rows["slice"]))
     base: Any = alt.Chart(rows).encode(
@@ -141,7 +142,7 @@ def by_slice(rows: pd.DataFrame, features: list[str], description: str) -> alt.L
     return alt.layer(cells, sure).properties(height=130 + 24 * len(features), description=description)
 
 
-def two_methods(rows: pd.DataFrame, title: str, description: str) -> alt.LayerChart:
+def two_methods(rows: pd.DataFrame, title: str, description: str) -> Drawn:
     """Two explanations of the same features (columns ``feature``, ``method``: effect or shap, ``contribution``), in the order given."""
     domain = ["effect", "shap"]
     colours, shapes = alt.Scale(domain=domain, range=[VERMILION, BLUE]), alt.Scale(domain=domain, range=["triangle-right", "circle"])

@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from app.charts import UTC, Drawn
 from app.theme import BLUE, GREEN, GREY, GROUPS, ORANGE, PURPLE, SKY, VERMILION
 
 _FLAGS = ["buried", "over-exposed", "as expected", "nothing to hold against"]
@@ -16,7 +17,7 @@ _SHARE = alt.Axis(format="~p", tickCount=5)
 _ROOT = alt.Scale(type="sqrt", domainMin=0, nice=True)
 
 
-def forecasts(rows: pd.DataFrame, description: str) -> alt.LayerChart:
+def forecasts(rows: pd.DataFrame, description: str) -> Drawn:
     """Forecast share of shown positions in the first week with its interval, and what it is held against; a row an item, in the order given.
 
     Parameters
@@ -29,7 +30,7 @@ def forecasts(rows: pd.DataFrame, description: str) -> alt.LayerChart:
         tooltip=[
             alt.Tooltip("title:N"),
             alt.Tooltip("item:N"),
-            alt.Tooltip("launched_at:T", title="launches (UTC)", timeUnit="utcyearmonthdatehoursminutes"),
+            alt.Tooltip("launched_at:T", title="launches (UTC)", timeUnit=UTC),
             alt.Tooltip("flag:N"),
             alt.Tooltip("value:Q", title="forecast", format=".2%"),
             alt.Tooltip("low:Q", title="low (90%)", format=".2%"),
@@ -75,7 +76,7 @@ def timeline(rows: pd.DataFrame, description: str) -> alt.Chart:
             tooltip=[
                 "title:N",
                 "item:N",
-                alt.Tooltip("launched_at:T", title="launches (UTC)", timeUnit="utcyearmonthdatehoursminutes"),
+                alt.Tooltip("launched_at:T", title="launches (UTC)", timeUnit=UTC),
                 "flag:N",
                 alt.Tooltip("value:Q", format=".2%"),
             ],
@@ -84,7 +85,7 @@ def timeline(rows: pd.DataFrame, description: str) -> alt.Chart:
     )
 
 
-def calibration(rows: pd.DataFrame, description: str) -> alt.LayerChart:
+def calibration(rows: pd.DataFrame, description: str) -> Drawn:
     """Forecast against observed on logarithms, with intervals and the line on which both are the same; see `shown.scored_rows`."""
     scale = alt.Scale(type="log")
     axis = alt.Axis(format="~p", tickCount=5)
@@ -118,9 +119,7 @@ def calibration(rows: pd.DataFrame, description: str) -> alt.LayerChart:
     return alt.layer(reach, line, points).properties(height=300, description=description)
 
 
-def over_days(
-    rows: pd.DataFrame, column: str, usual: str, title: str, description: str, forecast: pd.DataFrame | None = None
-) -> alt.LayerChart:
+def over_days(rows: pd.DataFrame, column: str, usual: str, title: str, description: str, forecast: pd.DataFrame | None = None) -> Drawn:
     """A share of one item over days, with what is usual for its age and kind.
 
     Parameters
@@ -135,7 +134,7 @@ def over_days(
     base: Any = alt.Chart(rows).encode(
         x=time,
         tooltip=[
-            alt.Tooltip("at:T", title="from (UTC)", timeUnit="utcyearmonthdatehoursminutes"),
+            alt.Tooltip("at:T", title="from (UTC)", timeUnit=UTC),
             alt.Tooltip("day:Q", title="age (days)"),
             alt.Tooltip(f"{column}:Q", title=title, format=".3%"),
             alt.Tooltip(f"{usual}:Q", title="usual for its age and kind", format=".3%"),
@@ -169,7 +168,7 @@ def funnel(rows: pd.DataFrame, description: str) -> alt.Chart:
             y=alt.Y("share:Q", title="share of all requests", axis=_SHARE, scale=alt.Scale(domainMin=0)),
             color=alt.Color("stage:N", title=None, scale=stages, legend=alt.Legend(orient="top")),
             tooltip=[
-                alt.Tooltip("at:T", title="from (UTC)", timeUnit="utcyearmonthdatehoursminutes"),
+                alt.Tooltip("at:T", title="from (UTC)", timeUnit=UTC),
                 "stage:N",
                 alt.Tooltip("share:Q", format=".2%"),
             ],

@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from app.charts import Drawn
 from app.theme import BLUE, DOWN, GREY, SKY, UP, VERMILION
 
 EARLIER, LATER = BLUE, VERMILION
@@ -14,7 +15,7 @@ _TONES = {"helps": (UP, "triangle-right"), "harms": (DOWN, "triangle-left")}
 _NEUTRAL = (GREY, "circle")
 
 
-def pairs(rows: pd.DataFrame, names: tuple[str, str], *, title: str, share: bool, description: str) -> alt.LayerChart:
+def pairs(rows: pd.DataFrame, names: tuple[str, str], *, title: str, share: bool, description: str) -> Drawn:
     """A value before and after, joined by a line, a line an entry, in the order given (columns ``name``, ``before``, ``after``)."""
     form = ".2%" if share else ".4~g"
     order = list(rows["name"])
@@ -50,7 +51,7 @@ _SIDES = ("before", "after")
 _LEGEND = alt.Legend(orient="top", labelLimit=220)
 
 
-def quantiles(rows: pd.DataFrame, names: tuple[str, str], description: str) -> alt.LayerChart:
+def quantiles(rows: pd.DataFrame, names: tuple[str, str], description: str) -> Drawn:
     """Scores of two versions by quantile (columns ``quantile``, ``before``, ``after``)."""
     drawn = rows.melt("quantile", ["before", "after"], "which", "score")
     drawn["which"] = drawn["which"].map({"before": names[0], "after": names[1]})
@@ -68,7 +69,7 @@ def quantiles(rows: pd.DataFrame, names: tuple[str, str], description: str) -> a
     return alt.layer(base.mark_line(size=2), points).properties(height=260, description=description)
 
 
-def by_task(rows: pd.DataFrame, title: str, description: str) -> alt.LayerChart:
+def by_task(rows: pd.DataFrame, title: str, description: str) -> Drawn:
     """Change of a metric by task with its interval (columns ``task``, ``change``, ``low``, ``high``, ``verdict``, ``pages``), as given."""
     said = list(rows["verdict"].unique())
     colours, shapes = (alt.Scale(domain=said, range=[_TONES.get(v, _NEUTRAL)[i] for v in said]) for i in (0, 1))
@@ -93,7 +94,7 @@ def by_task(rows: pd.DataFrame, title: str, description: str) -> alt.LayerChart:
     return alt.layer(zero, spans, points).properties(height=92 + 34 * len(rows), description=description)
 
 
-def ranks(rows: pd.DataFrame, places: int, dropped_at: str, description: str) -> alt.LayerChart:
+def ranks(rows: pd.DataFrame, places: int, dropped_at: str, description: str) -> Drawn:
     """Rank of an item by version, the earliest first (columns ``version``, ``rank``, ``score``, ``trained_until``); ranks run down."""
     order = list(rows["version"])
     base: Any = alt.Chart(rows).encode(

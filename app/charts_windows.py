@@ -8,12 +8,12 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from app.charts import UTC, Drawn
 from app.theme import BLUE, GREY, PURPLE, SKY, VERMILION
 
 BASELINE, INCIDENT = BLUE, VERMILION
 BRUSH = "drag"  # name of the selection; its field is `AT`
 AT = "middle"
-_UTC = "utcyearmonthdatehoursminutes"
 _COLOURS = {"baseline": BASELINE, "incident": INCIDENT}
 
 
@@ -27,7 +27,7 @@ def over_time(
     per: str,
     share: bool,
     brush: str = "",
-) -> alt.LayerChart:
+) -> Drawn:
     """A metric over time, with what is usual, both windows and the changes.
 
     Parameters
@@ -74,7 +74,7 @@ def over_time(
         .encode(
             x=alt.X(f"{AT}:T", scale=scale, axis=axis, title="served at (UTC)"),
             tooltip=[
-                alt.Tooltip("at:T", title="from (UTC)", timeUnit=_UTC),
+                alt.Tooltip("at:T", title="from (UTC)", timeUnit=UTC),
                 alt.Tooltip("value:Q", title=title, format=form),
                 alt.Tooltip("low:Q", title="low (95%)", format=form),
                 alt.Tooltip("high:Q", title="high (95%)", format=form),
@@ -90,7 +90,7 @@ def over_time(
     marks: Any = alt.Chart(changes).encode(
         x=alt.X("changed_at:T", scale=scale),
         tooltip=[
-            alt.Tooltip("changed_at:T", title="changed at (UTC)", timeUnit=_UTC),
+            alt.Tooltip("changed_at:T", title="changed at (UTC)", timeUnit=UTC),
             alt.Tooltip("kind:N"),
             alt.Tooltip("target:N"),
             alt.Tooltip("note:N"),
@@ -117,7 +117,7 @@ def proof(
     description: str,
     order: tuple[str, str, str] = ("as served", "put back", "baseline"),
     of: str = "hit requests",
-) -> alt.LayerChart:
+) -> Drawn:
     """A metric as it is, as it would be and in the baseline, with intervals.
 
     Parameters
@@ -151,7 +151,7 @@ def proof(
     return alt.layer(spans, points, texts).properties(height=84 + 40 * len(rows), description=description)
 
 
-def before_after(rows: pd.DataFrame, before: str, after: str, *, title: str, share: bool, description: str) -> alt.LayerChart:
+def before_after(rows: pd.DataFrame, before: str, after: str, *, title: str, share: bool, description: str) -> Drawn:
     """Each value of an attribute in both windows, joined by a line (columns ``value``, `before`, `after`), in the order given."""
     form = ".1%" if share else ".4~g"
     kept = rows[["value", before, after]].dropna().rename(columns={before: "baseline", after: "incident"})

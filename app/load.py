@@ -215,7 +215,9 @@ def _diagnosis(key: str, request_id: str, on: date | None, _workbench: Workbench
     request = _request(_workbench, request_id, on)
     replay, checks = _workbench.replay(request, noise=True), inputs.check(_workbench, request)
     shown = listing(request, replay, _workbench.items(request))
-    return Diagnosis(request, replay, checks, cases.verdict_on(replay, checks), shown, shown["title"].to_dict())
+    return Diagnosis(
+        request, replay, checks, cases.verdict_on(replay, checks), shown, {str(item): str(title) for item, title in shown["title"].items()}
+    )
 
 
 def _request(workbench: Workbench, request_id: str, on: date | None) -> Request:
@@ -378,7 +380,7 @@ def answerable(held: Bench, question: Question, log: tuple[datetime, datetime]) 
     check_windows(question.baseline, question.incident, log)
 
 
-def localization(held: Bench, question: Question, session: str) -> Run:
+def localization(held: Bench, question: Question, session: str) -> Run[Localization]:
     """The search for the cause, begun if this session has not begun it: it works on while the screen asks how far it is."""
 
     def ask(tell: Any, cancelled: Any) -> Localization:
@@ -395,7 +397,7 @@ def give_up(session: str) -> None:
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def _runs() -> Runs:
+def _runs() -> Runs[Localization]:
     return Runs()
 
 

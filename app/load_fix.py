@@ -32,7 +32,7 @@ def trust() -> Trust:
     return trusted()
 
 
-def options(held: Bench, question: Question, cause: dict[str, Any], environment: str, session: str) -> Run:
+def options(held: Bench, question: Question, cause: dict[str, Any], environment: str, session: str) -> Run[list[Option]]:
     """The options for a cause, each rehearsed, begun if this session has not begun it; `Run.first` holds those that are done."""
     key = (held.key, question, json.dumps(cause, sort_keys=True), environment, "options")
 
@@ -61,7 +61,7 @@ def _unless(cancelled: Any, tell: Any, text: str, share: float, so_far: Any = No
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def _rehearsals() -> Runs:
+def _rehearsals() -> Runs[list[Option]]:
     return Runs()
 
 

@@ -92,7 +92,11 @@ def _way(key: str, request_id: str, asked: Asked, tree: int, _workbench: Workben
     units = _units(_workbench)
     paths = [internals.path(model, given.features, item, tree, units=units) for item in asked.items]
     drawing = internals.draw(model, tree, given.features, asked.items, units=units)
-    said = internals.fork(model, given.features, *asked.items, tree, units=units).sentence if asked.above else paths[0].sentence
+    said = (
+        internals.fork(model, given.features, asked.items[0], asked.items[1], tree, units=units).sentence
+        if asked.above
+        else paths[0].sentence
+    )
     return Way(said, drawing, pd.concat([p.frame.assign(item=p.item) for p in paths], ignore_index=True))
 
 

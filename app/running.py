@@ -7,36 +7,37 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
-from diagnosis.localize import Cancelled, Localization
+from diagnosis.localize import Cancelled
 
 AT_ONCE = 2  # questions that are worked on at a time; others wait
 MOST = 32  # answers that are kept
 UNWATCHED_S = 120.0  # after which a question that nobody looks at is given up; a hidden tab asks once a minute
 
-Tell = Callable[[str, float, "Localization | None"], None]
-Ask = Callable[[Tell, Callable[[], bool]], Localization]
+A = TypeVar("A")  # what is answered
+Ask = Callable[[Callable[[str, float, "A | None"], None], Callable[[], bool]], A]
 
 
 @dataclass(eq=False)
-class Run:
+class Run(Generic[A]):
     """A question being answered.
 
     Attributes
     ----------
     text, share
         What is being done, and the share that is done.
-    first : Localization or None
-        A provisional ranking, once there is one.
-    answer : Localization or None
+    first : A or None
+        A provisional answer, once there is one.
+    answer : A or None
     error : Exception or None
         Why there will be no answer.
     """
 
     text: str = "waiting for its turn"
     share: float = 0.0
-    first: Localization | None = None
-    answer: Localization | None = None
+    first: A | None = None
+    answer: A | None = None
     error: Exception | None = None
     began: float = field(default_factory=time.monotonic)
     _watched: float = field(default_factory=time.monotonic)
@@ -71,22 +72,22 @@ class Run:
         """Whether it was cancelled, or nobody looks any more."""
         return self._stopped.is_set() or time.monotonic() - self._watched > UNWATCHED_S
 
-    def tell(self, text: str, share: float, answer: Localization | None) -> None:
-        """What `localize` reports."""
+    def tell(self, text: str, share: float, answer: A | None) -> None:
+        """What the question reports."""
         self.text, self.share = text, share
         self.first = answer or self.first
 
 
-class Runs:
+class Runs(Generic[A]):
     """Runs by session, and answers for everybody."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._turn = threading.Semaphore(AT_ONCE)
-        self._runs: dict[str, tuple[Hashable, Run]] = {}
-        self._answers: OrderedDict[Hashable, Localization] = OrderedDict()
+        self._runs: dict[str, tuple[Hashable, Run[A]]] = {}
+        self._answers: OrderedDict[Hashable, A] = OrderedDict()
 
-    def of(self, session: str, question: Hashable, ask: Ask) -> Run:
+    def of(self, session: str, question: Hashable, ask: Ask[A]) -> Run[A]:
         """The run of that question, begun if need be; a session has one, so what it asked before is stopped."""
         with self._lock:
             held, run = self._runs.get(session, (None, None))
@@ -95,7 +96,7 @@ class Runs:
                 return run
             if run is not None:
                 run.cancel()
-            run = Run()
+            run = Run[A]()
             self._runs[session] = (question, run)
             for gone in [key for key, (_, other) in self._runs.items() if other.given_up() or (other.done and len(self._runs) > MOST)]:
                 del self._runs[gone]
@@ -114,7 +115,7 @@ class Runs:
         if run is not None:
             run.cancel()
 
-    def _work(self, run: Run, question: Hashable, ask: Ask) -> None:
+    def _work(self, run: Run[A], question: Hashable, ask: Ask[A]) -> None:
         while not self._turn.acquire(timeout=0.2):
             if run.given_up():
                 run.error = Cancelled()

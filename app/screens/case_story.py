@@ -89,7 +89,9 @@ def _decide(held: load.Bench, case: cases.Case, told: cases.Story) -> None:
 def _timeline(done: cases.Postmortem) -> None:
     rows = done.story.rows()
     views.heading("Timeline", "what happened, what was found, who did what")
-    views.facts([(r.step, r.at if r.after_onset in ("–", "+0.0 h") else f"{r.at} ({r.after_onset})") for r in done.delays().itertuples()])
+    views.facts(
+        [(str(r.step), r.at if r.after_onset in ("–", "+0.0 h") else f"{r.at} ({r.after_onset})") for r in done.delays().itertuples()]
+    )
     columns = {
         "at": st.column_config.DatetimeColumn("at (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC"),
         "what": st.column_config.TextColumn("what", width="small"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -44,7 +46,7 @@ def _list(view: View, known: list[cases.Case]) -> None:
         "changed_at": st.column_config.DatetimeColumn("changed at (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC"),
         "opened_by": st.column_config.TextColumn("opened by"),
     }
-    picking = {"on_select": "rerun", "selection_mode": "single-row"}
+    picking: dict[str, Any] = {"on_select": "rerun", "selection_mode": "single-row"}
     event = views.table(rows, "Cases, the one that changed last first; choose a row to open it", "cases", columns=columns, **picking)
     if event.selection.rows:
         state.go("case", View(workspace=view.workspace, case=known[event.selection.rows[0]].id))

@@ -35,9 +35,6 @@ def show() -> None:
 
 
 def _form(view: View, held: load.Bench) -> None:
-    def text(box: Any, name: str, label: str, hint: str = "any", **more: Any) -> None:
-        _text(box, view, name, label, hint, **more)
-
     with st.container(key="find-who"):
         wanted = st.text_input("Request id", placeholder="paste it, then Enter: opens it", icon=":material/search:", key="find-id")
         if wanted and wanted.strip():

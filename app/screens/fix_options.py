@@ -7,7 +7,6 @@ from typing import Any
 import streamlit as st
 
 from app import charts_fix, charts_windows, load, load_fix, state, views
-from app.running import Run
 from app.state import View
 from diagnosis import cases
 from diagnosis.localize import Cancelled
@@ -60,7 +59,7 @@ def _terms(held: load.Bench, cause: dict[str, Any]) -> tuple[str, float]:
 
 @st.fragment(run_every=1.0)
 def _working(held: load.Bench, question: Question, cause: dict[str, Any], environment: str) -> None:
-    run: Run = load_fix.options(held, question, cause, environment, state.session())
+    run = load_fix.options(held, question, cause, environment, state.session())
     if run.done:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center", wrap=False):

@@ -60,7 +60,7 @@ def _working(view: View, held: load.Bench, question: Question) -> None:
     _provisional(run)
 
 
-def _provisional(run: Run) -> None:
+def _provisional(run: Run[Localization]) -> None:
     first = run.first
     if first is None:
         return
@@ -190,7 +190,7 @@ def _triage(held: load.Bench, answer: Localization) -> None:
     views.heading("Triage", "which cause shows as which symptom, and who acts")
     rows = matrix(held.workbench.metric(answer.metric), answer.causes)
     shown = [
-        ((name.replace("_", " "), part["side"].iloc[0], part["acts"].iloc[0]), list(zip(part["shows"], part["found"], strict=True)))
+        ((str(name).replace("_", " "), part["side"].iloc[0], part["acts"].iloc[0]), list(zip(part["shows"], part["found"], strict=True)))
         for name, part in rows.groupby("component", sort=False)
     ]
     views.matrix(["cause", "side", "who acts", *SYMPTOMS], shown, "Triage: causes by symptoms; the marked cell is what was found")

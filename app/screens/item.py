@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -84,7 +86,7 @@ def _search(view: View, held: load.Bench) -> bool:
 
 def _matches(view: View, matches: pd.DataFrame) -> None:
     columns = {"launched_at": st.column_config.DatetimeColumn("launched at (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC")}
-    picking = {"on_select": "rerun", "selection_mode": "single-row"}
+    picking: dict[str, Any] = {"on_select": "rerun", "selection_mode": "single-row"}
     event = views.table(matches, "Items found; choose a row to open it", "item-matches", columns=columns, **picking)
     if event.selection.rows:
         state.go("item", View(workspace=view.workspace, item=str(matches["item"].iloc[event.selection.rows[0]])))

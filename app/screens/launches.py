@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from app import charts_launches, load, load_launches, state, views
@@ -72,7 +74,7 @@ def _forecasts(view: View, found: list[Record]) -> None:
     views.chart(charts_launches.forecasts(rows, shown.spoken(found)))
     views.heading("Calendar", "when each launches")
     views.chart(charts_launches.timeline(rows, f"When {len(rows)} items launch, by the share of shown positions of their first week."))
-    picking = {"on_select": "rerun", "selection_mode": "single-row"}
+    picking: dict[str, Any] = {"on_select": "rerun", "selection_mode": "single-row"}
     event = views.table(rows, "Launches, flagged ones first; choose a row to see why", "launches", columns=_COLUMNS, **picking)
     if event.selection.rows:
         chosen = str(rows["item"].iloc[event.selection.rows[0]])

@@ -71,14 +71,14 @@ def _summary(view: View, inbox: Inbox) -> None:
     )
     for row in inbox.telling.itertuples():
         views.note(
-            "bad", f"{WORDS[row.cause]} in {row.here:.0%} of the choices far down, and in {row.elsewhere:.0%} of others.".capitalize()
+            "bad", f"{WORDS[str(row.cause)]} in {row.here:.0%} of the choices far down, and in {row.elsewhere:.0%} of others.".capitalize()
         )
     for text in inbox.notes:
         views.quiet(f"Not looked at: {text}.")
     groups = inbox.groups
     if not len(groups):
         return
-    counts = {str(row.cause): int(row.complaints) for row in groups.itertuples()}
+    counts = {str(cause): int(n) for cause, n in zip(groups["cause"], groups["complaints"], strict=True)}
     names = {"": f"all ({sum(counts.values())})", **{cause: f"{WORDS[cause]} ({n})" for cause, n in counts.items()}}
     if view.why not in names:
         names[view.why] = f"{WORDS[view.why]} (0)"

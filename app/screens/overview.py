@@ -44,9 +44,9 @@ def _alarms(found: Holdings) -> list[tuple[str, str]]:
     alarms = [(f"Table {name}: {row['problem']}.", "What could be read is shown.") for name, row in found.troubled_tables.iterrows()]
     for row in found.troubled_models.itertuples():
         state_text = {"not admitted": "is not admitted on this machine", "changed": "changed after it was admitted"}.get(
-            row.state, f"is {row.state}"
+            str(row.state), f"is {row.state}"
         )
-        hint = row.problem if row.state == "not admitted" else "Its requests are not replayed until this is mended."
+        hint = str(row.problem) if row.state == "not admitted" else "Its requests are not replayed until this is mended."
         alarms.append(
             (f"Model {row.model} {row.version} {state_text}" + (f": {row.problem}" if row.state != "not admitted" else "."), hint)
         )

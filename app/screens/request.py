@@ -33,9 +33,9 @@ def show() -> None:
         return
     state.remembered("request", state.url("request", View(workspace=view.workspace, request=view.request, date=view.date)))
     _head(view, held, found)
-    error = state.refused()
-    if error is not None:
-        views.problem(error)
+    refused = state.refused()
+    if refused is not None:
+        views.problem(refused)
     default = "inputs" if found.verdict.inputs == "bad" and found.verdict.replay == "good" else "replay"
     names = {tab: label for tab, (label, _) in _DRAW.items()}
     tabs = {label: tab for tab, label in names.items()}

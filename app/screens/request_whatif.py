@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 import streamlit as st
 
@@ -29,6 +31,10 @@ def show(view: View, held: load.Bench, found: load.Diagnosis) -> None:
         _answer(view, held, found)
 
 
+def _choosing(view: View, name: str) -> Callable[[str | None], View]:
+    return lambda chosen: view.but(tab="what-if", **{name: chosen or ""})
+
+
 def _versions(view: View, held: load.Bench, found: load.Diagnosis) -> None:
     row = found.request.row
     models = [f"{b.name}/{b.version}" for b in held.workbench.bundles]
@@ -42,7 +48,7 @@ def _versions(view: View, held: load.Bench, found: load.Diagnosis) -> None:
     ):
         chosen = getattr(view, name)
         options = ["", *known, *([chosen] if chosen and chosen not in known else [])]
-        settings = state.bound(f"if-{name}", chosen, lambda v, n=name: view.but(tab="what-if", **{n: v or ""}))
+        settings = state.bound(f"if-{name}", chosen, _choosing(view, name))
         words = f"as logged: {logged[name]}"
         box.selectbox(title, options, format_func=lambda v, w=words: views.plain(v) if v else views.plain(w), **settings)
 
