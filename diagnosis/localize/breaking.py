@@ -61,6 +61,17 @@ def _drawn(sample: Sample, column: Column, hit: Mask, sick: Mask, keeps_order: b
     return out
 
 
+def long_enough(sample: Sample, breakable: Mask, lag_s: float) -> Mask:
+    """Those requests of the baseline before which the log is as long as the lag, or the latest third of them where none are.
+
+    A value can be made no older than the log's first: broken early in the log, it hardly is.
+    """
+    if not breakable.any():
+        return breakable
+    since = min(float(sample.time.min()) + lag_s, float(np.quantile(sample.time[breakable], 2 / 3)))
+    return np.asarray(breakable & (sample.time >= since), dtype=np.bool_)
+
+
 def _older(items: Items, column: Column, rows: Mask, lag_s: float) -> Floats:
     """What the same key held so much earlier, for the key that tells the values best; unchanged where that is not known."""
     out = column.values.copy()

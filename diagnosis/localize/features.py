@@ -10,6 +10,7 @@ import numpy as np
 
 from diagnosis.inputs.contracts import Contract
 from diagnosis.localize.breaking import broken as break_column
+from diagnosis.localize.breaking import long_enough
 from diagnosis.localize.columns import Column, Columns
 from diagnosis.localize.restore import Restored, restore
 from diagnosis.localize.sample import Mask, Sample
@@ -266,11 +267,13 @@ def _suspect(
     contract = contracts.get(main.symptom.source)
     hit = np.logical_or.reduce([b.hit for b in group])
     breakable = ~sample.incident & sample.inside(dict(main.where))
+    lags = [_lag(sample, b) for b in group]
+    breakable = long_enough(sample, breakable, max(lags))
     ill: tuple[Column, ...] = ()
     if breakable.sum() >= _FEWEST and any(
         r.how in ("guessed", "mapped") or b.symptom.kind == "stale" for b, r in zip(group, put, strict=True)
     ):
-        ill = tuple(_broken(sample, columns, b, r, breakable, items) for b, r in zip(group, put, strict=True))
+        ill = tuple(_broken(sample, columns, b, r, breakable, items, lag) for b, r, lag in zip(group, put, lags, strict=True))
     evidence = [Evidence(_kind(b, contracts), _said(b, sample)) for b in group]
     how = ", ".join(dict.fromkeys(f"{r.column.source.partition('.')[2]} {_HOW[r.how]}" for r in put))
     return Suspect(
@@ -298,15 +301,18 @@ def _put(
     return restore(sample, columns, columns[source], broken.rows, contracts.get(source), items, everything, ordered=ordered)
 
 
-def _broken(sample: Sample, columns: Columns, broken: Broken, put: Restored, breakable: Mask, items: Items) -> Column:
+def _lag(sample: Sample, broken: Broken) -> float:
+    """How much older its values are than they were, in seconds; 0 of what is not stale."""
+    age = ages(sample, broken.symptom.source) if broken.symptom.kind == "stale" else None
+    if age is None:
+        return 0.0
+    return float(np.nanmedian(age[broken.rows])) - float(np.nanmedian(age[~sample.incident[sample.owner]]))
+
+
+def _broken(sample: Sample, columns: Columns, broken: Broken, put: Restored, breakable: Mask, items: Items, lag: float) -> Column:
     """The feature of one symptom, broken in the baseline."""
-    source, lag = broken.symptom.source, 0.0
-    if broken.symptom.kind == "stale":
-        age = ages(sample, source)
-        if age is not None:
-            lag = float(np.nanmedian(age[broken.rows])) - float(np.nanmedian(age[~sample.incident[sample.owner]]))
     mine = breakable[sample.owner]
-    return break_column(sample, columns[source], broken.symptom, mine, broken.rows, put.how == "mapped", items, lag)
+    return break_column(sample, columns[broken.symptom.source], broken.symptom, mine, broken.rows, put.how == "mapped", items, lag)
 
 
 def _outage(main: Broken, sources: Sequence[str], columns: Columns, contracts: Mapping[str, Contract]) -> str:

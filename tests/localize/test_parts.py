@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from diagnosis.localize.breaking import long_enough
 from diagnosis.localize.columns import Column, Columns
 from diagnosis.localize.confidence import SIGNALS, calibration_error, confidence, fit
 from diagnosis.localize.features import feature_suspects
@@ -163,3 +164,14 @@ def test_a_counter_that_rises_day_by_day_is_no_suspect():
     assert suspected(sample, np.where(rng.random(len(day)) < 0.005, 100.0, rising)) == []
     at_once = 50.0 * sample.incident[sample.owner] + 20.0 * rng.random(len(day))
     assert suspected(sample, np.where(rng.random(len(day)) < 0.005, 100.0, at_once)) == [("views", {}, "moved")]
+
+
+def test_values_are_made_older_only_where_the_log_is_long_enough_before_and_else_as_late_as_can_be():
+    sample, day = sample_of(), 86400.0
+    at = sample.time - sample.time.min()
+    base = ~sample.incident
+    assert np.array_equal(long_enough(sample, base, 1.5 * day), base & (at >= 1.5 * day))
+    late = long_enough(sample, base, 50 * day)
+    assert late.sum() == pytest.approx(base.sum() / 3, abs=2)
+    assert at[late].min() >= at[base & ~late].max()
+    assert not long_enough(sample, np.zeros(len(sample), dtype=bool), day).any()
