@@ -88,9 +88,10 @@ class Columns:
         """The same with some columns replaced."""
         return Columns({**self.by_source, **{c.source: c for c in columns}})
 
-    def take(self, rows: Mask) -> Columns:
+    def take(self, rows: Mask | Ints) -> Columns:
         """The same for some candidates."""
-        return Columns({name: replace(c, values=c.values[rows]) for name, c in self.by_source.items()})
+        places = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows  # found once, not once a column
+        return Columns({name: replace(c, values=c.values[places]) for name, c in self.by_source.items()})
 
     def matrix(self, bundle: Bundle, rows: Mask | Ints | slice = slice(None)) -> Floats:
         """What a model is given; shape (rows, features)."""
