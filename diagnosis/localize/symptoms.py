@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -366,17 +367,20 @@ def unlikely(sample: Sample, columns: Columns, sources: Sequence[str], seed: int
     """Values that the other features do not promise: the residual of a small model of each feature given the others, learned on the
     baseline. Finds shuffled columns and permuted rows, which keep every marginal."""
     before = ~sample.incident[sample.owner]
-    rng = np.random.default_rng(seed)
-    half = rng.random(len(sample)) < 0.5
+    half = np.random.default_rng(seed).random(len(sample)) < 0.5
     fit, test = before & half[sample.owner], before & ~half[sample.owner]
-    for source in sources:
-        column = columns[source]
-        guess = Guess.fit(columns, column, fit, rng)
-        if guess is None:
+
+    def off(source: str) -> Floats | None:
+        guess = Guess.fit(columns, columns[source], fit, np.random.default_rng(seed + 1))
+        return None if guess is None else guess.residual(columns, columns[source])
+
+    with ThreadPoolExecutor(2) as pool:  # LightGBM lets go of the interpreter, and learns with one thread to be repeatable
+        found = list(pool.map(off, sources))
+    for source, far in zip(sources, found, strict=True):
+        if far is None:
             continue
-        off = guess.residual(columns, column)
-        limit = float(np.nanquantile(off[test], 0.98)) if test.any() else np.inf
+        limit = float(np.nanquantile(far[test], 0.98)) if test.any() else np.inf
         with np.errstate(invalid="ignore"):
-            rows = off > limit * 1.05 + 1e-12
+            rows = far > limit * 1.05 + 1e-12
         if rows[~before].any():
-            yield Symptom(source, "unlikely", rows, f"{_name(column)} is not what the other features promise")
+            yield Symptom(source, "unlikely", rows, f"{_name(columns[source])} is not what the other features promise")
