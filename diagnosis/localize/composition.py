@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,27 @@ _BACK_S, _LAUNCHES = 4 * _WEEK_S, 2.5  # how far back usual launches are counted
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """Candidates of one retriever (of any, when it is empty) with one value of an item attribute (all of them when that is empty)."""
+    """Candidates of one retriever (of any, when it is empty) with one value of an item attribute (all of them when that is empty).
+
+    Attributes
+    ----------
+    proposed : array of bool, shape (candidates,)
+        Those of the retriever.
+    codes, code : array of int64, shape (candidates,), and int
+        The attribute, and which of its codes is the value; None with all values.
+    """
 
     retriever: str
     attribute: str
     value: Any
-    rows: Mask
+    proposed: Mask
+    codes: Ints | None = None
+    code: int = 0
+
+    @cached_property
+    def rows(self) -> Mask:
+        """Those candidates; shape (candidates,)."""
+        return self.proposed if self.codes is None else self.proposed & (self.codes == self.code)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +111,7 @@ def _kinds(sample: Sample) -> Iterator[tuple[Kind, Floats]]:
             mine, size = codes[places], len(levels) + 1  # the last: no value
             table = np.bincount(owner * size + np.where(mine < 0, size - 1, mine), minlength=n * size).reshape(n, size)
             for i, level in enumerate(levels):
-                yield Kind(retriever, name, level, rows & (codes == i)), table[:, i].astype(np.float64)
+                yield Kind(retriever, name, level, rows, codes, i), table[:, i].astype(np.float64)
 
 
 def dropped(sample: Sample) -> list[tuple[Suspect, Loan]]:
