@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from diagnosis.localize.sample import Floats, Ints, Mask, Sample, dictionary
+from diagnosis.localize.sample import Floats, Ints, Mask, Sample
 from diagnosis.models import Bundle, Feature, LightgbmModel, Model
 
 
@@ -88,9 +88,10 @@ class Columns:
         """The same with some columns replaced."""
         return Columns({**self.by_source, **{c.source: c for c in columns}})
 
-    def take(self, rows: Mask) -> Columns:
+    def take(self, rows: Mask | Ints) -> Columns:
         """The same for some candidates."""
-        return Columns({name: replace(c, values=c.values[rows]) for name, c in self.by_source.items()})
+        places = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows  # found once, not once a column
+        return Columns({name: replace(c, values=c.values[places]) for name, c in self.by_source.items()})
 
     def matrix(self, bundle: Bundle, rows: Mask | Ints | slice = slice(None)) -> Floats:
         """What a model is given; shape (rows, features)."""
@@ -119,20 +120,21 @@ def columns_of(sample: Sample, sources: Iterable[str]) -> Columns:
         rows = sample.batch.candidates if table == "candidates" else sample.batch.requests
         if name not in rows.column_names:
             continue
-        column = _column(source, rows.column(name))
+        column = _column(sample, source, rows.column(name))
         if column is not None:
-            found[source] = column if table == "candidates" else replace(column, values=column.values[sample.owner])
+            found[source] = column if table == "candidates" else replace(column, values=np.repeat(column.values, sample.batch.groups))
     return Columns(found)
 
 
-def _column(source: str, column: pa.ChunkedArray) -> Column | None:
+def _column(sample: Sample, source: str, column: pa.ChunkedArray) -> Column | None:
     kind = column.type
     if pa.types.is_boolean(kind):
         return Column(source, np.asarray(column.cast(pa.int8()).to_numpy(), dtype=np.float64))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return Column(source, np.asarray(column.to_numpy(), dtype=np.float64))
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
-        codes, levels = dictionary(column)
+        table, _, name = source.partition(".")
+        codes, levels = sample.words(name, table)
         return Column(source, np.where(codes < 0, np.nan, codes).astype(np.float64), tuple(str(v) for v in levels))
     if pa.types.is_null(kind):
         return Column(source, np.full(len(column), np.nan))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,27 @@ _BACK_S, _LAUNCHES = 4 * _WEEK_S, 2.5  # how far back usual launches are counted
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """Candidates of one retriever (of any, when it is empty) with one value of an item attribute (all of them when that is empty)."""
+    """Candidates of one retriever (of any, when it is empty) with one value of an item attribute (all of them when that is empty).
+
+    Attributes
+    ----------
+    proposed : array of bool, shape (candidates,)
+        Those of the retriever.
+    codes, code : array of int64, shape (candidates,), and int
+        The attribute, and which of its codes is the value; None with all values.
+    """
 
     retriever: str
     attribute: str
     value: Any
-    rows: Mask
+    proposed: Mask
+    codes: Ints | None = None
+    code: int = 0
+
+    @cached_property
+    def rows(self) -> Mask:
+        """Those candidates; shape (candidates,)."""
+        return self.proposed if self.codes is None else self.proposed & (self.codes == self.code)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,18 +100,20 @@ def _owners(column: pa.ListArray) -> Ints:
 
 def _kinds(sample: Sample) -> Iterator[tuple[Kind, Floats]]:
     """Every kind, and how many candidates of it each request has."""
-    attributes, n = item_attributes(sample), len(sample)
+    n, owner = len(sample), sample.owner
     masks = retriever_masks(sample)
-    whole = {"": np.ones(len(sample.owner), dtype=np.bool_)} if len(masks) != 1 else {}
+    whole = {"": np.ones(len(owner), dtype=np.bool_)} if len(masks) != 1 else {}
+    sizes = {name: len(levels) + 1 for name, (_, levels) in item_attributes(sample).items()}  # the last: no value
+    cells = {
+        name: owner * sizes[name] + np.where(codes < 0, sizes[name] - 1, codes) for name, (codes, _) in item_attributes(sample).items()
+    }
     for retriever, rows in (whole | masks).items():
         places = np.flatnonzero(rows)
-        owner = sample.owner[places]
-        yield Kind(retriever, "", None, rows), np.bincount(owner, minlength=n).astype(np.float64)
-        for name, (codes, levels) in attributes.items():
-            mine, size = codes[places], len(levels) + 1  # the last: no value
-            table = np.bincount(owner * size + np.where(mine < 0, size - 1, mine), minlength=n * size).reshape(n, size)
+        yield Kind(retriever, "", None, rows), np.bincount(owner[places], minlength=n).astype(np.float64)
+        for name, (codes, levels) in item_attributes(sample).items():
+            table = np.bincount(cells[name][places], minlength=n * sizes[name]).reshape(n, sizes[name])
             for i, level in enumerate(levels):
-                yield Kind(retriever, name, level, rows & (codes == i)), table[:, i].astype(np.float64)
+                yield Kind(retriever, name, level, rows, codes, i), table[:, i].astype(np.float64)
 
 
 def dropped(sample: Sample) -> list[tuple[Suspect, Loan]]:

@@ -15,7 +15,7 @@ from diagnosis.localize.columns import Column, Columns
 from diagnosis.localize.restore import Restored, restore
 from diagnosis.localize.sample import Mask, Sample
 from diagnosis.localize.suspects import Evidence, Repair, Suspect
-from diagnosis.localize.symptoms import HARD, MOVED, UNTOLD, Items, Symptom, ages, per_request, rank_bins, symptoms, unlikely
+from diagnosis.localize.symptoms import HARD, INCONSISTENT, MOVED, UNTOLD, Items, Symptom, ages, per_request, rank_bins, symptoms, unlikely
 from diagnosis.localize.telling import Untold
 from diagnosis.localize.where import MEMBERS, Jump, abrupt, apart, daily_spread, jump, onset, shown_by, slice_of
 
@@ -28,6 +28,8 @@ _MOST_MOVED, _WHOLE = 0.4, 2.0  # excess share from which values lie elsewhere; 
 _FEWEST = 100  # requests of the baseline's slice in which a feature can be broken
 _SCREENED, _SUSPICIOUS = 500, 4.0  # requests of each window on which features are set against each other first, and what is worth more
 _GLANCED, _HINT = 4000, 3.0  # requests of each window on which symptoms are looked for first, and the standard errors that are a hint
+_DILUTED = 0.25  # of the excess in a slice of several attributes that is left in the values of one
+_BUT_MOVED = frozenset((*HARD, INCONSISTENT))
 _SAME = 0.7  # Jaccard index of hit requests above which features are taken to fail together
 
 
@@ -159,13 +161,14 @@ def feature_suspects(
         Features that outcomes no longer follow.
     """
     items = Items.of(sample, columns)
-    loud = list(columns.by_source) if deep or len(sample) <= 2 * _GLANCED else _glance(sample, columns, contracts)
+    loud = None if deep or len(sample) <= 2 * _GLANCED else _glance(sample, columns, contracts)
     if deep:
         found = _disagreeing(sample, columns, [s for s in columns.by_source if s in used and s.partition(".")[2] not in known])
     else:
         found = broken_features(sample, (of_known(s, items, sample) for s in symptoms(sample, columns, contracts, items, loud)))
         wandered = [b.symptom.source for b in found if b.symptom.kind == MOVED and not _at_once(b, columns, sample)]
-        other = (of_known(s, items, sample) for s in symptoms(sample, columns, contracts, items, wandered) if s.kind != MOVED)
+        left = {s: _BUT_MOVED if loud is None else loud[s] - {MOVED} for s in wandered}
+        other = (of_known(s, items, sample) for s in symptoms(sample, columns, contracts, items, left))
         found = [b for b in found if b.symptom.source not in wandered] + broken_features(sample, other)
     found += _also(sample, silent, found)
     return [_suspect(sample, columns, contracts, group, items, found) for group in _together(found)]
@@ -184,15 +187,16 @@ def _also(sample: Sample, silent: Sequence[Untold], found: Sequence[Broken]) -> 
     return made
 
 
-def _glance(sample: Sample, columns: Columns, contracts: Mapping[str, Contract]) -> list[str]:
-    """Features that show anything at all on some of the requests: the others need no closer look."""
+def _glance(sample: Sample, columns: Columns, contracts: Mapping[str, Contract]) -> dict[str, set[str]]:
+    """Symptoms that features show at all on some of the requests, by feature: the others need no closer look."""
     part, cut = _part(sample, columns, _GLANCED, seed=4)
-    seen: set[str] = set()
+    seen: dict[str, set[str]] = {}
     for symptom in symptoms(part, cut, contracts, Items.of(part, cut)):
         stands = jump(per_request(symptom.rows, part), part)
-        if stands.z > _HINT and stands.size > 0.5 * _SIZE:
-            seen.add(symptom.source)
-    return [s for s in columns.by_source if s in seen]
+        least = _MOST_MOVED if symptom.kind == MOVED else _SOFT if symptom.kind not in HARD else 0.0
+        if stands.z > _HINT and stands.size > 0.5 * _SIZE and stands.largest > _DILUTED * least:
+            seen.setdefault(symptom.source, set()).add(symptom.kind)
+    return seen
 
 
 def of_known(symptom: Symptom, items: Items, sample: Sample) -> Symptom:

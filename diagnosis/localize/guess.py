@@ -52,8 +52,9 @@ class Guess:
         data = lightgbm.Dataset(matrix, target, categorical_feature=categorical, params={"verbose": -1, "max_bin": 63})
         return cls(lightgbm.train(options, data, 6 if column.categorical else 25), sources, levels)
 
-    def _raw(self, columns: Columns, rows: Mask) -> Floats:
-        return np.asarray(self.booster.predict(np.column_stack([columns[s].values[rows] for s in self.sources])))
+    def _raw(self, columns: Columns, rows: Mask | slice, threads: int = 0) -> Floats:
+        matrix = np.column_stack([columns[s].values[rows] for s in self.sources])
+        return np.asarray(self.booster.predict(matrix, num_threads=threads))
 
     def predict(self, columns: Columns, rows: Mask) -> Floats:
         """Promised values in `rows`; NaN elsewhere."""
@@ -65,7 +66,7 @@ class Guess:
 
     def residual(self, columns: Columns, column: Column) -> Floats:
         """How far each value is from what was promised: absolute difference, or minus the log of a category's chance."""
-        raw = self._raw(columns, np.ones(len(column.values), dtype=np.bool_))
+        raw = self._raw(columns, slice(None), threads=1)
         if raw.ndim == 1:
             return np.asarray(np.abs(column.values - raw))
         codes = np.nan_to_num(column.values, nan=0.0).astype(np.int64)

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from diagnosis.localize.columns import Columns, score
-from diagnosis.localize.sample import Floats, Mask, Sample
+from diagnosis.localize.sample import Floats, Ints, Mask, Sample
 from diagnosis.localize.stage import Played, Stage
 from diagnosis.localize.steady import STEADY
 from diagnosis.log.records import Batch
@@ -159,6 +159,14 @@ class Outcomes:
             out[rows] = 1 / (1 + np.exp(-np.clip(raw, -30, 30)))
         return out
 
+    def line(self, raw: Floats, position: Floats) -> Floats:
+        """The curve over raw scores of the model (0 without one), as a logit."""
+        return np.asarray(_design(raw, position) @ self.curve)
+
+    def matrix(self, columns: Columns, position: Floats, rows: Ints) -> Floats:
+        """What the trees are given of some candidates: the position, then `sources`."""
+        return _matrix(columns.take(rows), self.sources, self._levels, position[rows])
+
 
 def _base(columns: Columns, position: Floats, model: Model | None, known: Floats | None) -> Floats:
     """Intercept, score and log of the position; shape (rows, 3)."""
@@ -167,7 +175,11 @@ def _base(columns: Columns, position: Floats, model: Model | None, known: Floats
     missing = np.ones(n, dtype=np.bool_) if known is None else np.isnan(value)
     if model is not None and missing.any():
         value[missing] = score(model, columns, np.ones(n, dtype=np.int64), missing)[missing]
-    return np.column_stack([np.ones(n), np.nan_to_num(value), np.log(np.maximum(position, 1.0))])
+    return _design(value, position)
+
+
+def _design(raw: Floats, position: Floats) -> Floats:
+    return np.column_stack([np.ones(len(raw)), np.nan_to_num(raw), np.log(np.maximum(position, 1.0))])
 
 
 def _logistic(base: Floats, label: Floats) -> Floats:
@@ -265,17 +277,19 @@ class Judge:
 
     def promised(self, sample: Sample, clean: Columns, position: Floats, known: Floats | None = None) -> Floats:
         """Chance of every shown candidate, none by a model that saw it; 0 for what was not shown. `known` as in `Outcomes.fit`."""
-        assert self.outcomes is not None
-        shown = position > 0
-        now = sample.incident[sample.owner]
-        if self.folds is None:
-            return self.outcomes.chance(clean, position, shown, known)
-        out = self.outcomes.chance(clean, position, shown & now, known)
-        late = sample.time[sample.owner] > middle_of(sample)
-        for model, rows in zip(self.folds, (late, ~late), strict=True):
-            rows = rows & shown & ~now
+        out = np.zeros(len(position))
+        for model, rows in self.unseen(sample, position > 0):
             out[rows] = model.chance(clean, position, rows, known)[rows]
         return out
+
+    def unseen(self, sample: Sample, shown: Mask) -> list[tuple[Outcomes, Mask]]:
+        """Models of outcomes, each with those of the shown candidates that it is asked about: it did not see them."""
+        assert self.outcomes is not None
+        if self.folds is None:
+            return [(self.outcomes, shown)]
+        now = sample.incident[sample.owner]
+        late = sample.time[sample.owner] > middle_of(sample)
+        return [(self.outcomes, shown & now), (self.folds[0], shown & ~now & late), (self.folds[1], shown & ~now & ~late)]
 
 
 def middle_of(sample: Sample) -> float:

@@ -10,6 +10,7 @@ decided on such rows as well, so that where nothing changed the answer is a rati
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,13 +93,17 @@ def ratio(rows: Rows, matrix: Floats, categorical: Mask, start: Floats, learn: M
     fold = np.random.default_rng(0).permutation(int(rows.clusters.max(initial=0)) + 1)[rows.clusters] % _FOLDS
     line = _line_of(matrix, categorical)
     added = np.zeros((len(_TREES) + 2, len(matrix)))
-    for place in range(_FOLDS):
+
+    def tell(place: int) -> None:
         held = fold == place
         learned = ~held if learn is None else ~held & learn
         if held.any() and len(np.unique(rows.incident[learned])) == 2:
             straight = line @ _line(rows, line, start, learned)
             added[1, held] = straight[held]
             added[2:, held] = straight[held] + _boosted(rows, matrix, categorical, start + straight, held, learned)
+
+    with ThreadPoolExecutor(2) as pool:  # LightGBM lets go of the interpreter, and learns with one thread to be repeatable
+        list(pool.map(tell, range(_FOLDS)))
     losses = np.stack([_loss(start + more, rows.incident) for more in added]) * rows.weight
     best = int(losses.sum(axis=1).argmin())
     gain = np.bincount(rows.clusters, weights=losses[0] - losses[best])
@@ -148,7 +153,9 @@ def _boosted(rows: Rows, matrix: Floats, categorical: Mask, start: Floats, held:
     model = lightgbm.train(dict(_OPTIONS), data, _TREES[-1])
     parts, done = [np.zeros(int(held.sum()))], 0
     for stop in _TREES:
-        parts.append(parts[-1] + model.predict(matrix[held], raw_score=True, start_iteration=done, num_iteration=stop - done))
+        parts.append(
+            parts[-1] + model.predict(matrix[held], raw_score=True, start_iteration=done, num_iteration=stop - done, num_threads=1)
+        )
         done = stop
     return np.stack(parts[1:])
 

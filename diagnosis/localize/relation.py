@@ -160,13 +160,13 @@ def _bar(d: Difference, leaning: bool) -> float:
 
 
 def _counts(shown: Shown, codes: Ints, n: int, groups: Ints, k: int) -> Counts:
-    now = shown.incident
-    key = codes * k + groups
+    key = 2 * (codes * k + groups) + shown.incident
 
-    def table(rows: Mask, values: Floats) -> Floats:
-        return np.asarray(np.bincount(key[rows], weights=values[rows], minlength=n * k).reshape(n, k))
+    def table(values: Floats) -> Floats:
+        return np.asarray(np.bincount(key, weights=values, minlength=2 * n * k).reshape(n, k, 2))
 
-    return Counts(table(now, shown.observed), table(now, shown.expected), table(~now, shown.observed), table(~now, shown.expected))
+    observed, expected = table(shown.observed), table(shown.expected)
+    return Counts(observed[..., 1], expected[..., 1], observed[..., 0], expected[..., 0])
 
 
 def _apart(total: Counts, i: int, phi: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -212,20 +213,27 @@ def read(
     CannotSayError
         If a window holds no request.
     """
-    parts, shares = [], []
-    for name, window in (("baseline", baseline), ("incident", incident)):
-        query = Query(where=where or Filter(), since=window.since, until=window.until)
-        found = snapshot.sample(most, query=query, seed=seed)
-        if not len(found):
-            raise CannotSayError(f"The {name} window {window} holds no request{' of this slice' if where else ''}.", "widen it.")
-        total = snapshot.count(query).kept if len(found) >= most else len(found)
-        parts.append(found)
-        shares.append(len(found) / max(total, len(found)))
+    with ThreadPoolExecutor(2) as pool:
+        asked = [
+            pool.submit(_read, snapshot, name, window, where, most, seed)
+            for name, window in (("baseline", baseline), ("incident", incident))
+        ]
+        parts, shares = zip(*(one.result() for one in asked), strict=True)
     batch = _joined(parts)
     mask = np.repeat([False, True], [len(p) for p in parts])
     keep = batch.requests.column("keep_probability").to_numpy().astype(np.float64) * np.where(mask, shares[1], shares[0])
     items = snapshot.items(incident.until)
     return Sample(batch, mask, np.asarray(keep), (shares[0], shares[1]), items)
+
+
+def _read(snapshot: Snapshot, name: str, window: Window, where: Filter | None, most: int, seed: int) -> tuple[Batch, float]:
+    """Requests of one window, and the share of the logged ones that they are."""
+    query = Query(where=where or Filter(), since=window.since, until=window.until)
+    found = snapshot.sample(most, query=query, seed=seed)
+    if not len(found):
+        raise CannotSayError(f"The {name} window {window} holds no request{' of this slice' if where else ''}.", "widen it.")
+    total = snapshot.count(query).kept if len(found) >= most else len(found)
+    return found, len(found) / max(total, len(found))
 
 
 def join(sample: Sample, one: Batch) -> Sample:

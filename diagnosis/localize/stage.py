@@ -201,7 +201,9 @@ def upside_down(stage: Stage) -> Mask:
     rank, value = sample.numbers("rank"), stage.logged_score
     held = np.isfinite(rank) & np.isfinite(value)
     n, owner = len(sample), sample.owner
-    agree = pair_agreement(owner[held], rank[held], value[held], n)
+    if not held.all():
+        owner, rank, value = owner[held], rank[held], value[held]
+    agree = pair_agreement(owner, rank, value, n)
     return np.asarray(agree > 0.5, dtype=np.bool_)
 
 

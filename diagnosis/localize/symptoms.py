@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +19,7 @@ from diagnosis.localize.sample import Floats, Ints, Mask, Sample
 _TOLD = 0.9  # share of the variance above which no other key is tried
 HARD = ("missing", "unseen", "range", "sentinel", "stuck", "stale", "recomputed")  # a single value is enough to tell
 MOVED = "moved"  # most values lie elsewhere
+INCONSISTENT = "inconsistent"  # not what the item had
 _BINS, _GAINED = 40, 1.25  # bins of equal size over both windows, and the factor by which some became more frequent
 UNTOLD = "untold"  # outcomes no longer follow it; see `diagnosis.localize.telling`
 
@@ -44,28 +46,41 @@ class Symptom:
 
 
 def symptoms(
-    sample: Sample, columns: Columns, contracts: Mapping[str, Contract], items: Items, sources: Sequence[str] | None = None
+    sample: Sample, columns: Columns, contracts: Mapping[str, Contract], items: Items, only: Mapping[str, Collection[str]] | None = None
 ) -> Iterator[Symptom]:
-    """Every symptom of every column (or of those in `sources`); most say nothing.
+    """Every symptom of every column; most say nothing.
 
     Parameters
     ----------
     contracts : mapping of source to Contract
+    only : mapping of source to kinds, optional
+        Those that are looked for.
     """
     before = ~sample.incident[sample.owner]
-    for source in columns.by_source if sources is None else sources:
-        column = columns[source]
-        contract = contracts.get(source)
-        yield from _missing(column, before)
-        yield from _unseen(column, before) if column.categorical else _range(sample, column, before, contract)
-        yield from _stuck(column, before)
-        if not column.categorical:
-            yield from _moved(column, before)
-        if contract is not None:
-            yield from _sentinel(sample, column, contract)
-            yield from _recomputed(columns, column, contract)
-        yield from _stale(sample, column, before, contract)
-        yield from items.inconsistent(column, before)
+    for source in columns.by_source if only is None else only:
+        for kind, look in _looks(sample, columns, columns[source], contracts.get(source), items, before):
+            if only is None or kind in only[source]:
+                yield from look()
+
+
+def _looks(
+    sample: Sample, columns: Columns, column: Column, contract: Contract | None, items: Items, before: Mask
+) -> Iterator[tuple[str, Callable[[], Iterator[Symptom]]]]:
+    """Every kind of symptom that a column can have, and how to look for it."""
+    yield "missing", lambda: _missing(column, before)
+    if column.categorical:
+        yield "unseen", lambda: _unseen(column, before)
+    else:
+        yield "range", lambda: _range(sample, column, before, contract)
+    yield "stuck", lambda: _stuck(column, before)
+    if not column.categorical:
+        yield MOVED, lambda: _moved(column, before)
+    if contract is not None:
+        given = contract
+        yield "sentinel", lambda: _sentinel(sample, column, given)
+        yield "recomputed", lambda: _recomputed(columns, column, given)
+    yield "stale", lambda: _stale(sample, column, before, contract)
+    yield INCONSISTENT, lambda: items.inconsistent(column, before)
 
 
 def _name(column: Column) -> str:
@@ -327,7 +342,7 @@ class Items:
         limit = self._limit(off, early, late, float(self.at[~before].max())) if late.any() else np.inf
         rows = off > (0.5 if column.categorical else limit)
         if rows[~before].any():
-            yield Symptom(column.source, "inconsistent", rows, f"{_name(column)} is far from what the same items held in the baseline")
+            yield Symptom(column.source, INCONSISTENT, rows, f"{_name(column)} is far from what the same items held in the baseline")
 
 
 def typical(key: Ints, column: Column, rows: Mask, size: int) -> Floats:
@@ -352,17 +367,20 @@ def unlikely(sample: Sample, columns: Columns, sources: Sequence[str], seed: int
     """Values that the other features do not promise: the residual of a small model of each feature given the others, learned on the
     baseline. Finds shuffled columns and permuted rows, which keep every marginal."""
     before = ~sample.incident[sample.owner]
-    rng = np.random.default_rng(seed)
-    half = rng.random(len(sample)) < 0.5
+    half = np.random.default_rng(seed).random(len(sample)) < 0.5
     fit, test = before & half[sample.owner], before & ~half[sample.owner]
-    for source in sources:
-        column = columns[source]
-        guess = Guess.fit(columns, column, fit, rng)
-        if guess is None:
+
+    def off(source: str) -> Floats | None:
+        guess = Guess.fit(columns, columns[source], fit, np.random.default_rng(seed + 1))
+        return None if guess is None else guess.residual(columns, columns[source])
+
+    with ThreadPoolExecutor(2) as pool:  # LightGBM lets go of the interpreter, and learns with one thread to be repeatable
+        found = list(pool.map(off, sources))
+    for source, far in zip(sources, found, strict=True):
+        if far is None:
             continue
-        off = guess.residual(columns, column)
-        limit = float(np.nanquantile(off[test], 0.98)) if test.any() else np.inf
+        limit = float(np.nanquantile(far[test], 0.98)) if test.any() else np.inf
         with np.errstate(invalid="ignore"):
-            rows = off > limit * 1.05 + 1e-12
+            rows = far > limit * 1.05 + 1e-12
         if rows[~before].any():
-            yield Symptom(source, "unlikely", rows, f"{_name(column)} is not what the other features promise")
+            yield Symptom(source, "unlikely", rows, f"{_name(columns[source])} is not what the other features promise")

@@ -2,28 +2,32 @@
 
 Values shuffled among candidates, or over requests, keep every marginal; where no other feature promises them they keep every joint
 distribution of inputs, too. Only outcomes no longer follow them. The logit of the chance that the baseline's model of outcomes gives is
-split into what each feature adds to it (against its median, or most frequent category), and outcomes of both windows are regressed on those
-parts beside that logit (a logistic recalibration, Cox 1958): a part that counts 0 as it should keeps its weight, -1 says that outcomes no
-longer follow the feature at all, -2 that they follow it the other way round.
+split into what each feature adds to it, and outcomes of both windows are regressed on those parts beside that logit (a logistic
+recalibration, Cox 1958): a part that counts 0 as it should keeps its weight, -1 says that outcomes no longer follow the feature at all, -2
+that they follow it the other way round. A quick look takes the parts of all features at once (`diagnosis.localize.adding`); only where it
+makes one suspicious, each is taken against its feature's median or most frequent category, which lets no feature have what only two tell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from diagnosis.localize.columns import Column, Columns
+from diagnosis.localize.adding import added, flat
+from diagnosis.localize.columns import Columns
 from diagnosis.localize.judge import Judge
 from diagnosis.localize.relation import Shown, dispersion
-from diagnosis.localize.sample import Floats, Ints, Mask, Sample, some
+from diagnosis.localize.sample import Attribute, Floats, Ints, Mask, Sample, some
 from diagnosis.localize.where import turn
 
 _MOST, _ROWS = 5000, 30_000  # requests, and about so many shown candidates, of each window that are looked at
 _FEWEST = 500  # of each
 _LOUD = 5.0  # standard errors; some three hundred weights are looked at
+_HINT = 3.5  # standard errors in the quick look that are worth the closer one
 _LOST = 0.4  # of a feature's weight
 _KNOWN = 0.3  # standard error beyond which a weight is not known
 _SET = 8.0  # squared standard errors that a slice must gain over everything
@@ -49,6 +53,11 @@ class Untold:
     z: float
     where: Mapping[str, list[Any]]
     since: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is more than chance."""
+        return self.weight < -_LOST and -self.weight / self.z < _KNOWN and self.z > _LOUD
 
     @property
     def text(self) -> str:
@@ -95,28 +104,18 @@ def untold(sample: Sample, judge: Judge, columns: Columns, sources: Sequence[str
 def _told(part: Sample, judge: Judge, columns: Columns, sources: Sequence[str]) -> list[Untold]:
     position = np.nan_to_num(part.numbers("position"), nan=0.0)
     rows = position > 0
-    chance = judge.promised(part, columns, position)[rows]
-    offset, owner = _logit(chance), part.owner[rows]
-    parts = []
-    for source in sources:
-        without = columns.having([_flat(columns[source])])
-        parts.append(offset - _logit(judge.promised(part, without, position)[rows]))
-    design = np.column_stack([np.ones(len(owner)), np.log(position[rows]), *parts])
+    quick = added(judge, part, columns, position, sources)
+    owner, chance = part.owner[rows], 1 / (1 + np.exp(-np.clip(quick.logit, -13, 13)))
     hits = judge.success.of(part)[rows].astype(np.float64)
     now = part.incident[owner]
     shown = Shown(owner, hits, chance, now, position[rows].astype(np.int64), np.zeros(len(owner), dtype=np.int64))
-    asked = _Asked(part, design, offset, hits, owner, now, dispersion(shown, part))
-    found = [asked.of(place + 2, source) for place, source in enumerate(sources)]
-    return sorted((f for f in found if f is not None), key=lambda f: -f.z)
-
-
-def _flat(column: Column) -> Column:
-    """The column with one value: its median, or most frequent category."""
-    held = column.values[~np.isnan(column.values)]
-    usual = np.nan
-    if len(held):
-        usual = float(np.bincount(held.astype(np.int64)).argmax()) if column.categorical else float(np.median(held))
-    return Column(column.source, np.full(len(column.values), usual), column.levels)
+    beside = np.column_stack([np.ones(len(owner)), np.log(position[rows])])
+    asked = _Asked(part, np.column_stack([beside, quick.parts]), quick.logit, hits, owner, now, dispersion(shown, part))
+    if not any(told.z > _HINT for told in asked.all(sources)):
+        return []
+    alone = [quick.logit - _logit(judge.promised(part, columns.having([flat(columns[s])]), position)[rows]) for s in sources]
+    found = replace(asked, design=np.column_stack([beside, *alone])).all(sources)
+    return sorted((told for told in found if told.clear), key=lambda told: -told.z)
 
 
 def _logit(chance: Floats) -> Floats:
@@ -124,23 +123,40 @@ def _logit(chance: Floats) -> Floats:
     return np.asarray(np.log(p / (1 - p)))
 
 
+@dataclass(frozen=True, eq=False)
 class _Asked:
     """Weights of the parts over everything and over every value of every attribute, of both windows."""
 
-    def __init__(self, part: Sample, design: Floats, offset: Floats, hits: Floats, owner: Ints, now: Mask, phi: float) -> None:
-        self.part, self.design, self.offset, self.hits, self.owner, self.now, self.phi = part, design, offset, hits, owner, now, phi
-        self.whole = self._change(np.ones(len(owner), dtype=np.bool_))
-        self.places = [
-            (a, [self._change(a.codes[owner] == code) for code in range(len(a.levels))]) for a in part.attributes if not a.folded
-        ]
+    part: Sample
+    design: Floats
+    offset: Floats
+    hits: Floats
+    owner: Ints
+    now: Mask
+    phi: float
+
+    @cached_property
+    def whole(self) -> Weights:
+        """Over everything."""
+        return self._change(np.ones(len(self.owner), dtype=np.bool_))
+
+    @cached_property
+    def places(self) -> list[tuple[Attribute, list[Weights]]]:
+        """Of every attribute, over every value."""
+        known = [a for a in self.part.attributes if not a.folded]
+        return [(a, [self._change(a.codes[self.owner] == code) for code in range(len(a.levels))]) for a in known]
 
     def _change(self, rows: Mask) -> Weights:
         """Of the incident against the baseline, among some rows."""
         sides = [_weights(self.design[r], self.offset[r], self.hits[r], self.phi) for r in (rows & self.now, rows & ~self.now)]
         return Weights(sides[0].value - sides[1].value, sides[0].variance + sides[1].variance)
 
+    def all(self, sources: Sequence[str]) -> list[Untold]:
+        """The features that outcomes follow less at all."""
+        return [told for place, source in enumerate(sources) if (told := self.of(place + 2, source)) is not None]
+
     def of(self, place: int, source: str) -> Untold | None:
-        """One feature; None where outcomes follow it as they did, or nobody can tell."""
+        """One feature; None where nobody can tell."""
         best = (self.whole.value[place], self.whole.variance[place])
         where: dict[str, list[Any]] = {}
         gain = _gain(*best) + _SET
@@ -153,7 +169,7 @@ class _Asked:
                     gain, best = _gain(mean, size), (mean, float(size))
                     where = {attribute.name: sorted((attribute.levels[i] for i in chosen), key=str)}
         weight, se = float(best[0]), float(np.sqrt(best[1]))
-        if not (weight < -_LOST and se < _KNOWN and -weight / se > _LOUD):
+        if not (weight < 0 and np.isfinite(se)):
             return None
         return Untold(source, weight, -weight / se, where, self._since(place, where))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ _OUTSIDE = 0.2  # a slice may leave this share of the rate inside to those outsi
 _DEPTH = 3
 _STEP = 3.0  # times the largest change from day to day of the baseline that a step is
 _KNOWN = 20  # requests from which a place's mean is known
+_AT_ALL = 3.0  # standard errors
 MEMBERS = 8.0  # effectively so many must show something before it is more than the doings of a few
 
 
@@ -27,10 +28,13 @@ class Jump:
         Of the slice where it stands out most, in standard errors.
     size : float
         Excess share of a request's candidates there.
+    largest : float
+        Largest such excess of any place in which it stands out at all.
     """
 
     z: float
     size: float
+    largest: float = 0.0
 
 
 def jump(share: Floats, sample: Sample) -> Jump:
@@ -43,39 +47,63 @@ def jump(share: Floats, sample: Sample) -> Jump:
         Share of a request's candidates with the symptom.
     """
     excess, now = expected_excess(share, sample), sample.incident
-    best = Jump(0.0, 0.0)
-    groups: list[tuple[Ints, int]] = [(np.zeros(len(sample), dtype=np.int64), 1)]
-    groups += [(a.codes, len(a.levels)) for a in sample.attributes]
-    for codes, size in groups:
-        n, mean, variance = _moments(codes[now], excess[now], size)
-        before_n, before, spare = _moments(codes[~now], excess[~now], size)
-        known = before_n >= _KNOWN
-        gap = mean - np.where(known, before, 0.0)
-        z = np.where(n >= _KNOWN, gap / np.sqrt(variance + np.where(known, spare, 0.0)), 0.0)
-        place = int(np.argmax(z))
-        if z[place] > best.z:
-            best = Jump(float(z[place]), float(gap[place]))
-    return best
+    before, after = excess[~now], excess[now]
+    best, largest = Jump(0.0, 0.0), 0.0
+    for place in _places(sample):
+        mean, variance = _moments(place.after, after, place.n_after)
+        usual, spare = _moments(place.before, before, place.n_before)
+        known = place.n_before >= _KNOWN
+        gap = mean - np.where(known, usual, 0.0)
+        z = np.where(place.n_after >= _KNOWN, gap / np.sqrt(variance + np.where(known, spare, 0.0)), 0.0)
+        largest = max(largest, float(gap[z > _AT_ALL].max(initial=0.0)))
+        level = int(np.argmax(z))
+        if z[level] > best.z:
+            best = Jump(float(z[level]), float(gap[level]))
+    return replace(best, largest=largest)
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """An attribute's codes in the incident and in the baseline, and how many requests of each have each value."""
+
+    after: Ints
+    before: Ints
+    n_after: Ints
+    n_before: Ints
+
+
+def _places(sample: Sample) -> list[_Place]:
+    """Everything, and every attribute; found once a sample."""
+    if "places" not in sample.kept:
+        groups: list[tuple[Ints, int]] = [(np.zeros(len(sample), dtype=np.int64), 1)]
+        groups += [(a.codes, len(a.levels)) for a in sample.attributes]
+        sides = [(codes[sample.incident], codes[~sample.incident], size) for codes, size in groups]
+        sample.kept["places"] = [
+            _Place(after, before, np.bincount(after, minlength=size), np.bincount(before, minlength=size)) for after, before, size in sides
+        ]
+    found: list[_Place] = sample.kept["places"]
+    return found
 
 
 def apart(share: Floats | Mask, sample: Sample, inside: Mask) -> Jump:
     """How much more often something is seen in one place of the incident than in the same place of the baseline."""
-    everything = np.zeros(int(inside.sum()), dtype=np.int64)
     now, values = sample.incident[inside], np.asarray(share, dtype=np.float64)[inside]
-    n, mean, variance = (float(v[0]) for v in _moments(everything[now], values[now], 1))
-    before_n, before, spare = (float(v[0]) for v in _moments(everything[~now], values[~now], 1))
+    n, before_n = int(now.sum()), int((~now).sum())
     if n < _KNOWN or before_n < _KNOWN:
         return Jump(0.0, 0.0)
+    sides = ((values[now], n), (values[~now], before_n))
+    (mean, variance), (before, spare) = (
+        (float(m[0]), float(v[0])) for m, v in (_moments(np.zeros(k, np.int64), x, np.array([k])) for x, k in sides)
+    )
     return Jump((mean - before) / float(np.sqrt(variance + spare)), mean - before)
 
 
-def _moments(codes: Ints, values: Floats, size: int) -> tuple[Floats, Floats, Floats]:
-    """How many requests each level has, their mean, and the variance of that mean."""
-    n = np.bincount(codes, minlength=size)
+def _moments(codes: Ints, values: Floats, n: Ints) -> tuple[Floats, Floats]:
+    """Mean of each level, and the variance of that mean; `n` is how many requests each has."""
     held = np.maximum(n, 1)
-    mean = np.bincount(codes, weights=values, minlength=size) / held
-    square = np.bincount(codes, weights=values**2, minlength=size) / held
-    return n.astype(np.float64), mean, np.asarray(np.maximum(square - mean**2, 1e-6) / held)
+    mean = np.bincount(codes, weights=values, minlength=len(n)) / held
+    square = np.bincount(codes, weights=values**2, minlength=len(n)) / held
+    return mean, np.asarray(np.maximum(square - mean**2, 1e-6) / held)
 
 
 def shown_by(share: Floats | Mask, sample: Sample, rows: Ints) -> float:

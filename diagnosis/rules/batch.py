@@ -33,11 +33,13 @@ class Shelf:
     batch: Batch
     items: pd.DataFrame
     _columns: dict[str, pd.Series[Any]]
+    _codes: dict[str, Ints]
+    _hits: dict[str, Mask]
 
     @classmethod
     def of(cls, batch: Batch, items: pd.DataFrame) -> Shelf:
         """The shelf of a batch."""
-        return cls(batch, items, {})
+        return cls(batch, items, {}, {}, {})
 
     def attribute(self, rule: Rule, name: str) -> pd.Series[Any]:
         """Values of an attribute for every candidate: of the candidate itself, else its item, else its request."""
@@ -63,8 +65,25 @@ class Shelf:
             "log it, or say replay = 'logged' for this rule.",
         )
 
+    def codes(self, rule: Rule, name: str) -> Ints:
+        """The same as numbers, equal where the values are; -1 = missing."""
+        if name not in self._codes:
+            values = self.attribute(rule, name).to_numpy()
+            try:
+                self._codes[name] = pd.factorize(values)[0]
+            except TypeError:  # lists
+                told = np.array([repr(v) if isinstance(v, (list, dict)) else v for v in values], dtype=object)
+                self._codes[name] = pd.factorize(told)[0]
+        return self._codes[name]
+
     def hit(self, rule: Rule) -> Mask:
-        """Candidates that the rule's `where` holds for."""
+        """Candidates that the rule's `where` holds for; not to be written to."""
+        key = str(rule.where)
+        if key not in self._hits:
+            self._hits[key] = self._hit(rule)
+        return self._hits[key]
+
+    def _hit(self, rule: Rule) -> Mask:
         n = self.batch.candidates.num_rows
         if not rule.where:
             return np.ones(n, dtype=np.bool_)
@@ -187,8 +206,7 @@ def _one(batch: Batch, place: int) -> Request:
 
 def _surplus(shelf: Shelf, rule: Rule, rows: Ints, at_most: int) -> Mask:
     """Which of `rows` (requests together, best first) are beyond `at_most` of a value; a missing value is never surplus."""
-    values = shelf.attribute(rule, rule.by).iloc[rows]
-    codes = pd.factorize(values.map(lambda v: repr(v) if isinstance(v, (list, dict)) else v).to_numpy())[0]
+    codes = shelf.codes(rule, rule.by)[rows]
     keys = shelf.batch.owner[rows] * (int(codes.max(initial=0)) + 1) + codes
     return np.asarray((_cumcount(keys) >= at_most) & (codes >= 0), dtype=np.bool_)
 

@@ -24,6 +24,7 @@ from diagnosis.store.tables import LOG_TABLES, SMALL_TABLES, Pinned, damaged
 from diagnosis.store.workspace import Workspace
 
 T = TypeVar("T")
+_STRETCHES = 2000  # up to which rows are put in order without copying them
 _OUTCOMES = pa.schema(
     [
         ("request_id", pa.string()),
@@ -759,13 +760,19 @@ def _utc_date(time: datetime) -> date:
 
 def _ordered(table: pa.Table, ids: list[str], within: np.ndarray | None = None) -> pa.Table:
     """Rows in the order of `ids`; rows of one id in the order of `within`, or as they are."""
-    places = pc.index_in(table.column("request_id"), value_set=pa.array(ids, pa.string())).to_numpy()
+    places = pc.index_in(table.column("request_id"), value_set=pa.array(ids, pa.string())).to_numpy().astype(np.int64)
     if not table.num_rows:
         return table
-    step = np.diff(places)
-    if (step >= 0).all() and (within is None or not (np.diff(within)[step == 0] < 0).any()):
+    order = places if within is None else places * (int(within.max()) + 1) + within
+    falls = np.diff(order) < 0
+    if not falls.any():
         return table  # taking every column of a million rows anew costs more than reading them
-    return table.take(np.argsort(places, kind="stable") if within is None else np.lexsort((within, places)))
+    begins = np.append(0, np.flatnonzero(falls | (np.diff(places) > 1)) + 1)  # of stretches of files: each is in order, they come in any
+    ends = np.append(begins[1:], len(order))
+    turn = np.argsort(order[begins], kind="stable")
+    if len(turn) <= _STRETCHES and (order[ends[turn[:-1]] - 1] < order[begins[turn[1:]]]).all():
+        return pa.concat_tables([table.slice(begins[i], ends[i] - begins[i]) for i in turn])
+    return table.take(np.argsort(order, kind="stable"))
 
 
 def _first_of_each(requests: pa.Table) -> pa.Table:

@@ -229,21 +229,28 @@ def write(folder, world, *, spoiled="", contracts=False, items=True, changes=(),
     t = world.trade
     workspace = Workspace.create(folder, id=t.name, name=t.name, positive_events=list(t.events))
     _write_models(workspace, t, spoiled if (world.version == "5").any() else "", training)
-    workspace.rulesets_dir.mkdir(exist_ok=True)
-    cap = f'[[rule]]\nname = "few_of_a_seller"\nkind = "cap"\nby = "{t.seller}"\nat_most = 3\n'
-    pin = f'[[rule]]\nname = "partner_week"\nkind = "pin"\nposition = 1\nwhere = "{t.seller}=s1"\n'
-    (workspace.rulesets_dir / "a.toml").write_text('version = "2025-05"\n' + cap)
-    (workspace.rulesets_dir / "b.toml").write_text('version = "2025-06"\n' + cap + pin)
+    _write_rules(workspace, t)
     if contracts:
         workspace.contracts_file.parent.mkdir(exist_ok=True)
         workspace.contracts_file.write_text("".join(_contract(t, r) for r in ("price", "unit", "dear", "far")))
     score, rank, place, chance = serve(world, spoiled)
-    clicked = world.luck < chance
     ids = np.array([f"{t.name[0]}{world.seed:03d}-{i:06x}" for i in range(world.n)], dtype=object)
     at = np.datetime64(START.replace(tzinfo=None), "us") + (world.day * 86400e6).astype("timedelta64[us]")
-    flat = world.there.ravel()
     names = np.array([f"{t.name}/{i:04d}" for i in range(len(world.dept_of))], dtype=object)
-    items_of = names[world.item].ravel()
+    shown = _candidates(world, ids, names[world.item].ravel(), (score, rank, place), retrievers)
+    clicked = (world.luck < chance).ravel() & world.there.ravel()
+    workspace.append(
+        requests=_requests(world, ids, at),
+        candidates=pa.table(shown).filter(pa.array(world.there.ravel())),
+        outcomes=_outcomes(world, shown, np.repeat(at, t.width), clicked),
+    )
+    _write_small(workspace, world, names, items, changes)
+    return opened(folder)
+
+
+def _candidates(world, ids, items_of, served, retrievers):
+    """Columns of the table, those that are not there included."""
+    t, (score, rank, place) = world.trade, served
     fine = np.repeat(world.status == "ok", t.width)
     table = {
         "request_id": np.repeat(ids, t.width),
@@ -260,31 +267,43 @@ def write(folder, world, *, spoiled="", contracts=False, items=True, changes=(),
     if retrievers:
         lists = [[r for r, c in zip(t.retrievers, row, strict=True) if c] for row in world.came.reshape(-1, len(t.retrievers))]
         table["retrievers"] = pa.array(lists, pa.list_(pa.string()))
-    table |= {
+    return table | {
         "score": pa.array(score.ravel(), mask=~fine),
         "rank": pa.array(rank.ravel(), mask=~fine),
         "position": pa.array(place.ravel(), mask=place.ravel() == 0),
     }
-    hits = clicked.ravel() & flat
-    when = np.repeat(at, t.width)[hits] + (world.slow.ravel()[hits] * 86400e6).astype("timedelta64[us]")
-    event = np.where(world.slow.ravel()[hits] > 0.3, t.events[1], t.events[0]).astype(object)
-    done = {
-        "request_id": np.repeat(ids, t.width)[hits],
-        "item_id": items_of[hits],
-        "event": event,
-        "happened_at": pa.array(when).cast(pa.timestamp("us", "UTC")),
-    }
-    ok, plain = world.status == "ok", world.request["task"] == t.plain_task
-    requests = {
+
+
+def _outcomes(world, shown, at, hits):
+    t, slow = world.trade, world.slow.ravel()[hits]
+    when = at[hits] + (slow * 86400e6).astype("timedelta64[us]")
+    return pa.table(
+        {
+            "request_id": shown["request_id"][hits],
+            "item_id": shown["item_id"][hits],
+            "event": np.where(slow > 0.3, t.events[1], t.events[0]).astype(object),
+            "happened_at": pa.array(when).cast(pa.timestamp("us", "UTC")),
+        }
+    )
+
+
+def _requests(world, ids, at):
+    t, ok, plain = world.trade, world.status == "ok", world.request["task"] == world.trade.plain_task
+    return pa.table({
         "request_id": ids, "served_at": pa.array(at).cast(pa.timestamp("us", "UTC")), **world.request,
         "member": np.char.add("u", world.member.astype(str)).astype(object), "status": world.status, "local_hour": world.hour,
         "basket_size": world.basket, "model": pa.array(np.where(plain, "line", "trees"), mask=~ok),
         "model_version": pa.array(np.where(plain, "1", world.version.astype(str)), mask=~ok), "ruleset_version": world.ruleset,
         "slots": [t.slots] * world.n, "keep_probability": np.array([t.keep[s] for s in world.request["stratum"]]),
-    }  # fmt: skip
-    workspace.append(requests=pa.table(requests), candidates=pa.table(table).filter(pa.array(flat)), outcomes=pa.table(done))
-    _write_small(workspace, world, names, items, changes)
-    return opened(folder)
+    })  # fmt: skip
+
+
+def _write_rules(workspace, t):
+    workspace.rulesets_dir.mkdir(exist_ok=True)
+    cap = f'[[rule]]\nname = "few_of_a_seller"\nkind = "cap"\nby = "{t.seller}"\nat_most = 3\n'
+    pin = f'[[rule]]\nname = "partner_week"\nkind = "pin"\nposition = 1\nwhere = "{t.seller}=s1"\n'
+    (workspace.rulesets_dir / "a.toml").write_text('version = "2025-05"\n' + cap)
+    (workspace.rulesets_dir / "b.toml").write_text('version = "2025-06"\n' + cap + pin)
 
 
 def opened(folder):

@@ -5,7 +5,8 @@ import pytest
 
 from diagnosis.errors import CannotSayError
 from diagnosis.localize.cube import additive, counted, cube_of
-from diagnosis.localize.slices import candidates, mix_and_rate, search
+from diagnosis.localize.slice_mix import mix_and_rate
+from diagnosis.localize.slices import candidates, search
 
 DEVICES, COUNTRIES, TIERS = ("phone", "tablet", "tv", "web"), tuple(f"c{i}" for i in range(12)), ("free", "paid")
 

@@ -520,6 +520,22 @@ def test_ids_that_stand_twice_in_a_log_of_others_are_named(tmp_path):
     assert found["request ids"].text == "ids that stand more than once: r1 (2 times)"
 
 
+def test_days_asked_for_in_another_turn_come_in_it_with_the_rows_of_each_request_as_logged(tmp_path):
+    made = Workspace.create(tmp_path / "w", id="w")
+    for day in (DAY1, DAY2):
+        ids = [f"{day:%d}-{n:03d}" for n in range(300)]
+        given = more([i for i in ids for _ in range(3)], score=np.arange(900.0))
+        rows = given["requests"].slice(0, 300)
+        rows = rows.set_column(0, "request_id", pa.array(ids)).set_column(1, "served_at", pa.array([day] * 300, pa.timestamp("us", "UTC")))
+        made.append(requests=rows, candidates=given["candidates"].set_column(1, "item_id", pa.array(["b", "a", "c"] * 300)))
+    asked = [f"{day:%d}-{n:03d}" for day in (DAY2, DAY1) for n in range(300) if n % 7]
+    found = made.snapshot().fetch(asked)
+    assert found.request_ids == asked
+    assert found.candidates.column("request_id").to_pylist() == [i for i in asked for _ in range(3)]
+    assert found.candidates.column("item_id").to_pylist() == ["b", "a", "c"] * len(asked)
+    assert found.candidates.column("score").to_pylist() == [float(3 * int(i[3:]) + k) for i in asked for k in range(3)]
+
+
 def test_candidates_come_in_logged_order_however_many_requests_are_asked_for(tmp_path):
     made = Workspace.create(tmp_path / "w", id="a")
     ids = [f"r{i:05d}" for i in range(9000)]  # more rows than a row group holds, so that a request may stand in two
