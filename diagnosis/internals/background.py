@@ -84,7 +84,7 @@ class _Held:
         held, walk = self.prepared.ensemble, self.prepared.walk
         trees = [round(held.trees * i / _PARTS) for i in (number, number + 1)]
         steps = slice(walk.first[trees[0]], walk.first[trees[1]])
-        asked = (held.threshold, self.prepared.asks, held.words, held.first_word)
+        asked = (self.prepared.asked, held.words, held.first_word)
         out = np.zeros((len(held.features), self.rows))
         walk_patterns(walk.steps[steps], walk.shares[steps], *asked, self.given, self.codes, self.share, _WEIGHTS, walk.depth, out)
         return out
