@@ -15,7 +15,7 @@ from diagnosis.log.records import Request
 from diagnosis.models import Bundle, Model, assemble, read_training
 from diagnosis.reproduce import Workbench
 from diagnosis.reproduce.agreement import ranks
-from diagnosis.reproduce.batch import scored, wholes
+from diagnosis.reproduce.batch import anew, scored, wholes
 
 Floats = NDArray[np.float64]
 
@@ -153,18 +153,17 @@ def _tried(workbench: Workbench, request: Request, bundle: Bundle, item: str) ->
     place = request.items.index(item)
     found = ranks(score, request.batch.owner, wholes(request.table, "rank"))[place]
     if np.isnan(score[place]):
-        return (bundle.version, at, np.nan, np.nan, pd.NA, "the candidate was dropped before scoring"), None
+        why = "an earlier stage does not keep the candidate" if model.bundle.stages else "the candidate was dropped before scoring"
+        return (bundle.version, at, np.nan, np.nan, pd.NA, why), None
     return (bundle.version, at, float(score[place]), float(score[place] - np.nanmean(score)), int(found), ""), model
 
 
 def _scores(model: Model, request: Request) -> Floats:
-    """Of the candidates that were scored; all of them where the log has no score."""
-    was = scored(request.table)
-    was = was if was.any() else np.ones(len(was), dtype=np.bool_)
+    """Of the candidates that came to it; all of them where the log has no score."""
     features = assemble(model.bundle, request.batch)
-    out = np.full(len(was), np.nan)
-    out[was] = model.score(features[was].reset_index(drop=True), groups=np.array([int(was.sum())]))
-    return out
+    if scored(request.table).any():
+        return anew(model, request.batch, features)
+    return np.asarray(model.score(features, groups=np.array([len(features)])), dtype=np.float64)
 
 
 def _places(request: Request) -> int:
