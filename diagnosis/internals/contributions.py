@@ -230,7 +230,9 @@ def place_of(given: Contributions, item: str) -> int:
 
 
 def plain_value(value: Any) -> Any:
-    """A value for JSON: NaN and infinity are None, numbers of numpy are Python's."""
+    """A value for JSON: NaN, infinity and NA are None, numbers of numpy are Python's."""
+    if value is pd.NA:
+        return None
     value = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

@@ -11,6 +11,7 @@ import pytest
 from diagnosis.errors import CannotSayError
 from diagnosis.internals.support import support
 from diagnosis.internals.training_rows import taught, training_rows
+from diagnosis.internals.versions import records
 from diagnosis.models import Bundle, Feature, write_bundle
 from diagnosis.models.scoring import LightgbmModel
 from diagnosis.testing import LinearModel
@@ -68,6 +69,7 @@ def test_rows_that_do_not_all_name_their_request_are_not_counted_as_requests(tmp
     found = support(step(tmp_path, request_id=pa.array(["q"] * 7 + [None] + ["r"] * 4)), np.array([-3.0, 0.0]))
     assert (found.rows, found.requests) == (8, None)
     assert found.leaves["requests"].isna().all()
+    assert records(found.leaves)[0]["requests"] is None
     assert "requests" not in found.sentence
 
 
