@@ -13,7 +13,9 @@ from diagnosis import internals
 from diagnosis.errors import CannotSayError, ContractError
 from diagnosis.inputs import read_contracts
 from diagnosis.inputs.contracts import Contract
+from diagnosis.internals.cohort import is_tree
 from diagnosis.internals.contributions import explained_model, stages_of
+from diagnosis.internals.layers import has_layers
 from diagnosis.internals.shift import Parts
 from diagnosis.localize.asking import Question
 from diagnosis.log import Request, parse_filter
@@ -49,9 +51,10 @@ class Asked:
         return [self.item, self.above] if self.above else [self.item]
 
 
-def kind(held: Bench, request: Request, asked: Asked) -> str:
-    """Kind of the model that is explained: ``lightgbm``, ``sklearn``, ``onnx``."""
-    return explained_model(held.workbench, request, asked.edits, asked.stage).bundle.kind
+def inside(held: Bench, request: Request, asked: Asked) -> tuple[str, ...]:
+    """What can be seen inside the model that is explained: ``trees``, ``layers``, or nothing."""
+    model = explained_model(held.workbench, request, asked.edits, asked.stage)
+    return tuple(name for name, has in (("trees", is_tree), ("layers", has_layers)) if has(model))
 
 
 def stages(held: Bench, request: Request, edits: Edits) -> list[str]:

@@ -20,7 +20,7 @@ Panel = Callable[[View, load.Bench, Request, Asked], None]
 def show(view: View, held: load.Bench, request: Request, item: str, above: str) -> None:
     """Draw the chooser, and the panel that is chosen; nothing is computed before."""
     asked = Asked(item, above, view.what_if, view.stage)
-    offered = _offered(load_model.kind(held, request, asked), bool(above))
+    offered = _offered(load_model.inside(held, request, asked), bool(above))
     titles = {look: title for look, (title, _) in offered.items()}
     views.heading("Look closer")
     settings = state.bound("explain-look", titles.get(view.look), lambda title: view.but(tab="model", look=_look(titles, title)))
@@ -36,17 +36,17 @@ def _look(titles: dict[str, str], title: str | None) -> str:
     return next((look for look, told in titles.items() if told == title), "")
 
 
-def _offered(kind: str, two: bool) -> dict[str, tuple[str, Panel]]:
+def _offered(inside: tuple[str, ...], two: bool) -> dict[str, tuple[str, Panel]]:
     found: dict[str, tuple[str, Panel]] = {}
-    if kind != "onnx":
+    if "trees" in inside:
         found["trees"] = ("Trees", _partings if two else _turns)
     if two:
         found["swaps"] = ("What would turn them round", _swaps)
-        if kind != "onnx":
+        if "trees" in inside:
             found["pairs"] = ("Pairs of features", _pairs)
     else:
         found["surrogate"] = ("Local surrogate", _surrogate)
-    if kind != "lightgbm":
+    if "layers" in inside:
         found["layers"] = ("Layers", _layers)
     return found
 

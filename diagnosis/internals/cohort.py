@@ -86,7 +86,7 @@ def cohort(model: Model, features: pd.DataFrame, *, training: pa.Table | None = 
         If the values are not the library's own within 1e-9, or do not add up; if the model is explained by permutations, and there are more
         rows than their budget allows; if there are no training rows for it.
     """
-    if _is_tree(model):
+    if is_tree(model):
         return cohort_matrix(model, encode(model.bundle, features), threads=threads)
     most = BUDGET // (FEWEST * 2 * max(len(model.bundle.features), 1))
     if coefficients(model) is None and len(features) > most:
@@ -102,7 +102,7 @@ def cohort(model: Model, features: pd.DataFrame, *, training: pa.Table | None = 
 
 def training_for(model: Model) -> pa.Table | None:
     """What `cohort` should be given to compare with: the bundle's own training rows; None for trees, which need none."""
-    return None if _is_tree(model) else read_training(model.bundle)
+    return None if is_tree(model) else read_training(model.bundle)
 
 
 def cohort_matrix(model: Model, matrix: Floats, *, threads: int | None = None) -> Cohort:
@@ -177,6 +177,13 @@ def cohort_against(
     return made
 
 
+def is_tree(model: Model) -> bool:
+    """Whether a model is a sum of trees that can be read."""
+    with _lock:
+        known = model in _prepared
+    return known or isinstance(model, LightgbmModel) or _forest(model) is not None
+
+
 def prepared_of(model: Model) -> Prepared:
     """The trees of a model, read and laid out once, and kept as long as the model is.
 
@@ -190,17 +197,11 @@ def prepared_of(model: Model) -> Prepared:
     if found is None:
         trees = read_booster(model.booster) if isinstance(model, LightgbmModel) else _forest(model)
         if trees is None:
-            raise CannotSayError(f"{model.bundle.name} {model.bundle.version} is no sum of trees.", "explain single requests.")
+            raise CannotSayError(f"{model.bundle.name} {model.bundle.version} is no sum of trees.", "contributions need none.")
         found = prepare(trees)
         with _lock:
             _prepared[model] = found
     return found
-
-
-def _is_tree(model: Model) -> bool:
-    with _lock:
-        known = model in _prepared
-    return known or isinstance(model, LightgbmModel) or _forest(model) is not None
 
 
 def _forest(model: Model) -> Ensemble | None:

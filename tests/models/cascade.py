@@ -26,7 +26,7 @@ def boosters(trained, turned=False):
     return cheap, booster
 
 
-def write_cascade(trained, folder, version="1", keep=3, tasks=("homepage",), turned=False):
+def write_cascade(trained, folder, version="1", keep=3, tasks=("homepage",), turned=False, training=None):
     """The bundle: `light` for all tasks, `heavy` for some."""
     cheap, booster = boosters(trained, turned)
     stages = (
@@ -34,7 +34,7 @@ def write_cascade(trained, folder, version="1", keep=3, tasks=("homepage",), tur
         Stage("heavy", "lightgbm", "heavy.txt", "-", ("price", "colour"), tasks=tasks),
     )
     made = Bundle(folder, "cascade", version, "composite", "heavy.txt", link="sigmoid", features=FEATURES, stages=stages)
-    return write_bundle(folder, made, booster.model_to_string().encode(), earlier={"light.txt": cheap.model_to_string().encode()})
+    return write_bundle(folder, made, booster.model_to_string().encode(), training, earlier={"light.txt": cheap.model_to_string().encode()})
 
 
 def rows(task="homepage"):

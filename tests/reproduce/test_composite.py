@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from diagnosis.errors import NotFoundError
-from diagnosis.internals import explain, same_requests
+from diagnosis.internals import behind, explain, same_requests
 from diagnosis.reproduce import Edit, Edits, Workbench, replay, replay_batch
 from diagnosis.store import Query, Workspace
 from tests.conftest import AT
@@ -15,10 +15,10 @@ from tests.models.cascade import ROWS, expected, rows, write_cascade
 ITEMS = [f"i{k}" for k in range(ROWS)]
 
 
-def build(path, trained, *, spoil=None, keep=3):
+def build(path, trained, *, spoil=None, keep=3, training=None):
     """One request of task homepage and one of search, as the cascade serves them; `spoil` changes the candidates' columns."""
     workspace = Workspace.create(path, id="cascade")
-    write_cascade(trained, workspace.models_dir, keep=keep)
+    write_cascade(trained, workspace.models_dir, keep=keep, training=training)
     frame = rows()
     first, second = expected(trained, frame)
     kept = np.zeros(ROWS, dtype=bool)
@@ -138,6 +138,19 @@ def test_versions_of_a_composite_are_compared_on_what_both_keep(tmp_path, traine
     both = set.intersection(*(set(np.argsort(-expected(trained, rows(), turned=t)[0], kind="stable")[:3].tolist()) for t in (True, False)))
     assert found.score.value == 0.0 if both else np.isnan(found.score.value)  # the last ranker is the same
     assert found.page.value == len(both) / 3
+
+
+def test_the_training_rows_behind_a_score_are_those_of_the_last_stage(tmp_path, trained):
+    _, frame, label = trained
+    task = ["homepage"] * len(frame)
+    training = pa.table({"price": frame["price"], "colour": frame["colour"].astype(str), "task": task, "label": np.asarray(label, float)})
+    bench = build(tmp_path / "w", trained, training=training)
+    request = bench.request("r1")
+    item = explain(bench, request).values.index[0]
+    found = behind(bench, request, item)
+    assert found.notes == {}
+    assert found.support.rows > 0
+    assert found.version == "1"
 
 
 def test_each_stage_is_explained_for_the_candidates_that_came_to_it(tmp_path, trained):
