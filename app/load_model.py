@@ -13,7 +13,7 @@ from diagnosis import internals
 from diagnosis.errors import CannotSayError, ContractError
 from diagnosis.inputs import read_contracts
 from diagnosis.inputs.contracts import Contract
-from diagnosis.internals.cohort import is_tree
+from diagnosis.internals.cohort import is_tree, scale_of
 from diagnosis.internals.contributions import explained_model, stages_of
 from diagnosis.internals.layers import has_layers
 from diagnosis.internals.shift import Parts
@@ -55,6 +55,11 @@ def inside(held: Bench, request: Request, asked: Asked) -> tuple[str, ...]:
     """What can be seen inside the model that is explained: ``trees``, ``layers``, or nothing."""
     model = explained_model(held.workbench, request, asked.edits, asked.stage)
     return tuple(name for name, has in (("trees", is_tree), ("layers", has_layers)) if has(model))
+
+
+def scale(held: Bench, request: Request, asked: Asked) -> str:
+    """What the trees of the explained model add up to, in words."""
+    return scale_of(explained_model(held.workbench, request, asked.edits, asked.stage))
 
 
 def stages(held: Bench, request: Request, edits: Edits) -> list[str]:

@@ -113,8 +113,7 @@ def cohort_matrix(model: Model, matrix: Floats, *, threads: int | None = None) -
     residual = _relative(np.abs(base + values.sum(axis=1) - score), np.abs(values).sum(axis=1) + abs(base))
     places = _sample(len(matrix))
     error = _error(model, matrix[places], values[places], base, score[places]) if len(places) else 0.0
-    scale = PROBABILITY if _votes(model) else RAW
-    made = Cohort(values, base, score, names, len(places), error, residual, "tree SHAP, path-dependent", scale)
+    made = Cohort(values, base, score, names, len(places), error, residual, "tree SHAP, path-dependent", scale_of(model))
     _refuse(made, f"{model.bundle.name} {model.bundle.version}")
     return made
 
@@ -171,8 +170,8 @@ def cohort_against(
     score = _own_score(model, matrix) if len(matrix) else np.empty(0)
     base = float(np.average(_own_score(model, background), weights=weights))
     residual = _relative(np.abs(base + values.sum(axis=1) - score), np.abs(values).sum(axis=1) + abs(base))
-    method, scale = f"tree SHAP, interventional, against {len(background):,} rows", PROBABILITY if _votes(model) else RAW
-    made = Cohort(values, base, score, names, 0, 0.0, residual, method, scale)
+    method = f"tree SHAP, interventional, against {len(background):,} rows"
+    made = Cohort(values, base, score, names, 0, 0.0, residual, method, scale_of(model))
     _refuse(made, f"{model.bundle.name} {model.bundle.version}")
     return made
 
@@ -202,6 +201,11 @@ def prepared_of(model: Model) -> Prepared:
         with _lock:
             _prepared[model] = found
     return found
+
+
+def scale_of(model: Model) -> str:
+    """What the trees of a model add up to: the raw score, or a probability where they vote."""
+    return PROBABILITY if _votes(model) else RAW
 
 
 def _forest(model: Model) -> Ensemble | None:

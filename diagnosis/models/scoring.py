@@ -142,7 +142,7 @@ class SklearnModel:
 
 
 _KEPT = 16
-_loaded: OrderedDict[tuple[str, str], Model] = OrderedDict()
+_loaded: OrderedDict[tuple[str, str, str], Model] = OrderedDict()
 _lock = Lock()
 
 
@@ -170,7 +170,8 @@ def load(bundle: Bundle, admission: Admission | None) -> Model:
     """
     manifest, artifact = check_digests(bundle, admission)
     assert admission is not None
-    key = (admission.manifest_sha256, admission.artifact_sha256)  # a manifest holds the digests of all its stages
+    # A manifest holds the digests of all its stages; what lies beside it, such as training rows, belongs to the folder.
+    key = (str(bundle.folder), admission.manifest_sha256, admission.artifact_sha256)
     with _lock:
         if key in _loaded:
             _loaded.move_to_end(key)
