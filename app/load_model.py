@@ -19,7 +19,7 @@ from diagnosis.internals.layers import has_layers
 from diagnosis.internals.shift import Parts
 from diagnosis.localize.asking import Question
 from diagnosis.log import Request, parse_filter
-from diagnosis.models import Model, read_training
+from diagnosis.models import CompositeModel, Model, read_training
 from diagnosis.reproduce import Edits, Workbench
 from diagnosis.store import Query
 
@@ -150,14 +150,16 @@ def _layers(key: str, request_id: str, asked: Asked, _workbench: Workbench, _req
     return internals.activations(model, given.features, list(given.features.index))
 
 
-def structure(held: Bench, name: str, version: str) -> internals.Structure:
-    """What an ensemble is made of."""
-    return _structure(held.key, name, version, held.workbench)
+def structure(held: Bench, name: str, version: str, stage: str = "") -> internals.Structure | None:
+    """What an ensemble is made of, or a stage of a composite; None where it is no ensemble of trees."""
+    return _structure(held.key, name, version, stage, held.workbench)
 
 
 @st.cache_resource(max_entries=16, show_spinner="Reading the trees …")
-def _structure(key: str, name: str, version: str, _workbench: Workbench) -> internals.Structure:
-    return internals.structure(_workbench.model(name, version))
+def _structure(key: str, name: str, version: str, stage: str, _workbench: Workbench) -> internals.Structure | None:
+    model = _workbench.model(name, version)
+    model = model.stages[stage] if isinstance(model, CompositeModel) and stage in model.stages else model
+    return internals.structure(model) if is_tree(model) else None
 
 
 def importance(held: Bench, name: str, version: str) -> pd.DataFrame:
