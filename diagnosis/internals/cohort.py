@@ -26,6 +26,7 @@ from diagnosis.models.scoring import LightgbmModel, SklearnModel
 Floats = NDArray[np.float64]
 
 CHECKED = 16  # rows that every call compares with the library's own
+_PIECE = 32_768  # background rows that are scored at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +157,7 @@ def cohort_against(
     Parameters
     ----------
     matrix, background : array of float64, shape (n, features), (m, features)
-        As `diagnosis.models.encode` makes them. Every background row is used.
+        As `diagnosis.models.encode` makes them. Every background row is used; it may be on disk, see `interventional`.
     weights : array of float64, shape (m,), optional
         Of the background rows, for a sample with unequal keep probabilities.
 
@@ -168,7 +169,8 @@ def cohort_against(
     names, prepared = tuple(model.bundle.names), prepared_of(model)
     values = interventional(prepared, matrix, background, weights, threads=threads)
     score = _own_score(model, matrix) if len(matrix) else np.empty(0)
-    base = float(np.average(_own_score(model, background), weights=weights))
+    own = [_own_score(model, np.asarray(background[start : start + _PIECE])) for start in range(0, len(background), _PIECE)]
+    base = float(np.average(np.concatenate(own), weights=weights))
     residual = _relative(np.abs(base + values.sum(axis=1) - score), np.abs(values).sum(axis=1) + abs(base))
     method = f"tree SHAP, interventional, against {len(background):,} rows"
     made = Cohort(values, base, score, names, 0, 0.0, residual, method, scale_of(model))
