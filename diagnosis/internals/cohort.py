@@ -198,7 +198,9 @@ def prepared_of(model: Model) -> Prepared:
     if found is None:
         trees = read_booster(model.booster) if isinstance(model, LightgbmModel) else _forest(model)
         if trees is None:
-            raise CannotSayError(f"{model.bundle.name} {model.bundle.version} is no sum of trees.", "contributions need none.")
+            raise CannotSayError(
+                f"{model.bundle.name} {model.bundle.version} is no sum of trees.", "its contributions against training rows need none."
+            )
         found = prepare(trees)
         with _lock:
             _prepared[model] = found
