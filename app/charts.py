@@ -115,7 +115,7 @@ def effects(rows: pd.DataFrame, column: str, title: str, description: str, detai
     right = base.transform_filter(f"datum['{column}'] >= 0").mark_text(align="left", dx=4, color=GREY).encode(x=along, text=_signed(column))
     left = base.transform_filter(f"datum['{column}'] < 0").mark_text(align="right", dx=-4, color=GREY).encode(x=along, text=_signed(column))
     zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=GREY).encode(x="zero:Q")
-    return alt.layer(bars, zero, right, left).properties(height=50 + 22 * len(rows), description=description)
+    return alt.layer(bars, zero, right, left).properties(height=78 + 22 * len(rows), description=description)
 
 
 def moves(rows: pd.DataFrame, description: str) -> Drawn:

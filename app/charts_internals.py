@@ -119,7 +119,12 @@ def layers(rows: pd.DataFrame, value: str, title: str, description: str) -> alt.
             y=alt.Y(
                 "layer:N", sort=list(rows["layer"].unique()), title=None, axis=alt.Axis(labelLimit=150, labelOverlap=False, ticks=False)
             ),
-            color=alt.Color(f"{value}:Q", title=title, scale=_diverging(rows[value]), legend=alt.Legend(orient="top", gradientLength=200)),
+            color=alt.Color(
+                f"{value}:Q",
+                title=title,
+                scale=_diverging(rows[value]),
+                legend=alt.Legend(orient="top", gradientLength=200, titleLimit=360),
+            ),
             tooltip=["layer:N", alt.Tooltip("unit:N"), alt.Tooltip(f"{value}:Q", title=title, format="+.4g")],
         )
         .properties(height=110 + 46 * rows["layer"].nunique(), description=description)
@@ -134,7 +139,7 @@ def by_slice(rows: pd.DataFrame, features: list[str], description: str) -> Drawn
         y=alt.Y("feature:N", sort=features, title=None, axis=alt.Axis(labelLimit=190, labelOverlap=False, ticks=False)),
         tooltip=["feature:N", "slice:N", *(alt.Tooltip(f"{name}:Q", format="+.4g") for name in ("shift", "low", "high"))],
     )
-    legend = alt.Legend(orient="top", gradientLength=200, format="+~g")
+    legend = alt.Legend(orient="top", gradientLength=200, titleLimit=360, format="+~g")
     cells = base.mark_rect(stroke=GREY, strokeWidth=0.3).encode(
         color=alt.Color("shift:Q", title="shift of the mean contribution", scale=_diverging(rows["shift"]), legend=legend)
     )

@@ -13,11 +13,13 @@ from diagnosis import internals
 from diagnosis.errors import CannotSayError, ContractError
 from diagnosis.inputs import read_contracts
 from diagnosis.inputs.contracts import Contract
+from diagnosis.internals.cohort import is_tree, scale_of
 from diagnosis.internals.contributions import explained_model, stages_of
+from diagnosis.internals.layers import has_layers
 from diagnosis.internals.shift import Parts
 from diagnosis.localize.asking import Question
 from diagnosis.log import Request, parse_filter
-from diagnosis.models import Model, read_training
+from diagnosis.models import CompositeModel, Model, read_training
 from diagnosis.reproduce import Edits, Workbench
 from diagnosis.store import Query
 
@@ -49,9 +51,15 @@ class Asked:
         return [self.item, self.above] if self.above else [self.item]
 
 
-def kind(held: Bench, request: Request, asked: Asked) -> str:
-    """Kind of the model that is explained: ``lightgbm``, ``sklearn``, ``onnx``."""
-    return explained_model(held.workbench, request, asked.edits, asked.stage).bundle.kind
+def inside(held: Bench, request: Request, asked: Asked) -> tuple[str, ...]:
+    """What can be seen inside the model that is explained: ``trees``, ``layers``, or nothing."""
+    model = explained_model(held.workbench, request, asked.edits, asked.stage)
+    return tuple(name for name, has in (("trees", is_tree), ("layers", has_layers)) if has(model))
+
+
+def scale(held: Bench, request: Request, asked: Asked) -> str:
+    """What the trees of the explained model add up to, in words."""
+    return scale_of(explained_model(held.workbench, request, asked.edits, asked.stage))
 
 
 def stages(held: Bench, request: Request, edits: Edits) -> list[str]:
@@ -146,14 +154,16 @@ def _layers(key: str, request_id: str, asked: Asked, _workbench: Workbench, _req
     return internals.activations(model, given.features, list(given.features.index))
 
 
-def structure(held: Bench, name: str, version: str) -> internals.Structure:
-    """What an ensemble is made of."""
-    return _structure(held.key, name, version, held.workbench)
+def structure(held: Bench, name: str, version: str, stage: str = "") -> internals.Structure | None:
+    """What an ensemble is made of, or a stage of a composite; None where it is no ensemble of trees."""
+    return _structure(held.key, name, version, stage, held.workbench)
 
 
 @st.cache_resource(max_entries=16, show_spinner="Reading the trees …")
-def _structure(key: str, name: str, version: str, _workbench: Workbench) -> internals.Structure:
-    return internals.structure(_workbench.model(name, version))
+def _structure(key: str, name: str, version: str, stage: str, _workbench: Workbench) -> internals.Structure | None:
+    model = _workbench.model(name, version)
+    model = model.stages[stage] if isinstance(model, CompositeModel) and stage in model.stages else model
+    return internals.structure(model) if is_tree(model) else None
 
 
 def importance(held: Bench, name: str, version: str) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import streamlit as st
 from app import charts_internals, load, load_model, state, views
 from app.state import View
 from diagnosis.internals import Clouds, Shift, shift_by
+from diagnosis.internals.layers import has_layers
 from diagnosis.internals.shift import Parts
 from diagnosis.localize.asking import Question
 
@@ -31,7 +32,7 @@ def show(view: View, held: load.Bench, question: Question) -> None:
     if chosen is None:
         return
     found = _shift(held, question, chosen)
-    if held.workbench.bundle(*chosen).kind != "lightgbm":
+    if has_layers(held.workbench.model(*chosen)):
         with views.guarded():
             _units(held, question, chosen)
     if found is None:

@@ -27,16 +27,22 @@ def show(view: View, held: load.Bench) -> None:
     item = _item(view, found)
     if item is None:
         return
-    bisected = load_model.bisection(held, found.request, item, view.model)
-    views.note("bad" if bisected.left else "info", bisected.sentence)
-    _ranks(bisected)
-    if len(bisected.carried):
-        _carried(bisected)
+    with views.guarded():
+        _versions(load_model.bisection(held, found.request, item, view.model))
     with views.guarded():
         _behind(load_model.behind(held, found.request, item))
     state.link(
         "request", View(workspace=view.workspace, request=view.request, item=item, tab="model"), "Explain its score", ":material/biotech:"
     )
+
+
+def _versions(bisected: Bisection) -> None:
+    views.note("bad" if bisected.left else "info", bisected.sentence)
+    _ranks(bisected)
+    if len(bisected.carried):
+        _carried(bisected)
+    elif bisected.note:
+        views.quiet(bisected.note)
 
 
 def _item(view: View, found: load.Diagnosis) -> str | None:
@@ -57,7 +63,7 @@ def _item(view: View, found: load.Diagnosis) -> str | None:
 
 def _ranks(found: Bisection) -> None:
     rows = found.rows.reset_index()
-    drawn = rows[rows["why"] == ""].astype({"rank": "float64"})
+    drawn = rows[rows["rank"].notna()].astype({"rank": "float64"})
     said = f"Rank of {found.item} by version; the page has {found.places} places."
     views.chart(charts_model.ranks(drawn, found.places, found.dropped_at, said))
     columns = {

@@ -57,7 +57,7 @@ def _moved(view: View, change: RowChange, names: tuple[str, str], key: str) -> N
     if len(moves):
         drawn = pd.DataFrame({"name": moves["attribute"] + " " + moves["value"].astype(str)})
         drawn["before"], drawn["after"] = moves["label_expected"].to_numpy(), moves["label_after"].to_numpy()
-        said = f"Label rate that is expected, and that is in the rows of {names[1]}, of slices that went another way than the others."
+        said = f"Label rate that {names[0]} lets expect, and that is in the rows of {names[1]}, of slices that went another way than the others."
         sides = ("expected", views.plain(names[1]))
         views.chart(charts_model.pairs(drawn, sides, title="mean label", share=change.share, description=said))
     rate = "percent" if change.share else "%.4g"

@@ -20,7 +20,7 @@ Panel = Callable[[View, load.Bench, Request, Asked], None]
 def show(view: View, held: load.Bench, request: Request, item: str, above: str) -> None:
     """Draw the chooser, and the panel that is chosen; nothing is computed before."""
     asked = Asked(item, above, view.what_if, view.stage)
-    offered = _offered(load_model.kind(held, request, asked), bool(above))
+    offered = _offered(load_model.inside(held, request, asked), bool(above))
     titles = {look: title for look, (title, _) in offered.items()}
     views.heading("Look closer")
     settings = state.bound("explain-look", titles.get(view.look), lambda title: view.but(tab="model", look=_look(titles, title)))
@@ -36,17 +36,17 @@ def _look(titles: dict[str, str], title: str | None) -> str:
     return next((look for look, told in titles.items() if told == title), "")
 
 
-def _offered(kind: str, two: bool) -> dict[str, tuple[str, Panel]]:
+def _offered(inside: tuple[str, ...], two: bool) -> dict[str, tuple[str, Panel]]:
     found: dict[str, tuple[str, Panel]] = {}
-    if kind != "onnx":
+    if "trees" in inside:
         found["trees"] = ("Trees", _partings if two else _turns)
     if two:
         found["swaps"] = ("What would turn them round", _swaps)
-        if kind != "onnx":
+        if "trees" in inside:
             found["pairs"] = ("Pairs of features", _pairs)
     else:
         found["surrogate"] = ("Local surrogate", _surrogate)
-    if kind != "lightgbm":
+    if "layers" in inside:
         found["layers"] = ("Layers", _layers)
     return found
 
@@ -61,7 +61,7 @@ def _turns(view: View, held: load.Bench, request: Request, asked: Asked) -> None
     rows = found.rows.reset_index()
     said = f"Change of the score at the splits of each feature, for {views.plain(asked.item)}."
     drawn = largest(rows.set_index("feature"), "change")
-    views.chart(charts.effects(drawn, "change", "change on the way (raw score)", said, ("turns", "trees")))
+    views.chart(charts.effects(drawn, "change", f"change on the way ({load_model.scale(held, request, asked)})", said, ("turns", "trees")))
     views.table(rows, said, "turns", rows=8)
     _one_tree(view, held, request, asked, view.tree or 0)
 
@@ -78,7 +78,8 @@ def _partings(view: View, held: load.Bench, request: Request, asked: Asked) -> N
     rows = trees.reset_index() if "tree" not in trees.columns else trees.reset_index(drop=True)
     drawn = rows.assign(feature=["tree " + str(t) + ": " + str(f) for t, f in zip(rows["tree"], rows["feature"], strict=True)])
     said = f"Trees that contribute most to the difference of {views.plain(asked.item)} and {views.plain(asked.above)}."
-    views.chart(charts.effects(drawn[["feature", "difference", "question"]], "difference", "difference (raw score)", said, ("question",)))
+    title = f"difference ({load_model.scale(held, request, asked)})"
+    views.chart(charts.effects(drawn[["feature", "difference", "question"]], "difference", title, said, ("question",)))
     views.table(found.features.reset_index(), "The difference by the feature that parts them", "partings", rows=8)
     _one_tree(view, held, request, asked, view.tree if view.tree is not None else int(rows["tree"].iloc[0]))
 
@@ -125,7 +126,7 @@ def _pairs(view: View, held: load.Bench, request: Request, asked: Asked) -> None
     drawn["feature"] = drawn["feature"].str.replace("other features", "others")
     said = f"What features make alone, and what pairs make together, in the difference of {views.plain(asked.item)} and {views.plain(asked.above)}."
     views.sentence(said)
-    views.chart(charts.effects(drawn, "difference", "difference (raw score)", said, ()))
+    views.chart(charts.effects(drawn, "difference", f"difference ({load_model.scale(held, request, asked)})", said, ()))
     views.table(rows, said, "pairs", rows=8)
 
 
@@ -158,4 +159,5 @@ def _layers(view: View, held: load.Bench, request: Request, asked: Asked) -> Non
     views.sentence(said)
     views.facts([("residual: how far the layers are from the model's score", f"{found.residual:.1g}")])
     views.chart(charts_internals.layers(rows, value, title, said))
-    views.table(rows, said, "layers", rows=10)
+    names = {"a": views.plain(asked.item), "b": views.plain(asked.above), "step": "difference (standard deviations)"} if asked.above else {}
+    views.table(rows, said, "layers", rows=10, columns={name: st.column_config.NumberColumn(text) for name, text in names.items()})

@@ -244,6 +244,10 @@ def explain(
     layers: Annotated[bool, typer.Option("--layers", help="What the units of a neural network give.")] = False,
     training: Annotated[bool, typer.Option("--training", help="And the training rows behind it.")] = False,
     stage: Annotated[str, typer.Option(help="Of a composite model: the stage to explain; the last when not given.")] = "",
+    against: Annotated[
+        str | None, typer.Option(help="A..B: against the candidates of this window, such as the baseline, instead of the training rows.")
+    ] = None,
+    where: Annotated[str, typer.Option(help="With --against: only requests like these, such as device=tv.")] = "",
     as_json: Json = False,
 ) -> None:
     """Which features made the score of an item, or put it above another; and where on its way it fell out.
@@ -273,6 +277,8 @@ def explain(
 
     wanted = Wanted(pairs, swaps, trees, tree, surrogate, layers)
     wanted.check(above)
+    if where and not against:
+        raise ValueError("--where says which requests to explain against; give --against A..B too.")
     workbench = Workbench.open(workspace)
     logged = workbench.request(request)
     item = item or _first(logged)
@@ -280,7 +286,7 @@ def explain(
     answer: dict[str, Any] = {"request_id": request, "item": item}
     answer["funnel"] = {"sentence": way.sentence, "lacking": way.lacking, "stages": way.rows.reset_index().to_dict("records")}
     if item in logged.items:
-        given = contributions_of(workbench, logged, stage=stage)
+        given = _against(workbench, logged, against, where, stage) if against else contributions_of(workbench, logged, stage=stage)
         mine = given.of(item)
         row = place_of(given, item)
         answer |= {"score": given.score[row], "base": given.base[row], "residual": given.residual, "scale": given.scale}
@@ -317,9 +323,20 @@ def _explained(answer: Mapping[str, Any], item: str, above: str | None) -> None:
     elif "contributions" in answer:
         table([tuple(r.values()) for r in answer["contributions"][:15]], ("feature", "contribution", "value"))
         print(
-            f"score {answer['score']:.6g} = base {answer['base']:.6g} + contributions, residual {answer['residual']:.1g} ({answer['scale']})"
+            f"score {answer['score']:.6g} = base {answer['base']:.6g} + contributions, residual {answer['residual']:.1g} ({answer['scale']}; "
+            f"{answer['method']})"
         )
     show(answer.get("inside", {}), item, above)
+
+
+def _against(workbench: Any, request: Any, window: str, where: str, stage: str) -> Any:
+    from diagnosis.internals import explain_against
+    from diagnosis.localize import parse_window
+    from diagnosis.log import parse_filter
+    from diagnosis.store import Query
+
+    chosen = parse_window(window)
+    return explain_against(workbench, request, Query(where=parse_filter(where), since=chosen.since, until=chosen.until), stage=stage)
 
 
 def _behind(workbench: Any, request: Any, item: str, above: str | None) -> Any:

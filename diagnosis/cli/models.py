@@ -65,8 +65,8 @@ def add(
             help="LightGBM text model, scikit-learn model saved with skops, ONNX network; of a composite that of the last stage."
         ),
     ],
-    name: Annotated[str, typer.Option(help="Name of the model.")],
-    version: Annotated[str, typer.Option(help="Its version, as the log names it.")],
+    name: Annotated[str | None, typer.Option(help="Name of the model; the manifest's when not given.")] = None,
+    version: Annotated[str | None, typer.Option(help="Its version, as the log names it; the manifest's when not given.")] = None,
     training: Annotated[Path | None, typer.Option(help="Parquet sample of training rows.")] = None,
     manifest: Annotated[
         Path | None,
@@ -93,13 +93,13 @@ def add(
         manifest=manifest,
         columns=columns,
     )
-    made = Workbench.open(workspace).admit(name, version)[0]
-    answer = {"name": name, "version": version, "folder": str(bundle.folder), "features": len(bundle.features)}
+    made = Workbench.open(workspace).admit(bundle.name, bundle.version)[0]
+    answer = {"name": bundle.name, "version": bundle.version, "folder": str(bundle.folder), "features": len(bundle.features)}
     answer["artifact_sha256"] = made.artifact_sha256
     if as_json:
         document(answer)
     else:
-        print(f"Added and admitted {name} {version} with {len(bundle.features)} features.")
+        print(f"Added and admitted {bundle.name} {bundle.version} with {len(bundle.features)} features.")
 
 
 @app.command()

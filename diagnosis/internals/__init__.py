@@ -1,5 +1,6 @@
 """What the model did: contributions of one request and of many, A above B, why an item is not shown, which training rows are behind it."""
 
+from diagnosis.internals.against import explain_against
 from diagnosis.internals.behind import Behind, behind
 from diagnosis.internals.bisecting import Bisection, bisect
 from diagnosis.internals.clouds import Clouds, clouds
@@ -80,6 +81,7 @@ __all__ = [
     "coverage",
     "draw",
     "explain",
+    "explain_against",
     "fork",
     "funnel",
     "importance_by",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from math import comb
 
 import numpy as np
@@ -16,6 +17,7 @@ Floats = NDArray[np.float64]
 
 MOST_BITS = 60  # different features on one way
 _PIECE, _PARTS = 4096, 8  # rows at a time; parts of the trees that threads take
+_MOST = 32_768  # background rows at a time: a larger background need not be in memory
 
 
 def interventional(
@@ -28,6 +30,7 @@ def interventional(
     Parameters
     ----------
     matrix, background : array of float64, shape (n, features), (m, features)
+        The background may be an array on disk (`numpy.memmap`): it is read in pieces.
     weights : array of float64, shape (m,), optional
         Of the background rows; equal by default.
     threads : int, optional
@@ -50,15 +53,15 @@ def interventional(
             f"A way through this model's trees asks for more than {MOST_BITS} features.", "use path-dependent contributions."
         )
     share = np.full(len(background), 1.0 / len(background)) if weights is None else weights / weights.sum()
-    out = np.empty(matrix.shape)
+    out, width = np.zeros(matrix.shape), matrix.shape[1]
     with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
-        for start in range(0, len(matrix), _PIECE):
-            piece = matrix[start : start + _PIECE]
-            held = _Held(prepared, piece, background, share)
-            total = np.zeros((matrix.shape[1], len(piece)))
+        for start, first in product(range(0, len(matrix), _PIECE), range(0, len(background), _MOST)):
+            piece, back = matrix[start : start + _PIECE], slice(first, first + _MOST)
+            held = _Held(prepared, piece, background[back], share[back])
+            total = np.zeros((width, len(piece)))
             for part in pool.map(held.part, range(_PARTS)):
                 total += part
-            out[start : start + _PIECE] = total.T
+            out[start : start + _PIECE] += total.T
     return out
 
 
@@ -84,7 +87,7 @@ class _Held:
         held, walk = self.prepared.ensemble, self.prepared.walk
         trees = [round(held.trees * i / _PARTS) for i in (number, number + 1)]
         steps = slice(walk.first[trees[0]], walk.first[trees[1]])
-        asked = (held.threshold, self.prepared.asks, held.words, held.first_word)
+        asked = (self.prepared.asked, held.words, held.first_word)
         out = np.zeros((len(held.features), self.rows))
         walk_patterns(walk.steps[steps], walk.shares[steps], *asked, self.given, self.codes, self.share, _WEIGHTS, walk.depth, out)
         return out

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diagnosis.errors import CannotSayError, DiagnosisError, NotFoundError
+from diagnosis.internals.contributions import explained_model
 from diagnosis.internals.coverage import Coverage, coverage
 from diagnosis.internals.influence import Influence, influence
 from diagnosis.internals.support import Support, support
@@ -60,6 +61,8 @@ class Behind:
 def behind(workbench: Workbench, request: Request, item: str, *, above: str = "", rows: TrainingRows | None = None) -> Behind:
     """The training rows behind the score of a candidate, by the model that the log names; or behind its margin over another.
 
+    Of a composite: by the last stage that scores the request's task.
+
     Parameters
     ----------
     rows : TrainingRows, optional
@@ -79,7 +82,8 @@ def behind(workbench: Workbench, request: Request, item: str, *, above: str = ""
     bundle = workbench.bundle_of(request)
     if bundle is None:
         raise CannotSayError(f"The log names no model for request {request.request_id!r}.", "choose a request that a model served.")
-    model = workbench.model(bundle.name, bundle.version)
+    model = explained_model(workbench, request)
+    bundle = model.bundle
     rows = rows or training_rows(bundle)
     features = assemble(bundle, request.batch)
     place, other = request.items.index(item), request.items.index(above) if above else None

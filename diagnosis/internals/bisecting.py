@@ -15,7 +15,7 @@ from diagnosis.log.records import Request
 from diagnosis.models import Bundle, Model, assemble, read_training
 from diagnosis.reproduce import Workbench
 from diagnosis.reproduce.agreement import ranks
-from diagnosis.reproduce.batch import scored, wholes
+from diagnosis.reproduce.batch import anew, coming, scored, wholes
 
 Floats = NDArray[np.float64]
 
@@ -30,7 +30,8 @@ class Bisection:
     ----------
     rows : pandas.DataFrame
         Index ``version``, the earliest trained first: ``trained_until`` (text), ``score``, ``ahead`` (float64, raw score: the item's less
-        the mean of all candidates), ``rank`` (Int64), ``why`` (why it could not be scored; empty where it was).
+        the mean of all candidates), ``rank`` (Int64; behind all that are kept where a stage of a composite does not keep it), ``why`` (why
+        it has no score; empty where it has).
     dropped_at, before : str
         The first version in which the item fell from within `places` to outside; else the one with its largest fall. And the version before
         it. Empty where it never fell.
@@ -69,7 +70,7 @@ class Bisection:
     @property
     def sentence(self) -> str:
         """What is known, in one sentence."""
-        held = self.rows[self.rows["why"] == ""]
+        held = self.rows[self.rows["rank"].notna()]
         if not self.dropped_at:
             return f"{self.item} fell in none of {len(held)} versions."
         ranks_of = [int(self.rows["rank"][version]) for version in (self.before, self.dropped_at)]
@@ -114,7 +115,7 @@ def bisect(workbench: Workbench, request: Request, item: str, *, name: str | Non
     if len(models) < 2:
         raise CannotSayError(f"Fewer than two versions of {name} can score this request.", "admit them with `diagnosis models admit`.")
     places = places or _places(request)
-    before, after, left = _drop(rows[rows["why"] == ""], places)
+    before, after, left = _drop(rows[rows["rank"].notna()], places)
     held = {bundle.version: bundle for bundle in bundles}
     sides = [(held[v], models[v]) for v in (before, after) if v]
     carried, note = _carried(sides, request, item) if after else (_none(), "")
@@ -153,18 +154,18 @@ def _tried(workbench: Workbench, request: Request, bundle: Bundle, item: str) ->
     place = request.items.index(item)
     found = ranks(score, request.batch.owner, wholes(request.table, "rank"))[place]
     if np.isnan(score[place]):
+        if coming(model, request.table)[place]:  # it fell behind all that the stage keeps
+            return (bundle.version, at, np.nan, np.nan, int((~np.isnan(score)).sum()) + 1, "an earlier stage does not keep it"), model
         return (bundle.version, at, np.nan, np.nan, pd.NA, "the candidate was dropped before scoring"), None
     return (bundle.version, at, float(score[place]), float(score[place] - np.nanmean(score)), int(found), ""), model
 
 
 def _scores(model: Model, request: Request) -> Floats:
-    """Of the candidates that were scored; all of them where the log has no score."""
-    was = scored(request.table)
-    was = was if was.any() else np.ones(len(was), dtype=np.bool_)
+    """Of the candidates that came to it; all of them where the log has no score."""
     features = assemble(model.bundle, request.batch)
-    out = np.full(len(was), np.nan)
-    out[was] = model.score(features[was].reset_index(drop=True), groups=np.array([int(was.sum())]))
-    return out
+    if scored(request.table).any():
+        return anew(model, request.batch, features)
+    return np.asarray(model.score(features, groups=np.array([len(features)])), dtype=np.float64)
 
 
 def _places(request: Request) -> int:

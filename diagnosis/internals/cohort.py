@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from diagnosis.errors import CannotSayError
 from diagnosis.internals.background import interventional
 from diagnosis.internals.contributions import PROBABILITY, RAW, TOLERANCE, contributions
+from diagnosis.internals.counted import summed
 from diagnosis.internals.ensemble import Ensemble, read_booster
 from diagnosis.internals.estimators import BUDGET, FEWEST, coefficients
 from diagnosis.internals.forests import VOTES, read_estimator
@@ -25,6 +26,7 @@ from diagnosis.models.scoring import LightgbmModel, SklearnModel
 Floats = NDArray[np.float64]
 
 CHECKED = 16  # rows that every call compares with the library's own
+_PIECE = 32_768  # background rows that are scored at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +87,7 @@ def cohort(model: Model, features: pd.DataFrame, *, training: pa.Table | None = 
         If the values are not the library's own within 1e-9, or do not add up; if the model is explained by permutations, and there are more
         rows than their budget allows; if there are no training rows for it.
     """
-    if _is_tree(model):
+    if is_tree(model):
         return cohort_matrix(model, encode(model.bundle, features), threads=threads)
     most = BUDGET // (FEWEST * 2 * max(len(model.bundle.features), 1))
     if coefficients(model) is None and len(features) > most:
@@ -101,7 +103,7 @@ def cohort(model: Model, features: pd.DataFrame, *, training: pa.Table | None = 
 
 def training_for(model: Model) -> pa.Table | None:
     """What `cohort` should be given to compare with: the bundle's own training rows; None for trees, which need none."""
-    return None if _is_tree(model) else read_training(model.bundle)
+    return None if is_tree(model) else read_training(model.bundle)
 
 
 def cohort_matrix(model: Model, matrix: Floats, *, threads: int | None = None) -> Cohort:
@@ -110,24 +112,41 @@ def cohort_matrix(model: Model, matrix: Floats, *, threads: int | None = None) -
     values, score = path_dependent(prepared, matrix, threads=threads)
     base = prepared.walk.base
     residual = _relative(np.abs(base + values.sum(axis=1) - score), np.abs(values).sum(axis=1) + abs(base))
-    places = np.unique(np.linspace(0, len(matrix) - 1, CHECKED).astype(np.int64)) if len(matrix) else np.empty(0, np.int64)
+    places = _sample(len(matrix))
     error = _error(model, matrix[places], values[places], base, score[places]) if len(places) else 0.0
-    scale = PROBABILITY if _votes(model) else RAW
-    made = Cohort(values, base, score, names, len(places), error, residual, "tree SHAP, path-dependent", scale)
+    made = Cohort(values, base, score, names, len(places), error, residual, "tree SHAP, path-dependent", scale_of(model))
     _refuse(made, f"{model.bundle.name} {model.bundle.version}")
     return made
 
 
 def mean_contributions(model: Model, matrix: Floats, weights: Floats, *, threads: int | None = None) -> Floats:
-    """Weighted mean of each feature's contribution over rows that are encoded already; shape (features,).
+    """Weighted mean of each feature's contribution over rows that are encoded already; shape (features,), NaN where there is no row.
+
+    Exact, by counting rows instead of explaining each: see `diagnosis.internals.counted`. Checked on `CHECKED` rows, which are explained one
+    by one and compared with the library's own, and by adding up to the mean score.
 
     Raises
     ------
     CannotSayError
         See `cohort`.
     """
-    found = cohort_matrix(model, matrix, threads=threads)
-    return np.asarray(weights @ found.values / weights.sum())
+    if not len(matrix):
+        return np.full(matrix.shape[1], np.nan)
+    prepared, total, places = prepared_of(model), float(weights.sum()), _sample(len(matrix))
+    known = cohort_matrix(model, matrix[places], threads=threads)
+    few, found = (summed(prepared, *rows, threads=threads) for rows in ((matrix[places], np.ones(len(places))), (matrix, weights)))
+    size = np.abs(known.values).sum() + len(places) * abs(known.base)
+    gaps = np.append(np.abs(few.values - known.values.sum(axis=0)), abs(few.score - known.score.sum()))
+    error = max(known.error, _relative(gaps, np.full(len(gaps), size)))
+    missed = np.array([abs(known.base * total + found.values.sum() - found.score)])
+    made = replace(known, error=error, residual=_relative(missed, np.array([size / len(places) * total])))
+    _refuse(made, f"{model.bundle.name} {model.bundle.version}")
+    return found.values / total
+
+
+def _sample(n: int) -> NDArray[np.int64]:
+    """Places of rows to check, evenly apart."""
+    return np.unique(np.linspace(0, n - 1, CHECKED).astype(np.int64)) if n else np.empty(0, np.int64)
 
 
 def cohort_against(
@@ -138,7 +157,7 @@ def cohort_against(
     Parameters
     ----------
     matrix, background : array of float64, shape (n, features), (m, features)
-        As `diagnosis.models.encode` makes them. Every background row is used.
+        As `diagnosis.models.encode` makes them. Every background row is used; it may be on disk, see `interventional`.
     weights : array of float64, shape (m,), optional
         Of the background rows, for a sample with unequal keep probabilities.
 
@@ -150,12 +169,20 @@ def cohort_against(
     names, prepared = tuple(model.bundle.names), prepared_of(model)
     values = interventional(prepared, matrix, background, weights, threads=threads)
     score = _own_score(model, matrix) if len(matrix) else np.empty(0)
-    base = float(np.average(_own_score(model, background), weights=weights))
+    own = [_own_score(model, np.asarray(background[start : start + _PIECE])) for start in range(0, len(background), _PIECE)]
+    base = float(np.average(np.concatenate(own), weights=weights))
     residual = _relative(np.abs(base + values.sum(axis=1) - score), np.abs(values).sum(axis=1) + abs(base))
-    method, scale = f"tree SHAP, interventional, against {len(background):,} rows", PROBABILITY if _votes(model) else RAW
-    made = Cohort(values, base, score, names, 0, 0.0, residual, method, scale)
+    method = f"tree SHAP, interventional, against {len(background):,} rows"
+    made = Cohort(values, base, score, names, 0, 0.0, residual, method, scale_of(model))
     _refuse(made, f"{model.bundle.name} {model.bundle.version}")
     return made
+
+
+def is_tree(model: Model) -> bool:
+    """Whether a model is a sum of trees that can be read."""
+    with _lock:
+        known = model in _prepared
+    return known or isinstance(model, LightgbmModel) or _forest(model) is not None
 
 
 def prepared_of(model: Model) -> Prepared:
@@ -171,17 +198,18 @@ def prepared_of(model: Model) -> Prepared:
     if found is None:
         trees = read_booster(model.booster) if isinstance(model, LightgbmModel) else _forest(model)
         if trees is None:
-            raise CannotSayError(f"{model.bundle.name} {model.bundle.version} is no sum of trees.", "explain single requests.")
+            raise CannotSayError(
+                f"{model.bundle.name} {model.bundle.version} is no sum of trees.", "its contributions against training rows need none."
+            )
         found = prepare(trees)
         with _lock:
             _prepared[model] = found
     return found
 
 
-def _is_tree(model: Model) -> bool:
-    with _lock:
-        known = model in _prepared
-    return known or isinstance(model, LightgbmModel) or _forest(model) is not None
+def scale_of(model: Model) -> str:
+    """What the trees of a model add up to: the raw score, or a probability where they vote."""
+    return PROBABILITY if _votes(model) else RAW
 
 
 def _forest(model: Model) -> Ensemble | None:

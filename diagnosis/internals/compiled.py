@@ -21,48 +21,32 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from diagnosis.internals.ensemble import ZERO, ZERO_WIDTH
-from diagnosis.internals.walk import (
-    AT,
-    BEFORE,
-    DEPTH,
-    ENTER,
-    EXIT,
-    FEATURE,
-    KIND,
-    LEAF,
-    PAIR,
-    SHARE,
-    SHARE_BEFORE,
-    SHARE_BESIDE,
-    SIDE,
-    SPLIT,
-    VALUE,
-    VALUE_BESIDE,
-)
+from diagnosis.internals.factors import KEPT, LOST, LOW, NEW, OLD, OUT_KEPT, OUT_LOW
+from diagnosis.internals.walk import AT, BEFORE, DEPTH, ENTER, EXIT, FEATURE, KIND, POINTS, SIDE, SPLIT
 
 Floats = NDArray[np.float64]
 F = TypeVar("F", bound=Callable[..., Any])
 
 LANES = 128
+THRESHOLD, MISSING, WIDTH = range(3)  # columns of what a split asks
+
+# Contraction to fused multiply-add is more exact, not less; nothing else of IEEE 754 is given up (NaN means something here).
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 
 
 def compiled(function: F) -> F:
     """Compile on first call, without holding the interpreter's lock, and keep the result on disk."""
-    # Contraction to fused multiply-add is more exact, not less; nothing else of IEEE 754 is given up (NaN means something here).
-    return cast(F, numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")(function))
+    return cast(F, numba.njit(cache=True, no_cfunc_wrapper=True, **_OPTIONS)(function))
 
 
-@compiled
-def _decide_set(code: NDArray[np.int32], feature: int, words: NDArray[np.uint32], first: int, last: int, out: Floats, at: int) -> None:
+def part(function: F) -> F:
+    """A part of a compiled function: compiled there and nowhere else, because most of the time goes into what surrounds a function."""
+    return cast(F, numba.njit(inline="always", **_OPTIONS)(function))
+
+
+@part
+def _decide_set(code: NDArray[np.int32], feature: int, words: NDArray[np.uint32], first: int, most: int, out: Floats, at: int) -> None:
     """Write 1 for rows whose category is in the set, else 0."""
-    if last - first <= 2:  # in one register
-        held = np.uint64(words[first]) | (np.uint64(words[last - 1]) << np.uint64(32) if last - first == 2 else np.uint64(0))
-        for r in range(LANES):
-            given = code[feature, r]
-            out[at, r] = np.float64((held >> np.uint64(given & 63)) & np.uint64(1)) if given < 64 else 0.0
-        return
-    most = 32 * (last - first)
     for r in range(LANES):
         inside = code[feature, r] < most
         given = code[feature, r] if inside else 0
@@ -70,7 +54,7 @@ def _decide_set(code: NDArray[np.int32], feature: int, words: NDArray[np.uint32]
         out[at, r] = 1.0 if inside and bit != 0 else 0.0
 
 
-@compiled
+@part
 def _decide_number(value: Floats, feature: int, threshold: float, lost: float, width: float, out: Floats, at: int) -> None:
     """Write 1 for rows that go left, else 0; NaN, and numbers within `width` of 0, go where `lost` says."""
     for r in range(LANES):
@@ -79,56 +63,37 @@ def _decide_number(value: Floats, feature: int, threshold: float, lost: float, w
         out[at, r] = lost if given != given or abs(given) <= width else below
 
 
-@compiled
-def _factors(share: float, above: float, node: float) -> tuple[float, float, float]:
-    """The factor by which the product changes is ``low + kept * way + lost * (1 - so_far)``; nothing in it cancels."""
-    scale = 1.0 / (above * (1.0 - node) + node)
-    low = scale * share * (1.0 - node)
-    return low, scale * node, (share / above if above > 0.0 else low) - low
-
-
-@compiled
-def _weights(share: float, above: float, node: float, weight: float) -> tuple[float, float]:
-    """What is below an edge counts ``new * way - old * so_far`` for its feature."""
-    scale = weight / (1.0 - node)
-    return scale / (share * (1.0 - node) + node), scale / (above * (1.0 - node) + node)
-
-
-@compiled
-def _cases(share: float, above: float, value: float, node: float, weight: float) -> tuple[float, float, float, float, float]:
-    """What a leaf adds to the total and to its feature (in brackets), per unit of the product so far.
-
-    If the row goes there (2 numbers), if it goes to its sibling (2), and if it had left this feature's way before (1; nothing to the feature).
-    """
-    scale, turned = 1.0 / (above * (1.0 - node) + node), weight / (1.0 - node)
-    here, beside = (share * (1.0 - node) + node) * scale, share * (1.0 - node) * scale
-    before = value * share / above if above > 0.0 else 0.0
-    return value * here, value * turned * scale * (1.0 - here), value * beside, -value * turned * scale * beside, before
-
-
-@compiled
-def _leaves(
-    step: int,
-    shares: Floats,
-    nodes: Floats,
-    weights: Floats,
-    depth: int,
-    before: int,
-    way: Floats,
-    product: Floats,
-    total: Floats,
-    out: Floats,
+@part
+def decide(
+    split: int,
     feature: int,
+    values: Floats,
+    codes: NDArray[np.int32],
+    asked: Floats,
+    words: NDArray[np.uint32],
+    first_word: NDArray[np.int64],
+    out: Floats,
+    at: int,
+) -> None:
+    """Write 1 to ``out[at]`` where a row goes left at a split, else 0; what `asked` holds, see `diagnosis.internals.kernel.Prepared`.
+
+    Arrays go with an index, because taking a row of one costs more than the row's arithmetic.
+    """
+    if asked[split, WIDTH] < -1.0:
+        first = first_word[split]
+        _decide_set(codes, feature, words, first, 32 * (first_word[split + 1] - first), out, at)
+    else:
+        _decide_number(values, feature, asked[split, THRESHOLD], asked[split, MISSING], asked[split, WIDTH], out, at)
+
+
+@part
+def _leaves(
+    step: int, table: Floats, points: int, depth: int, before: int, way: Floats, product: Floats, total: Floats, out: Floats, feature: int
 ) -> None:
     """A leaf, or two leaves of one split at once: what they add is linear in whether the row goes to the first, and had gone its way."""
-    above = shares[step, SHARE_BEFORE]
-    for q in range(len(nodes)):
-        here, gain, beside, loss, gone = _cases(shares[step, SHARE], above, shares[step, VALUE], nodes[q], weights[q])
-        here_2, gain_2, beside_2, loss_2, gone_2 = _cases(
-            shares[step, SHARE_BESIDE], above, shares[step, VALUE_BESIDE], nodes[q], weights[q]
-        )
-        low, kept, lost = beside + here_2, here + beside_2 - beside - here_2, gone + gone_2 - beside - here_2
-        out_low, out_kept = loss + gain_2, gain + loss_2 - loss - gain_2
+    for q in range(points):
+        low, kept, lost = table[step, q, LOW], table[step, q, KEPT], table[step, q, LOST]
+        out_low, out_kept = table[step, q, OUT_LOW], table[step, q, OUT_KEPT]
         if before == 0:
             for r in range(LANES):
                 so_far, goes = product[depth, q, r], way[depth + 1, r]
@@ -141,89 +106,45 @@ def _leaves(
                 out[feature, r] += so_far * (out_low * (1.0 - left) + out_kept * goes)
 
 
-@compiled
-def _enter(step: int, shares: Floats, nodes: Floats, depth: int, before: int, way: Floats, product: Floats, total: Floats) -> None:
-    for q in range(len(nodes)):
-        low, kept, lost = _factors(shares[step, SHARE], shares[step, SHARE_BEFORE], nodes[q])
+@part
+def _enter(step: int, table: Floats, points: int, depth: int, before: int, way: Floats, product: Floats, total: Floats) -> None:
+    for q in range(points):
+        low, kept, lost = table[step, q, LOW], table[step, q, KEPT], table[step, q, LOST]
         for r in range(LANES):
             product[depth + 1, q, r] = product[depth, q, r] * (low + kept * way[depth + 1, r] + lost * (1.0 - way[before, r]))
             total[depth + 1, q, r] = 0.0
 
 
-@compiled
-def _exit(
-    step: int,
-    shares: Floats,
-    nodes: Floats,
-    weights: Floats,
-    depth: int,
-    before: int,
-    way: Floats,
-    total: Floats,
-    out: Floats,
-    feature: int,
-) -> None:
-    for q in range(len(nodes)):
-        new, old = _weights(shares[step, SHARE], shares[step, SHARE_BEFORE], nodes[q], weights[q])
+@part
+def _exit(step: int, table: Floats, points: int, depth: int, before: int, way: Floats, total: Floats, out: Floats, feature: int) -> None:
+    for q in range(points):
+        new, old = table[step, q, NEW], table[step, q, OLD]
         for r in range(LANES):
             below = total[depth + 1, q, r]
             total[depth, q, r] += below
             out[feature, r] += below * (new * way[depth + 1, r] - old * way[before, r])
 
 
-@compiled
-def _go_on(side: int, depth: int, before: int, left: Floats, way: Floats, reached: Floats) -> None:
-    """Below an edge: whether each row fulfils all that the way asks of this feature, and whether the row is there."""
+@part
+def _go_on(
+    side: int, depth: int, before: int, left: Floats, way: Floats, reached: Floats, value: float, beside: float, score: Floats
+) -> None:
+    """Below an edge: whether each row fulfils all that the way asks of this feature, and whether the row is there; then a leaf's value counts."""
     sign, offset = (1.0, 0.0) if side == 0 else (-1.0, 1.0)
     for r in range(LANES):
         goes = offset + sign * left[depth, r]
+        here = reached[depth, r] * goes
         way[depth + 1, r] = way[before, r] * goes
-        reached[depth + 1, r] = reached[depth, r] * goes
-
-
-@compiled
-def _score(value: float, beside: float, depth: int, reached: Floats, score: Floats) -> None:
-    for r in range(LANES):
-        here = reached[depth + 1, r]
+        reached[depth + 1, r] = here
         score[r] += here * value + (reached[depth, r] - here) * beside
-
-
-@compiled
-def decide(
-    split: int,
-    feature: int,
-    values: Floats,
-    codes: NDArray[np.int32],
-    threshold: Floats,
-    asks: NDArray[np.int8],
-    words: NDArray[np.uint32],
-    first_word: NDArray[np.int64],
-    out: Floats,
-    at: int,
-) -> None:
-    """Write 1 to ``out[at]`` where a row goes left at a split, else 0.
-
-    `asks` is 8 for a category, else 4 times default_left plus what is missing. Arrays go with an index, because taking a row of one costs
-    more than the row's arithmetic.
-    """
-    if asks[split] == 8:
-        _decide_set(codes, feature, words, first_word[split], first_word[split + 1], out, at)
-        return
-    lost = 1.0 if asks[split] >= 4 else 0.0
-    if asks[split] & 3 == 0:
-        lost = 1.0 if threshold[split] >= 0.0 else 0.0
-    _decide_number(values, feature, threshold[split], lost, ZERO_WIDTH if asks[split] & 3 == ZERO else -1.0, out, at)
 
 
 @compiled
 def walk_block(
     steps: NDArray[np.int32],
-    shares: Floats,
-    first: NDArray[np.int64],
-    points: NDArray[np.int64],
-    quadrature: Floats,
-    threshold: Floats,
-    asks: NDArray[np.int8],
+    table: Floats,
+    values: Floats,
+    asked: Floats,
     words: NDArray[np.uint32],
     first_word: NDArray[np.int64],
     given: Floats,
@@ -238,23 +159,20 @@ def walk_block(
 ) -> None:
     """Add the contributions of one block of rows to `out`, shape (features, LANES), and the leaves they reach to `score`, shape (LANES,).
 
-    ``given`` are its values, shape (features, LANES). ``left``, ``way`` and ``reached`` (depth + 1, LANES), ``product`` and ``total`` (depth + 1, points, LANES) are room to work in.
+    ``table`` and ``values`` (of the leaves, shape (steps, 2)) are of the same steps. ``given`` are the rows' values, shape (features, LANES).
+    ``left``, ``way`` and ``reached`` (depth + 1, LANES), ``product`` and ``total`` (depth + 1, points, LANES) are room to work in; of their
+    first rows ``way``, ``reached`` and ``product`` must be 1.
     """
-    way[0], reached[0] = 1.0, 1.0
-    product[0], total[0] = 1.0, 0.0
-    for tree in range(len(points)):
-        nodes, weights = quadrature[0, points[tree], : points[tree]], quadrature[1, points[tree], : points[tree]]
-        for step in range(first[tree], first[tree + 1]):
-            kind, depth, before, feature = steps[step, KIND], steps[step, DEPTH], steps[step, BEFORE], steps[step, FEATURE]
-            if kind == SPLIT:
-                decide(steps[step, AT], feature, given, codes, threshold, asks, words, first_word, left, depth)
-                continue
-            if kind != EXIT:
-                _go_on(steps[step, SIDE], depth, before, left, way, reached)
-            if kind in (LEAF, PAIR):
-                _score(shares[step, VALUE], shares[step, VALUE_BESIDE], depth, reached, score)
-                _leaves(step, shares, nodes, weights, depth, before, way, product, total, out, feature)
-            elif kind == ENTER:
-                _enter(step, shares, nodes, depth, before, way, product, total)
-            else:
-                _exit(step, shares, nodes, weights, depth, before, way, total, out, feature)
+    for step in range(len(steps)):
+        kind, depth, before, feature = steps[step, KIND], steps[step, DEPTH], steps[step, BEFORE], steps[step, FEATURE]
+        if kind == SPLIT:
+            decide(steps[step, AT], feature, given, codes, asked, words, first_word, left, depth)
+            continue
+        if kind != EXIT:
+            _go_on(steps[step, SIDE], depth, before, left, way, reached, values[step, 0], values[step, 1], score)
+        if kind == ENTER:
+            _enter(step, table, steps[step, POINTS], depth, before, way, product, total)
+        elif kind == EXIT:
+            _exit(step, table, steps[step, POINTS], depth, before, way, total, out, feature)
+        else:
+            _leaves(step, table, steps[step, POINTS], depth, before, way, product, total, out, feature)

@@ -107,8 +107,7 @@ def _leaf(
 def walk_patterns(
     steps: NDArray[np.int32],
     values: Floats,
-    threshold: Floats,
-    asks: NDArray[np.int8],
+    asked: Floats,
     words: NDArray[np.uint32],
     first_word: Longs,
     given: Floats,
@@ -134,7 +133,7 @@ def walk_patterns(
         kind, level, before, feature = steps[step, KIND], steps[step, DEPTH], steps[step, BEFORE], steps[step, FEATURE]
         if kind == SPLIT:
             for block in range(len(given)):
-                decide(steps[step, AT], feature, given[block], codes[block], threshold, asks, words, first_word, goes, 0)
+                decide(steps[step, AT], feature, given[block], codes[block], asked, words, first_word, goes, 0)
                 left[level, block * LANES : (block + 1) * LANES] = goes[0]
         elif kind != EXIT:
             bit = bits_at[level] if before == 0 else bit_of[before]

@@ -63,8 +63,7 @@ def walk_pairs(
     first: Longs,
     points: Longs,
     quadrature: Floats,
-    threshold: Floats,
-    asks: NDArray[np.int8],
+    asked: Floats,
     words: NDArray[np.uint32],
     first_word: Longs,
     given: Floats,
@@ -85,7 +84,7 @@ def walk_pairs(
         for step in range(first[tree], first[tree + 1]):
             kind, level, before, feature = steps[step, KIND], steps[step, DEPTH], steps[step, BEFORE], steps[step, FEATURE]
             if kind == SPLIT:
-                decide(steps[step, AT], feature, given, codes, threshold, asks, words, first_word, left, level)
+                decide(steps[step, AT], feature, given, codes, asked, words, first_word, left, level)
                 continue
             if kind == EXIT:
                 continue
@@ -102,5 +101,5 @@ def walk_pairs(
                 goes[level + 1] = goes[before] * (left[level] if side == 0 else 1.0 - left[level])
                 share[level + 1] = shares[step, SHARE_BESIDE if second else SHARE]
                 if kind != ENTER:
-                    asked, value = count[level + 1], shares[step, VALUE_BESIDE if second else VALUE]
-                    _leaf(value, slots[level + 1, :asked], used[level + 1, :asked], share, held, goes, nodes, weights, out)
+                    many, value = count[level + 1], shares[step, VALUE_BESIDE if second else VALUE]
+                    _leaf(value, slots[level + 1, :many], used[level + 1, :many], share, held, goes, nodes, weights, out)

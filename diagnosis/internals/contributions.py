@@ -109,14 +109,26 @@ def explain(workbench: Workbench, request: Request, *, edits: Edits = NO_EDITS, 
     CannotSayError
         If it cannot be explained.
     """
+    model, features, items = given_to(workbench, request, edits, stage)
+    training = None if isinstance(model, LightgbmModel) else read_training(model.bundle)
+    return contributions(model, features, items, training=training)
+
+
+def given_to(workbench: Workbench, request: Request, edits: Edits = NO_EDITS, stage: str = "") -> tuple[Model, pd.DataFrame, list[str]]:
+    """The model that `explain` explains, what it was given, and for which candidates.
+
+    Raises
+    ------
+    ModelError, NotFoundError, CannotSayError
+        See `explain`.
+    """
     whole = _whole_model(workbench, request, edits)
     features, _ = apply_edits(edits.values, assemble(whole.bundle, request.batch), request.items, whole.bundle)
     model, items = whole, np.array(request.items, dtype=object)
     if isinstance(whole, CompositeModel):
         model, here = _stage_of(whole, stage, request, features)
         features, items = features.loc[here, model.bundle.names].reset_index(drop=True), items[here]
-    training = None if isinstance(model, LightgbmModel) else read_training(model.bundle)
-    return contributions(model, features, list(items), training=training)
+    return model, features, list(items)
 
 
 def explained_model(workbench: Workbench, request: Request, edits: Edits = NO_EDITS, stage: str = "") -> Model:
@@ -230,7 +242,9 @@ def place_of(given: Contributions, item: str) -> int:
 
 
 def plain_value(value: Any) -> Any:
-    """A value for JSON: NaN and infinity are None, numbers of numpy are Python's."""
+    """A value for JSON: NaN, infinity and NA are None, numbers of numpy are Python's."""
+    if value is pd.NA:
+        return None
     value = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

@@ -87,7 +87,7 @@ def pairs(prepared: Prepared, matrix: Floats) -> Floats:
 
     held, walk = prepared.ensemble, prepared.walk
     walked = (walk.steps, walk.shares, walk.first, walk.points, walk.quadrature)
-    asked = (held.threshold, prepared.asks, held.words, held.first_word)
+    asked = (prepared.asked, held.words, held.first_word)
     count = matrix.shape[1]
     out, given = np.zeros((len(matrix), count, count)), np.zeros((count, LANES))
     for start in range(0, len(matrix), LANES):

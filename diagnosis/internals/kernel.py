@@ -6,12 +6,15 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diagnosis.internals.ensemble import Ensemble
-from diagnosis.internals.walk import Walk, walk_of
+from diagnosis.internals.ensemble import NAN, ZERO, ZERO_WIDTH, Ensemble
+from diagnosis.internals.factors import tables
+from diagnosis.internals.walk import VALUE, VALUE_BESIDE, Walk, walk_of
 
 Floats = NDArray[np.float64]
 
@@ -21,17 +24,37 @@ _NO_CODE = 2**31 - 1
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """An ensemble and the walk through it; made once a model, see `prepare`."""
+    """An ensemble and the walk through it; made once a model, see `prepare`.
+
+    Attributes
+    ----------
+    asked : array of float64, shape (splits, 3)
+        What each split asks: its threshold, whether what is missing goes left (1 or 0), and how far from 0 a number counts as missing (-1:
+        none does, -2: it asks for a category).
+    """
 
     ensemble: Ensemble
     walk: Walk
-    asks: NDArray[np.int8]
+    asked: Floats
+
+    @cached_property
+    def tables(self) -> tuple[tuple[slice, Floats], ...]:
+        """Steps and their factors, see `diagnosis.internals.factors`; empty where they do not fit into one table, and are made anew each time."""
+        made = tables(self.walk)
+        first = tuple(islice(made, 1))
+        return first if next(made, None) is None else ()
+
+    def parts(self) -> Iterator[tuple[slice, Floats]]:
+        """Steps and their factors, in pieces of bounded memory."""
+        return iter(self.tables) if self.tables else tables(self.walk)
 
 
 def prepare(ensemble: Ensemble) -> Prepared:
     """What the loops need to know of an ensemble."""
-    asks = np.where(ensemble.categorical, 8, 4 * ensemble.default_left + ensemble.missing).astype(np.int8)
-    return Prepared(ensemble, walk_of(ensemble), asks)
+    known = (ensemble.missing == NAN) | (ensemble.missing == ZERO)
+    lost = np.where(known, ensemble.default_left, ensemble.threshold >= 0.0)
+    width = np.where(ensemble.categorical, -2.0, np.where(ensemble.missing == ZERO, ZERO_WIDTH, -1.0))
+    return Prepared(ensemble, walk_of(ensemble), np.column_stack([ensemble.threshold, lost, width]).astype(np.float64))
 
 
 def path_dependent(prepared: Prepared, matrix: Floats, *, threads: int | None = None) -> tuple[Floats, Floats]:
@@ -53,31 +76,33 @@ def path_dependent(prepared: Prepared, matrix: Floats, *, threads: int | None = 
     score : array of float64, shape (n,)
         Sum of the leaves that each row reaches, which no share and no quadrature enters: the values can be checked against it.
     """
-    out, score = np.empty(matrix.shape), np.empty(len(matrix))
+    out, score = np.zeros(matrix.shape), np.full(len(matrix), prepared.ensemble.constant + prepared.walk.stumps)
     workers = threads or len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(lambda rows: _rows(prepared, matrix[rows], out[rows], score[rows]), pieces(len(matrix), workers)):
-            pass
+        for part in prepared.parts():
+            list(pool.map(partial(_rows, prepared, *part, matrix, out, score), pieces(len(matrix), workers)))
     return out, score
 
 
-def _rows(prepared: Prepared, matrix: Floats, out: Floats, score: Floats) -> None:
+def _rows(prepared: Prepared, steps: slice, table: Floats, matrix: Floats, out: Floats, score: Floats, rows: slice) -> None:
     """One thread's part."""
     from diagnosis.internals.compiled import LANES, walk_block
 
     held, walk = prepared.ensemble, prepared.walk
-    walked = (walk.steps, walk.shares, walk.first, walk.points, walk.quadrature)
-    asked = (held.threshold, prepared.asks, held.words, held.first_word)
+    walked = (walk.steps[steps], table, np.ascontiguousarray(walk.shares[steps][:, [VALUE, VALUE_BESIDE]]))
+    asked = (prepared.asked, held.words, held.first_word)
     count, levels = matrix.shape[1], walk.depth + 1
-    left, way, reached = np.empty((3, levels, LANES))
-    product, total = np.empty((2, levels, walk.quadrature.shape[2], LANES))
-    given, sums, reaches = np.zeros((count, LANES)), np.empty((count, LANES)), np.empty(LANES)
-    for start in range(0, len(matrix), LANES):
-        part = matrix[start : start + LANES]
-        given[:, : len(part)] = part.T.astype(np.float32) if held.single else part.T
-        sums[:], reaches[:] = 0.0, held.constant + walk.stumps
+    left, way, reached = np.ones((3, levels, LANES))
+    product, total = np.ones((2, levels, table.shape[1], LANES))
+    given, sums, reaches = np.zeros((count, LANES)), np.empty((count, LANES)), np.zeros(LANES)
+    for start in range(rows.start, rows.stop, LANES):
+        block = slice(start, min(start + LANES, rows.stop))
+        size = block.stop - start
+        given[:, :size] = matrix[block].T.astype(np.float32) if held.single else matrix[block].T
+        sums[:], reaches[:size] = 0.0, score[block]
         walk_block(*walked, *asked, given, codes(given), left, way, reached, product, total, sums, reaches)
-        out[start : start + LANES], score[start : start + LANES] = sums[:, : len(part)].T, reaches[: len(part)]
+        out[block] += sums[:, :size].T
+        score[block] = reaches[:size]
 
 
 def codes(values: Floats) -> NDArray[np.int32]:

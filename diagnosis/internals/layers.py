@@ -164,6 +164,17 @@ def activations(model: Model, features: pd.DataFrame, items: Sequence[str]) -> A
     return Activations(tuple(items), layers, score, residual)
 
 
+def has_layers(model: Model) -> bool:
+    """Whether a model is a neural network whose layers can be told."""
+    if isinstance(model, OnnxModel):
+        return True
+    try:
+        network_of(model)
+    except CannotSayError:
+        return False
+    return True
+
+
 def layer_shift(model: Model, baseline: Batch, incident: Batch) -> LayerShift:
     """Which units are dead, saturated or shifted in the incident and were not in the baseline; every candidate with the weight of its request.
 

@@ -39,8 +39,9 @@ class Support:
         ``task``, ``at``, and the features as they were given.
     label, usual : Estimate or None
         Mean label of the rows that are alike, and of all; None without any.
-    rows, requests : int
-        How many rows are alike, and of how many requests they are.
+    rows : int
+    requests : int or None
+        How many rows are alike, and of how many requests they are; None where the rows do not say.
     """
 
     item: str
@@ -51,7 +52,7 @@ class Support:
     label: Estimate | None
     usual: Estimate | None
     rows: int
-    requests: int
+    requests: int | None
     share: bool
 
     @property
@@ -60,7 +61,8 @@ class Support:
         total = f"{len(self.likeness):,} training rows"
         if not self.rows:
             return f"No one of {total} shares half of what decides the score of {self.item}: the model has learned it from other cases."
-        text = f"{self.rows:,} of {total} ({self.requests:,} requests) share at least half of what decides the score of {self.item}"
+        of = f" ({self.requests:,} requests)" if self.requests is not None else ""
+        text = f"{self.rows:,} of {total}{of} share at least half of what decides the score of {self.item}"
         if self.label is None or self.usual is None:
             return text + "; their labels are not known."
         said, usual = self._rate(self.label.value), self._rate(self.usual.value)
@@ -100,7 +102,7 @@ def support(given: Taught, row: Floats, item: str = "") -> Support:
         label=mean_label(rows, near & labelled),
         usual=mean_label(rows, labelled),
         rows=int(near.sum()),
-        requests=len(np.unique(rows.owner[near])),
+        requests=rows.requests(near),
         share=rows.share,
     )
 
@@ -146,7 +148,7 @@ def _leaves(given: Taught, reached: NDArray[Any]) -> pd.DataFrame:
         pulls.append(float(values[leaf]) - centre)
     order = np.argsort(-np.abs(pulls), kind="stable")[:LEAVES]
     found = [_leaf(given, int(tree), int(reached[tree]), pulls[tree]) for tree in order]
-    return pd.DataFrame(found, columns=_LEAF).set_index("tree")
+    return pd.DataFrame(found, columns=_LEAF).astype({"requests": "Int64"}).set_index("tree")
 
 
 _LEAF = ["tree", "leaf", "value", "pull", "rows", "requests", "weight", "label", "low", "high", "first_at", "last_at", "tasks"]
@@ -160,7 +162,7 @@ def _leaf(given: Taught, tree: int, leaf: int, pull: float) -> tuple[Any, ...]:
     at, tasks = _times(rows), rows.attributes.get("task")
     days = at[inside].dropna() if at is not None else pd.Series([], dtype="datetime64[us, UTC]")
     spoken = _spoken(rows, inside, tasks) if tasks else ""
-    count = (int(inside.sum()), len(np.unique(rows.owner[inside])), float(rows.weight[inside].sum()))
+    count = (int(inside.sum()), rows.requests(inside), float(rows.weight[inside].sum()))
     span = (days.min(), days.max()) if len(days) else (pd.NaT, pd.NaT)
     return (tree, leaf, float(given.values(tree)[leaf]), pull, *count, *told, *span, spoken)
 

@@ -69,6 +69,13 @@ class TrainingRows:
         alone = codes < 0
         return np.asarray(np.where(alone, codes.max(initial=-1) + 1 + np.cumsum(alone), codes), dtype=np.int64)
 
+    def requests(self, chosen: NDArray[np.bool_]) -> int | None:
+        """Of how many requests some rows are; None where one of them does not say."""
+        if "request_id" not in self.table.column_names:
+            return None
+        known = self.table.column("request_id").is_valid().to_numpy()
+        return len(np.unique(self.owner[chosen])) if known[chosen].all() else None
+
     @cached_property
     def item(self) -> Ints | None:
         """Code of each row's item; None where the rows do not say."""

@@ -13,10 +13,10 @@ from diagnosis.errors import CannotSayError
 from diagnosis.estimate import Estimate, ratio
 from diagnosis.internals.cohort import cohort_matrix
 from diagnosis.log.records import Batch
-from diagnosis.models import Bundle, Feature, Model, assemble, encode
+from diagnosis.models import Bundle, CompositeModel, Feature, Model, assemble, encode
 from diagnosis.models.scoring import LightgbmModel, SklearnModel
 from diagnosis.reproduce.agreement import ranks
-from diagnosis.reproduce.batch import scored, wholes
+from diagnosis.reproduce.batch import anew, scored, wholes
 
 Floats = NDArray[np.float64]
 
@@ -172,6 +172,8 @@ class SameRequests:
 def same_requests(before: Model, after: Model, batch: Batch, *, keep: Floats | None = None) -> SameRequests:
     """Score the same requests with two models; every request counts as what it stands for, those of one member together.
 
+    Of composites the candidates count that both keep to the end; which they are is found stage by stage.
+
     Parameters
     ----------
     keep : array of float64, shape (requests,), optional
@@ -184,15 +186,14 @@ def same_requests(before: Model, after: Model, batch: Batch, *, keep: Floats | N
     MissingFeaturesError, BundleError
         See `diagnosis.models.assemble`.
     """
-    was = scored(batch.candidates)
-    if not was.any():
+    if not scored(batch.candidates).any():
         raise CannotSayError("There is no scored candidate to compare versions on.", "choose a window with requests that a model served.")
     probability = 1.0 / batch.weights if keep is None else keep
     features = [assemble(m.bundle, batch) for m in (before, after)]
-    made = [np.full(len(was), np.nan), np.full(len(was), np.nan)]
-    groups = np.bincount(batch.owner[was], minlength=len(batch))
-    for values, model, given in zip(made, (before, after), features, strict=True):
-        values[was] = model.score(given[was].reset_index(drop=True), groups=groups[groups > 0])
+    made = [anew(m, batch, given) for m, given in zip((before, after), features, strict=True)]
+    was = scored(batch.candidates)
+    if isinstance(before, CompositeModel) or isinstance(after, CompositeModel):
+        was = ~np.isnan(made[0]) & ~np.isnan(made[1])
     case = _Case(batch, was, probability, members_of(batch))
     places = [ranks(values, batch.owner, wholes(batch.candidates, "rank")) for values in made]
     table, base, note = _contributions(case, before, after, [given[was] for given in features])
@@ -205,7 +206,7 @@ def same_requests(before: Model, after: Model, batch: Batch, *, keep: Floats | N
         moved=case.mean(np.abs(places[1] - places[0]).astype(np.float64)),
         contributions=table,
         base=base,
-        requests=int((groups > 0).sum()),
+        requests=len(np.unique(batch.owner[was])),
         note=note,
     )
 
@@ -263,7 +264,8 @@ def _page(case: _Case, places: list[NDArray[np.int64]]) -> Estimate:
     if "slots" in case.batch.requests.column_names:
         told = case.batch.requests.column("slots").to_numpy().astype(np.float64)
         slots = np.where(np.isfinite(told) & (told > 0), told, PAGE).astype(np.int64)
-    size = np.minimum(slots, case.sums(np.ones(len(case.was))).astype(np.int64))
+    held = np.bincount(case.batch.owner[case.was | (places[0] > 0)], minlength=len(case.batch))
+    size = np.minimum(slots, held)
     inside = [(p >= 1) & (p <= size[case.batch.owner]) for p in places]
     return case.share(case.sums((inside[0] & inside[1]).astype(np.float64)), size.astype(np.float64))
 

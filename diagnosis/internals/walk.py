@@ -13,7 +13,7 @@ from diagnosis.internals.ensemble import Ensemble
 Floats = NDArray[np.float64]
 
 SPLIT, LEAF, PAIR, ENTER, EXIT = range(5)
-KIND, AT, SIDE, DEPTH, BEFORE, FEATURE = range(6)  # columns of `Walk.steps`
+KIND, AT, SIDE, DEPTH, BEFORE, FEATURE, POINTS = range(7)  # columns of `Walk.steps`
 SHARE, SHARE_BEFORE, VALUE, SHARE_BESIDE, VALUE_BESIDE = range(5)  # columns of `Walk.shares`
 
 
@@ -23,10 +23,10 @@ class Walk:
 
     Attributes
     ----------
-    steps : array of int32, shape (steps, 6)
+    steps : array of int32, shape (steps, 7)
         ``kind`` (`SPLIT`: decide for all rows; `LEAF`: a child that is a leaf; `PAIR`: both children, and both are; `ENTER`, `EXIT`: a child that is a split), ``at`` (number of
         the split over all trees), ``side`` (0 left, 1 right), ``depth`` of the split (the root's is 0), ``before`` (1 + depth of the nearest
-        split above that asks for the same feature, 0 if there is none) and ``feature``.
+        split above that asks for the same feature, 0 if there is none), ``feature`` and ``points`` of the tree.
     shares : array of float64, shape (steps, 5)
         Of the training rows that fulfil all else on the way to the child, the share that also fulfils all that the way asks of this
         feature; the same for the way down to ``before`` (1 if there is none); the value of the leaf (0 elsewhere). Of a `PAIR` these are
@@ -79,6 +79,7 @@ def walk_of(ensemble: Ensemble) -> Walk:
             points.append((_tree(ensemble, tree, steps, shares) + 1) // 2)
         first.append(len(steps))
     table = np.array(steps, dtype=np.int32).reshape(-1, 6)
+    table = np.column_stack([table, np.repeat(points, np.diff(first))]).astype(np.int32)
     depth = int(table[:, DEPTH].max(initial=-1)) + 1
     return Walk(
         table,

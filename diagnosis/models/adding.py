@@ -21,8 +21,8 @@ def add_bundle(
     models_dir: Path,
     artifact: Path,
     *,
-    name: str,
-    version: str,
+    name: str | None = None,
+    version: str | None = None,
     training: Path | None = None,
     manifest: Path | None = None,
     columns: Mapping[str, Sequence[str]] | None = None,
@@ -31,8 +31,10 @@ def add_bundle(
 
     Parameters
     ----------
+    name, version : str, optional
+        As the log names it; without them those of the manifest.
     manifest : Path, optional
-        A ``model.toml``; its name, version, artifact and digests are replaced. Of a composite, `artifact` is that of the last stage, and
+        A ``model.toml``; its artifact and digests are replaced. Of a composite, `artifact` is that of the last stage, and
         those of the others lie beside the manifest. Without a manifest a LightGBM text model's own feature names are used, and categories
         as LightGBM kept them from the pandas frame it was trained on.
     columns : mapping, optional
@@ -50,11 +52,16 @@ def add_bundle(
     if manifest is not None:
         try:
             drafted = parse_manifest(_completed(manifest.read_text(encoding="utf-8"), name, version, artifact.name), manifest.parent)
+            name, version = drafted.name, drafted.version
             earlier = {s.artifact: (manifest.parent / s.artifact).read_bytes() for s in drafted.stages if s.artifact != artifact.name}
         except OSError as error:
             raise BundleError(f"{error.filename} cannot be read: {error.strerror}.", "check the path.") from None
     else:
         drafted, earlier = _drafted(data, artifact.name, columns or {}), {}
+    if not name or not version:
+        raise BundleError(
+            "A model needs a name and a version, as the log names it.", "give --name and --version, or a manifest that has them."
+        )
     folder = models_dir / name / version
     there = folder.exists()
     bundle = write_bundle(models_dir, replace(drafted, name=name, version=version, artifact=artifact.name), data, rows, earlier)
@@ -67,7 +74,7 @@ def add_bundle(
     return bundle
 
 
-def _completed(text: str, name: str, version: str, artifact: str) -> bytes:
+def _completed(text: str, name: str | None, version: str | None, artifact: str) -> bytes:
     import tomllib
 
     import tomli_w
@@ -78,7 +85,8 @@ def _completed(text: str, name: str, version: str, artifact: str) -> bytes:
         raise BundleError(f"The manifest is not TOML: {error}.", "check the line it names.") from None
     for stage in (s for s in raw.get("stages", ()) if isinstance(s, dict)):
         stage.setdefault("sha256", "-")  # taken when it is written
-    return tomli_w.dumps({**raw, "name": name, "version": version, "artifact": artifact}).encode()
+    given = {key: value for key, value in (("name", name), ("version", version)) if value is not None}
+    return tomli_w.dumps({**raw, **given, "artifact": artifact}).encode()
 
 
 def _drafted(data: bytes, artifact: str, columns: Mapping[str, Sequence[str]]) -> Bundle:

@@ -72,11 +72,12 @@ def encode(bundle: Bundle, features: pd.DataFrame) -> NDArray[np.float64]:
     A category that the bundle does not know, or none, is NaN: what LightGBM itself makes of it.
     """
     matrix = np.empty((len(features), len(bundle.features)), dtype=np.float64)
-    numbers = np.array([feature.dtype != "category" for feature in bundle.features], dtype=np.bool_)
-    matrix[:, numbers] = features[list(np.array(bundle.names, dtype=object)[numbers])].to_numpy(dtype=np.float64)
+    numbers = [place for place, feature in enumerate(bundle.features) if feature.dtype != "category"]
+    given = features if features.columns.tolist() == bundle.names else features[bundle.names]
+    matrix[:, numbers] = given.take(numbers, axis=1).to_numpy(dtype=np.float64)  # by place: by name takes four times as long
     for place, feature in enumerate(bundle.features):
         if feature.dtype == "category":
-            matrix[:, place] = category_codes(feature, features[feature.name])
+            matrix[:, place] = category_codes(feature, given[feature.name].to_numpy())
         elif feature.dtype == "float":
             matrix[:, place] = matrix[:, place].astype(np.float32)
     return matrix
@@ -85,7 +86,7 @@ def encode(bundle: Bundle, features: pd.DataFrame) -> NDArray[np.float64]:
 def category_codes(feature: Feature, values: Iterable[str | None]) -> NDArray[np.float64]:
     """Codes of categories in the bundle's order; NaN for unknown ones and for none."""
     codes: dict[str | None, float] = {name: float(code) for code, name in enumerate(feature.categories)}
-    return np.fromiter((codes.get(value, np.nan) for value in values), dtype=np.float64)
+    return np.array([codes.get(value, np.nan) for value in values], dtype=np.float64)
 
 
 def preflight(bundle: Bundle, batch: Batch, admission: Admission | None) -> list[Problem]:

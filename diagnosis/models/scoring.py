@@ -89,7 +89,10 @@ _HELD = (
 
 
 class SklearnModel:
-    """A scikit-learn estimator, read by skops from a list of known types."""
+    """A scikit-learn estimator, read by skops from a list of known types.
+
+    Where it takes no missing values, rows that have one score NaN.
+    """
 
     def __init__(self, bundle: Bundle, artifact: bytes) -> None:
         from skops.io import get_untrusted_types, loads
@@ -115,6 +118,18 @@ class SklearnModel:
             return np.empty(0)
         named = getattr(self.estimator, "feature_names_in_", None) is not None
         rows: Any = features if named else encode(self.bundle, features)
+        try:
+            return self._scores(rows)
+        except ValueError:
+            lost = np.asarray(pd.isna(rows)).any(axis=1)
+            if not lost.any():
+                raise
+        out = np.full(len(rows), np.nan)  # it takes no missing values, so rows that have one have no score
+        if not lost.all():
+            out[~lost] = self._scores(rows[~lost])
+        return out
+
+    def _scores(self, rows: Any) -> NDArray[np.float64]:
         if hasattr(self.estimator, "decision_function"):
             scores = self.estimator.decision_function(rows)
         elif hasattr(self.estimator, "predict_proba"):
@@ -127,7 +142,7 @@ class SklearnModel:
 
 
 _KEPT = 16
-_loaded: OrderedDict[tuple[str, str], Model] = OrderedDict()
+_loaded: OrderedDict[tuple[str, str, str], Model] = OrderedDict()
 _lock = Lock()
 
 
@@ -155,7 +170,8 @@ def load(bundle: Bundle, admission: Admission | None) -> Model:
     """
     manifest, artifact = check_digests(bundle, admission)
     assert admission is not None
-    key = (admission.manifest_sha256, admission.artifact_sha256)  # a manifest holds the digests of all its stages
+    # A manifest holds the digests of all its stages; what lies beside it, such as training rows, belongs to the folder.
+    key = (str(bundle.folder), admission.manifest_sha256, admission.artifact_sha256)
     with _lock:
         if key in _loaded:
             _loaded.move_to_end(key)

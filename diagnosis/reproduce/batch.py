@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from diagnosis.log.records import Batch
-from diagnosis.models import Model, assemble
+from diagnosis.models import CompositeModel, Model, assemble
+from diagnosis.models.stages import names_of
 from diagnosis.reproduce import agreement
 
 SERVED: Mapping[str, str] = {
@@ -32,7 +33,8 @@ class BatchReplay:
     owner : array of int64, shape (candidates,)
         Place of each candidate's request in the batch.
     logged, replayed : array of float64, shape (candidates,)
-        Raw scores; NaN where there is none. Candidates that were dropped before scoring stay without one.
+        Raw scores; NaN where there is none. Candidates that were dropped before scoring stay without one; those that an earlier stage of
+        a composite did not keep go through the stages again, and have one where they are kept now.
     logged_rank, replayed_rank : array of int64, shape (candidates,)
         Place by score within the request, from 1; 0 = none.
     gap : array of float64, shape (requests,)
@@ -71,19 +73,73 @@ def replay_batch(batch: Batch, model: Model, *, features: pd.DataFrame | None = 
         If the log lacks a feature of the model.
     """
     n, rows, owner = len(batch), batch.candidates, batch.owner
-    was = scored(rows)
-    logged, logged_rank = doubles(rows, "score"), wholes(rows, "rank")
-    replayed = np.full(rows.num_rows, np.nan)
-    features = assemble(model.bundle, batch) if features is None else features
-    if was.all():
-        replayed = np.asarray(model.score(features, groups=batch.groups), dtype=np.float64)
-    elif was.any():
-        groups = np.bincount(owner[was], minlength=n)
-        replayed[was] = model.score(features[was].reset_index(drop=True), groups=groups[groups > 0])
-    gap = agreement.gaps(logged, replayed, was, owner, n)
-    verdict = agreement.verdicts(gap, agreement.in_order(logged, logged_rank, replayed, owner, n), tolerance)
-    verdict[~_replayable(batch, was)] = agreement.NOT_REPLAYABLE
-    return BatchReplay(owner, logged, replayed, logged_rank, agreement.ranks(replayed, owner, logged_rank), gap, verdict)
+    logged, logged_rank, held = doubles(rows, "score"), wholes(rows, "rank"), coming(model, rows)
+    made = _made(batch, model, assemble(model.bundle, batch) if features is None else features, held)
+    gap = agreement.gaps(logged, made.score, scored(rows) | made.kept, owner, n)
+    verdict = agreement.verdicts(gap, agreement.in_order(logged, logged_rank, made.score, owner, n), tolerance)
+    if features is None:
+        verdict[_parted(batch, made.by_stage, tolerance)] = agreement.DIFFERENT_SCORES
+    verdict[~_replayable(batch, scored(rows))] = agreement.NOT_REPLAYABLE
+    return BatchReplay(owner, logged, made.score, logged_rank, agreement.ranks(made.score, owner, logged_rank), gap, verdict)
+
+
+def coming(model: Model, candidates: pa.Table) -> NDArray[np.bool_]:
+    """Which candidates come to a model: those with a logged score, and those that an earlier stage of a composite did not keep."""
+    held = scored(candidates)
+    if not isinstance(model, CompositeModel):
+        return held
+    return held | np.isin(texts(candidates, "dropped_by").astype(str), list(names_of(model.bundle.stages)))
+
+
+def anew(model: Model, batch: Batch, features: pd.DataFrame) -> NDArray[np.float64]:
+    """Scores of the candidates that come to a model (see `coming`); NaN for the others, and for those that a stage does not keep.
+
+    Parameters
+    ----------
+    features : pandas.DataFrame
+        As `assemble` gives it.
+    """
+    return _made(batch, model, features, coming(model, batch.candidates)).score
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """Scores made now, who has one (or should), and of a composite the scores of each stage; NaN elsewhere."""
+
+    score: NDArray[np.float64]
+    kept: NDArray[np.bool_]
+    by_stage: Mapping[str, NDArray[np.float64]]
+
+
+def _made(batch: Batch, model: Model, features: pd.DataFrame, held: NDArray[np.bool_]) -> _Made:
+    made, kept, by_stage = np.full(len(held), np.nan), held.copy(), dict[str, NDArray[np.float64]]()
+    if not held.any():
+        return _Made(made, kept, by_stage)
+    groups = np.bincount(batch.owner[held], minlength=len(batch))
+    given, groups = (features, batch.groups) if held.all() else (features[held].reset_index(drop=True), groups[groups > 0])
+    if not isinstance(model, CompositeModel):
+        made[held] = model.score(given, groups=groups)
+        return _Made(made, kept, by_stage)
+    run = model.run(given, groups)
+    made[held], kept[held] = run.score, np.array([d is None for d in run.dropped_by], dtype=np.bool_)
+    for name, values in run.by_stage.items():
+        by_stage[name] = np.full(len(held), np.nan)
+        by_stage[name][held] = values
+    return _Made(made, kept, by_stage)
+
+
+def _parted(batch: Batch, by_stage: Mapping[str, NDArray[np.float64]], tolerance: float) -> NDArray[np.bool_]:
+    """Requests where a stage's scores are not those that the log has of it."""
+    found = np.zeros(len(batch), dtype=np.bool_)
+    for name, made in by_stage.items():
+        column = f"score__{name}"
+        if column not in batch.candidates.column_names:
+            continue
+        known = np.asarray(batch.candidates.column(column).is_valid().to_numpy(), dtype=np.bool_)
+        gap = agreement.gaps(doubles(batch.candidates, column), made, known, batch.owner, len(batch))
+        with np.errstate(invalid="ignore"):
+            found |= (np.bincount(batch.owner[known], minlength=len(batch)) > 0) & ~(gap <= tolerance)
+    return found
 
 
 def scored(candidates: pa.Table) -> NDArray[np.bool_]:

@@ -8,11 +8,13 @@ import pytest
 import streamlit as st
 
 from app import charts_model
+from diagnosis.models import Bundle, Feature, write_bundle
 from diagnosis.reproduce import Workbench
 from tests.app.shop import build
 from tests.app.test_charts import fields
 from tests.app.test_screens import screen, words
 from tests.conftest import COLOURS
+from tests.models.cascade import write_cascade
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
@@ -61,6 +63,28 @@ def test_training_rows_that_lost_labels_are_told_first(lessons):
     assert "Problem: Labels of device phone: 0.00% positive in 2" in said
     assert "1 of 2 features differ in 2 candidates of 1 requests that are in training and in the log" in said
     assert "This part failed" not in said
+
+
+def test_slices_that_moved_in_training_and_against_the_log_are_both_drawn():
+    from streamlit.testing.v1 import AppTest
+
+    def both():
+        import numpy as np
+
+        from app.screens.model_training import _moved
+        from app.state import View
+        from diagnosis.internals import row_change
+        from tests.internals.lessons import columns, rows
+
+        lost = columns(seed=1)
+        lost["label"] = np.where(lost["device"] == "phone", 0.0, lost["label"])
+        found = row_change(rows("1", **columns()), rows("2", **lost))
+        _moved(View(against="1", version="2"), found, ("1", "2"), "training")
+        _moved(View(against="1", version="2"), found, ("the log", "2"), "labels")
+
+    test = AppTest.from_function(both, default_timeout=60).run()
+    assert not test.exception
+    assert len(test.get("vega_lite_chart")) == 2
 
 
 def test_training_rows_that_are_well_are_not_a_problem(shop):
@@ -145,6 +169,34 @@ def test_text_from_training_rows_is_not_markup(tmp_path, trained, monkeypatch):
         assert "This part failed" not in said
         assert not any("<img" in str(part.proto.body) for part in test.get("html"))
     assert evil in said
+
+
+def test_the_structure_of_a_composite_is_told_by_stage(tmp_path, trained, monkeypatch):
+    folder = build(tmp_path / "shop", trained)
+    write_cascade(trained, folder / "models")
+    Workbench.open(folder).admit("cascade", "1")
+    monkeypatch.setenv("DIAGNOSIS_WORKSPACES", str(folder))
+    st.cache_resource.clear()
+    for stage, shown in (({}, "heavy"), ({"stage": "light"}, "light")):
+        test = screen("model", w="shop", model="cascade", **stage)
+        assert "trees with" in words(test)
+        assert test.button_group(key="structure-stage").value == shown
+
+
+def test_a_model_without_trees_is_no_error(tmp_path, trained, monkeypatch):
+    from sklearn.linear_model import LinearRegression
+    from skops.io import dumps
+
+    folder = build(tmp_path / "shop", trained)
+    rows = np.random.default_rng(0).normal(size=(50, 1))
+    made = Bundle(folder, "line", "1", "sklearn", "line.skops", features=(Feature("price", "candidates.price"),))
+    write_bundle(folder / "models", made, dumps(LinearRegression().fit(rows, rows[:, 0])))
+    Workbench.open(folder).admit("line", "1")
+    monkeypatch.setenv("DIAGNOSIS_WORKSPACES", str(folder))
+    st.cache_resource.clear()
+    said = words(screen("model", w="shop", model="line"))
+    assert "There are no trees to draw" in said
+    assert "no sum of trees" not in said
 
 
 def test_a_workspace_without_models_says_how_they_come(shop):

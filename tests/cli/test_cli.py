@@ -10,6 +10,7 @@ import pytest
 
 from diagnosis.cli import main
 from diagnosis.reproduce import Workbench
+from tests.models.cascade import write_cascade
 
 
 def run(capsys, *arguments):
@@ -139,6 +140,26 @@ def test_models_are_added_admitted_and_listed(capsys, shop, trained, tmp_path):
     assert ask(capsys, "replay", shop, "r1", "--model-version", "ranker/2")["gap"] == 0.0
     again = run(capsys, "models", "add", shop, tmp_path / "m.txt", "--name", "ranker", "--version", "2")
     assert again[0] == 2
+
+
+def test_name_and_version_are_the_manifests_unless_given(capsys, shop, trained, tmp_path):
+    (tmp_path / "m.txt").write_text(trained[0].model_to_string())
+    manifest = (shop / "models" / "ranker" / "1" / "model.toml").read_text()
+    (tmp_path / "model.toml").write_text(manifest.replace('version = "1"', 'version = "4"'))
+    made = ask(capsys, "models", "add", shop, tmp_path / "m.txt", "--manifest", tmp_path / "model.toml")
+    assert (made["name"], made["version"]) == ("ranker", "4")
+    made = ask(capsys, "models", "add", shop, tmp_path / "m.txt", "--manifest", tmp_path / "model.toml", "--version", "5")
+    assert (made["name"], made["version"]) == ("ranker", "5")
+    code, _, err = run(capsys, "models", "add", shop, tmp_path / "m.txt", "--name", "ranker")
+    assert code == 2
+    assert "--version" in err
+
+
+def test_a_composite_is_added_as_its_manifest_says(capsys, shop, trained, tmp_path):
+    written = write_cascade(trained, tmp_path).folder
+    made = ask(capsys, "models", "add", shop, written / "heavy.txt", "--manifest", written / "model.toml")
+    assert (made["name"], made["version"]) == ("cascade", "1")
+    assert (shop / "models" / "cascade" / "1" / "light.txt").exists()
 
 
 def test_a_model_that_cannot_be_admitted_leaves_nothing_behind(capsys, shop, trained, tmp_path):

@@ -106,3 +106,13 @@ def test_units_of_a_network_are_told_for_two_candidates(capsys, shop):  # noqa: 
     assert found["above"]["margin"] == -7.0
     alone = ask(capsys, "explain", shop, "n1", "--item", "a", "--layers")["inside"]["layers"]
     assert [u["value"] for u in alone["units"]] == [1.0, 0.0, 1.0, 0.0]
+
+
+def test_a_background_takes_the_place_of_the_training_rows(capsys, shop):  # noqa: F811
+    plain, found = (ask(capsys, "explain", shop, "r1", "--item", "b", *more) for more in ((), ("--against", "2020-01-01..2030-01-01")))
+    assert "interventional" in found["method"]
+    assert found["score"] == plain["score"]
+    assert found["base"] + sum(c["contribution"] for c in found["contributions"]) == pytest.approx(found["score"], abs=1e-12)
+    code, _, err = run(capsys, "explain", shop, "r1", "--where", "device=tv")
+    assert code == 2
+    assert "--against" in err

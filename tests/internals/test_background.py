@@ -82,6 +82,25 @@ def test_values_do_not_depend_on_threads_or_on_what_other_rows_there_are():
     np.testing.assert_array_equal(whole[300:301], interventional(prepared, rows[300:301], background))
 
 
+def test_a_background_larger_than_memory_is_read_in_pieces(tmp_path):
+    import tracemalloc
+
+    model, rows, few = ranker(trained(table())), table(3, 5), table(40_000, 6)
+    whole = cohort_against(model, rows, few, weights=np.arange(1.0, 40_001.0))
+    held = np.memmap(tmp_path / "rows", np.float64, "w+", shape=(400_000, 6))
+    for start in range(0, 400_000, 40_000):
+        held[start : start + 40_000] = few
+    tracemalloc.start()
+    found = cohort_against(
+        model, rows, np.memmap(tmp_path / "rows", np.float64, "r", shape=held.shape), weights=np.tile(np.arange(1.0, 40_001.0), 10)
+    )
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(found.values, whole.values, rtol=1e-9, atol=1e-12)
+    assert found.base == pytest.approx(whole.base, rel=1e-12)
+    assert peak < held.nbytes * 2  # at once, copies alone would be three times as large
+
+
 def test_a_row_against_itself_has_no_contributions():
     rows = strange()[5:6]
     assert (interventional(prepare(read_booster(trained(table()))), rows, rows) == 0).all()

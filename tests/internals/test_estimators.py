@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from diagnosis.errors import CannotSayError
-from diagnosis.internals import above, contributions
+from diagnosis.internals import above, contributions, swaps
 from diagnosis.internals.estimators import permuted, tree_values
 from diagnosis.models import Bundle, Feature
 from diagnosis.models.scoring import SklearnModel
@@ -154,3 +154,27 @@ def test_a_model_that_scores_candidates_by_each_other_cannot_be_split(rows):
     listwise = model(LinearRegression().fit(rows, rows[:, 0]), scope="list")
     with pytest.raises(CannotSayError, match="scores candidates by each other"):
         contributions(listwise, pd.DataFrame(rows[:1], columns=["x", "y"]), ["a"])
+
+
+def test_an_estimator_that_takes_no_missing_values_gives_such_rows_no_score(rows):
+    from sklearn.linear_model import LinearRegression
+
+    made = model(LinearRegression().fit(rows, 2.0 * rows[:, 0] - rows[:, 1]))
+    scores = made.score(pd.DataFrame({"x": [1.0, np.nan, 2.0], "y": [1.0, 1.0, np.nan]}))
+    assert scores.tolist() == [pytest.approx(1.0), pytest.approx(np.nan, nan_ok=True), pytest.approx(np.nan, nan_ok=True)]
+    assert np.isnan(made.score(pd.DataFrame({"x": [np.nan], "y": [np.nan]}))).all()
+    with pytest.raises(ValueError, match="features"):
+        made._scores(np.zeros((1, 3)))
+
+
+def test_swaps_of_such_an_estimator_leave_missing_values_out(rows):
+    from sklearn.linear_model import LinearRegression
+
+    kinds = (*COLUMNS, Feature("c", "candidates.c", "category", ("red", "green")))
+    codes = np.arange(len(rows)) % 2
+    made = model(LinearRegression().fit(np.column_stack([rows, codes]), rows[:, 0] + codes), kinds)
+    training = pa.table({"x": rows[:, 0], "y": rows[:, 1], "c": ["red", "green"] * (len(rows) // 2)})
+    given = pd.DataFrame({"x": [1.5, 1.0], "y": [0.0, 0.0], "c": pd.Series(["red", "red"], dtype=object)})
+    found = swaps(made, contributions(made, given, ["a", "b"], training=training), "a", "b", training=training)
+    assert any(str(edit) == "b:c=green" for swap in found.found for edit in swap.edits)
+    assert all(np.isfinite(swap.margin) for swap in found.found)

@@ -11,6 +11,7 @@ import pytest
 from diagnosis.errors import CannotSayError
 from diagnosis.internals.support import support
 from diagnosis.internals.training_rows import taught, training_rows
+from diagnosis.internals.versions import records
 from diagnosis.models import Bundle, Feature, write_bundle
 from diagnosis.models.scoring import LightgbmModel
 from diagnosis.testing import LinearModel
@@ -43,15 +44,13 @@ def step(folder, **more):
 def test_a_stump_is_supported_by_the_rows_of_its_leaf(tmp_path):
     found = support(step(tmp_path), np.array([-3.0, 0.0]), "i")
     assert found.likeness.tolist() == [1.0] * 8 + [0.0] * 4
-    assert (found.rows, found.requests) == (8, 8)
+    assert (found.rows, found.requests) == (8, None)  # these rows do not name their requests
     assert found.label.value == pytest.approx(0.25)
     assert found.usual.value == pytest.approx(0.5)
     (leaf,) = found.leaves.to_dict("records")
     assert (leaf["rows"], leaf["weight"], leaf["label"]) == (8, 8.0, pytest.approx(0.25))
     assert leaf["pull"] == pytest.approx(-0.25)
-    assert found.sentence.startswith(
-        "8 of 12 training rows (8 requests) share at least half of what decides the score of i; 25.00% of them"
-    )
+    assert found.sentence.startswith("8 of 12 training rows share at least half of what decides the score of i; 25.00% of them")
 
 
 def test_weights_count_and_rows_of_one_request_count_together(tmp_path):
@@ -59,9 +58,19 @@ def test_weights_count_and_rows_of_one_request_count_together(tmp_path):
     found = support(step(tmp_path, weight=weight, request_id=owner), np.array([-3.0, 0.0]))
     assert found.label.value == pytest.approx(4 / 10)
     assert found.requests == 1
+    assert found.leaves["requests"].tolist() == [1]
+    assert found.sentence.startswith("8 of 12 training rows (1 requests) share")
     assert found.near.head(1)[["request_id", "likeness", "weight"]].to_dict("records") == [
         {"request_id": "q", "likeness": 1.0, "weight": 3.0}
     ]
+
+
+def test_rows_that_do_not_all_name_their_request_are_not_counted_as_requests(tmp_path):
+    found = support(step(tmp_path, request_id=pa.array(["q"] * 7 + [None] + ["r"] * 4)), np.array([-3.0, 0.0]))
+    assert (found.rows, found.requests) == (8, None)
+    assert found.leaves["requests"].isna().all()
+    assert records(found.leaves)[0]["requests"] is None
+    assert "requests" not in found.sentence
 
 
 def test_tasks_and_days_of_the_rows_are_told(tmp_path):

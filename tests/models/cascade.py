@@ -14,25 +14,27 @@ FEATURES = (
 )
 
 
-def boosters(trained):
-    """The first stage's booster, and the second's."""
+def boosters(trained, turned=False):
+    """The first stage's booster, `turned` one that likes what the other does not, and the second's."""
     import lightgbm
 
     booster, frame, label = trained
     options = {"objective": "binary", "num_leaves": 4, "verbose": -1, "num_threads": 1, "min_data_in_leaf": 5}
-    cheap = lightgbm.train(options, lightgbm.Dataset(frame[["price"]].to_numpy(), label, feature_name=["price"]), 3)
+    cheap = lightgbm.train(
+        options, lightgbm.Dataset(frame[["price"]].to_numpy(), 1 - label if turned else label, feature_name=["price"]), 3
+    )
     return cheap, booster
 
 
-def write_cascade(trained, folder, version="1", keep=3, tasks=("homepage",)):
+def write_cascade(trained, folder, version="1", keep=3, tasks=("homepage",), turned=False, training=None):
     """The bundle: `light` for all tasks, `heavy` for some."""
-    cheap, booster = boosters(trained)
+    cheap, booster = boosters(trained, turned)
     stages = (
         Stage("light", "lightgbm", "light.txt", "-", ("price",), keep=keep),
         Stage("heavy", "lightgbm", "heavy.txt", "-", ("price", "colour"), tasks=tasks),
     )
     made = Bundle(folder, "cascade", version, "composite", "heavy.txt", link="sigmoid", features=FEATURES, stages=stages)
-    return write_bundle(folder, made, booster.model_to_string().encode(), earlier={"light.txt": cheap.model_to_string().encode()})
+    return write_bundle(folder, made, booster.model_to_string().encode(), training, earlier={"light.txt": cheap.model_to_string().encode()})
 
 
 def rows(task="homepage"):
@@ -46,9 +48,9 @@ def rows(task="homepage"):
     )
 
 
-def expected(trained, frame):
+def expected(trained, frame, turned=False):
     """Scores of both stages for all rows, by the boosters themselves."""
-    cheap, booster = boosters(trained)
+    cheap, booster = boosters(trained, turned)
     codes = np.array([COLOURS.index(c) for c in frame["colour"]], dtype=float)
     first = cheap.predict(frame[["price"]].to_numpy(), raw_score=True)
     return first, booster.predict(np.column_stack([frame["price"], codes]), raw_score=True)

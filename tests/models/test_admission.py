@@ -9,6 +9,7 @@ import pytest
 from diagnosis.errors import BundleError, ChangedArtifactError, NotAdmittedError
 from diagnosis.models import Admission, Bundle, Feature, admit, load, read_bundle, write_bundle
 from tests.conftest import COLOURS, bundle_of
+from tests.models.cascade import write_cascade
 
 ROWS = pd.DataFrame({"price": [0.3, -2.0, np.nan], "colour": pd.Series(["green", None, "blue"], dtype=object)})
 
@@ -27,6 +28,12 @@ def test_an_admitted_model_scores_as_the_booster_on_its_own_frame(admitted, trai
 
 def test_an_admission_survives_the_database(admitted):
     assert Admission.from_record(admitted[1].as_record()) == admitted[1]
+
+
+def test_the_same_model_in_two_folders_keeps_its_own_training_rows(tmp_path, trained):
+    held = [load(bundle, admit(bundle)) for bundle in (write_cascade(trained, tmp_path / name) for name in ("one", "two"))]
+    assert [model.bundle.folder.parts[-3] for model in held] == ["one", "two"]
+    assert held[0].stages["heavy"].bundle.folder == held[0].bundle.folder
 
 
 def test_without_admission_nothing_is_loaded(admitted):

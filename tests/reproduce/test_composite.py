@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from diagnosis.errors import NotFoundError
-from diagnosis.internals import explain
-from diagnosis.reproduce import Edit, Edits, Workbench, replay_batch
+from diagnosis.internals import behind, explain, same_requests
+from diagnosis.reproduce import Edit, Edits, Workbench, replay, replay_batch
 from diagnosis.store import Query, Workspace
 from tests.conftest import AT
 from tests.models.cascade import ROWS, expected, rows, write_cascade
@@ -15,10 +15,10 @@ from tests.models.cascade import ROWS, expected, rows, write_cascade
 ITEMS = [f"i{k}" for k in range(ROWS)]
 
 
-def build(path, trained, *, spoil=None, keep=3):
+def build(path, trained, *, spoil=None, keep=3, training=None):
     """One request of task homepage and one of search, as the cascade serves them; `spoil` changes the candidates' columns."""
     workspace = Workspace.create(path, id="cascade")
-    write_cascade(trained, workspace.models_dir, keep=keep)
+    write_cascade(trained, workspace.models_dir, keep=keep, training=training)
     frame = rows()
     first, second = expected(trained, frame)
     kept = np.zeros(ROWS, dtype=bool)
@@ -92,6 +92,65 @@ def test_many_requests_replay_at_once(tmp_path, trained):
     bench = build(tmp_path / "w", trained)
     batch = bench.snapshot.sample(10, query=Query())
     assert set(replay_batch(batch, bench.model("cascade", "1")).verdict) == {"exact"}
+
+
+def test_a_batch_with_another_first_ranker_has_other_survivors(tmp_path, trained):
+    bench = build(tmp_path / "w", trained)
+    write_cascade(trained, bench.workspace.models_dir, version="0", turned=True)
+    bench = Workbench.open(tmp_path / "w")
+    bench.admit()
+    batch = bench.snapshot.fetch(["r1", "r2"])
+    found = replay_batch(batch, bench.model("cascade", "0"))
+    first, second = expected(trained, rows(), turned=True)
+    kept = np.sort(np.argsort(-first, kind="stable")[:3])
+    was = np.flatnonzero(np.asarray(batch.candidates.column("score").is_valid().to_numpy())[:ROWS])
+    assert kept.tolist() != was.tolist()
+    assert np.flatnonzero(~np.isnan(found.replayed[:ROWS])).tolist() == kept.tolist()
+    np.testing.assert_array_equal(found.replayed[:ROWS][kept], second[kept])
+    np.testing.assert_array_equal(found.replayed[ROWS:][kept], first[kept])  # `heavy` does not score searches
+    assert set(found.verdict) == {"different_scores"}
+
+
+def test_a_batch_of_composites_says_what_single_replays_say(tmp_path, trained):
+    def spoil(columns):
+        columns["score__light"][ROWS] += 0.5
+
+    bench = build(tmp_path / "w", trained, spoil=spoil)
+    write_cascade(trained, bench.workspace.models_dir, version="0", turned=True)
+    bench = Workbench.open(tmp_path / "w")
+    bench.admit()
+    for version in ("0", "1"):
+        model = bench.model("cascade", version)
+        found = replay_batch(bench.snapshot.fetch(["r1", "r2"]), model)
+        for place, request in enumerate(("r1", "r2")):
+            alone, mine = replay(bench.request(request), model), found.owner == place
+            assert found.verdict[place] == alone.verdict == ("exact" if (version, request) == ("1", "r1") else "different_scores")
+            np.testing.assert_array_equal(found.replayed[mine], alone.rows["replayed"].to_numpy())
+            assert found.replayed_rank[mine].tolist() == alone.rows["replayed_rank"].fillna(0).tolist()
+
+
+def test_versions_of_a_composite_are_compared_on_what_both_keep(tmp_path, trained):
+    bench = build(tmp_path / "w", trained)
+    write_cascade(trained, bench.workspace.models_dir, version="0", turned=True)
+    bench = Workbench.open(tmp_path / "w")
+    bench.admit()
+    found = same_requests(bench.model("cascade", "1"), bench.model("cascade", "0"), bench.snapshot.fetch(["r1"]))
+    both = set.intersection(*(set(np.argsort(-expected(trained, rows(), turned=t)[0], kind="stable")[:3].tolist()) for t in (True, False)))
+    assert found.score.value == 0.0 if both else np.isnan(found.score.value)  # the last ranker is the same
+    assert found.page.value == len(both) / 3
+
+
+def test_the_training_rows_behind_a_score_are_those_of_the_last_stage(tmp_path, trained):
+    _, frame, label = trained
+    task = ["homepage"] * len(frame)
+    training = pa.table({"price": frame["price"], "colour": frame["colour"].astype(str), "task": task, "label": np.asarray(label, float)})
+    bench = build(tmp_path / "w", trained, training=training)
+    request = bench.request("r1")
+    item = explain(bench, request).values.index[0]
+    found = behind(bench, request, item)
+    assert found.notes == {}
+    assert found.support.rows > 0
+    assert found.version == "1"
 
 
 def test_each_stage_is_explained_for_the_candidates_that_came_to_it(tmp_path, trained):
