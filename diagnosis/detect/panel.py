@@ -39,6 +39,8 @@ class Series:
         How long after the hour it is complete, in seconds.
     upstream : str
         Where a feature comes from.
+    better : str
+        ``up`` if more is better, ``down`` if less is, ``none`` if neither.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Series:
     unit: str = ""
     after_s: float = 0.0
     upstream: str = ""
+    better: str = "none"
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
@@ -58,6 +61,10 @@ class Series:
     def key(self) -> str:
         """Names it among all series of a workspace."""
         return f"{self.name}|{self.where}"
+
+    def harmed(self, z: float) -> bool:
+        """Whether a movement to that side does harm: that of a metric which should go the other way."""
+        return self.symptom != INPUTS and ((self.better == "up" and z < 0) or (self.better == "down" and z > 0))
 
     @property
     def family(self) -> str:
