@@ -12,6 +12,8 @@ from diagnosis.localize.sample import Floats, Ints, Mask
 from diagnosis.localize.windows import Window
 from diagnosis.log.filters import Filter
 from diagnosis.log.records import Batch
+from diagnosis.metrics import positives
+from diagnosis.reproduce import Workbench
 from diagnosis.store import Query, Snapshot
 
 LAUNCHES = "launches"  # how the localizer names a flood of them
@@ -19,17 +21,24 @@ _READ = 3_000  # requests of the incident
 _MOST = 60  # items that one document blocks: it must stay short, and somebody must read it
 _SINCE = timedelta(days=1)  # before the onset, which is told when members see the launches
 _PRIOR = 10.0  # expected outcomes that what is usual counts for
+_POOR = 0.6  # of what shown items earn; an item that earns more is no loss
 _CHIEFLY = 0.2  # of what a retriever proposes must be such launches
 
 
-def flooding(snapshot: Snapshot, where: Filter, window: Window) -> list[str]:
-    """Items launched since a day before the window that take the most places in it, the most first."""
-    batch, fresh = _read(snapshot, where, window)
+def flooding(workbench: Workbench, where: Filter, window: Window) -> list[str]:
+    """Items launched since a day before the window that take places in it and earn clearly less than others: what is lost most first."""
+    settings = workbench.workspace.settings
+    batch, fresh = _read(workbench.snapshot, where, window)
     shown = np.asarray(pc.fill_null(batch.candidates.column("position"), 0).to_numpy(), dtype=np.float64) > 0
-    items = pd.Series(batch.candidates.column("item_id").to_pylist(), dtype=object)
-    rows = fresh & shown
-    places = pd.Series(batch.weights[batch.owner][rows]).groupby(items[rows].to_numpy()).sum().sort_values(ascending=False, kind="stable")
-    return [str(item) for item in places.index[:_MOST]]
+    worth = positives(batch, settings.positive_events, settings.attribution_time_s)
+    if not (shown & ~fresh).any():
+        return []
+    usual = float(worth[shown & ~fresh].mean())
+    items = pd.Series(batch.candidates.column("item_id").to_pylist(), dtype=object)[shown & fresh]
+    held = pd.DataFrame({"item": items.to_numpy(), "worth": worth[shown & fresh]}).groupby("item")["worth"].agg(["size", "sum"])
+    poor = held[(held["sum"] + _PRIOR * usual) / (held["size"] + _PRIOR) < _POOR * usual]
+    lost = (poor["size"] * usual - poor["sum"]).sort_values(ascending=False, kind="stable")
+    return [str(item) for item in lost.index[:_MOST]]
 
 
 def proposing(snapshot: Snapshot, where: Filter, window: Window) -> str | None:

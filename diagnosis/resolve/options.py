@@ -280,9 +280,9 @@ def _retriever_of_launches(trouble: Trouble) -> list[Action]:
 def _block_launches(trouble: Trouble) -> list[Action]:
     if trouble.target != LAUNCHES:
         raise _Elsewhere
-    items = flooding(trouble.workbench.snapshot, trouble.where, Window(trouble.since, trouble.incident.until))
+    items = flooding(trouble.workbench, trouble.where, Window(trouble.since, trouble.incident.until))
     if not items:
-        raise _Unfilled("No item that was launched since takes a place on the pages that were read.")
+        raise _Unfilled("No item that was launched since earns clearly less than others on the pages that were read.")
     return [Action("block_item", {"item": item}, trouble.where) for item in items]
 
 
