@@ -12,7 +12,7 @@ import numpy as np
 from diagnosis.detect.episodes import Episode
 from diagnosis.detect.incidents import FEATURE_WORDS, Incident
 from diagnosis.detect.panel import INPUTS, OUTCOMES, OUTPUTS, SERVING, Panel, Series
-from diagnosis.detect.slices import Measured, measured, smallest
+from diagnosis.detect.slices import Measured, measured, smallest, widespread
 from diagnosis.detect.watching import Watched
 from diagnosis.log.filters import parse_filter
 
@@ -43,6 +43,7 @@ def told(watched: Watched, group: list[Episode], now: datetime) -> Incident:
         sentence=sentence(series, where, found, begin),
         status="over" if _over(group) else "open",
         task=_task(where),
+        narrowed=bool(where) or widespread(watched, lead, since, until),
         unit=series.unit,
         value=found.value,
         expected=found.expected,
