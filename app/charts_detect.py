@@ -28,7 +28,9 @@ def expected(rows: pd.DataFrame, since: Any, until: Any, *, title: str, unit: st
     held = rows.dropna(subset=["value", "expected"])
     low = float(min(held["value"].min(), held["low"].quantile(0.02))) if len(held) else 0.0
     high = float(max(held["value"].max(), held["high"].quantile(0.98))) if len(held) else 1.0
-    axis = alt.Axis(format="%" if form == "share" else "~s" if high >= 1000 else "~g", tickCount=4)
+    axis = alt.Axis(
+        format="%" if form == "share" else "~s" if high >= 1000 else ",~f", tickCount=4
+    )  # of "~g" the axis takes so few digits that 10 is 1e+1
     pad = max((high - low) * 0.06, 1e-9)
     scale = alt.Scale(zero=False, domain=[max(low - pad, 0.0) if low >= 0 else low - pad, high + pad], nice=False)
     x = alt.X(

@@ -156,8 +156,10 @@ def over_days(rows: pd.DataFrame, column: str, usual: str, title: str, descripti
 
 
 def funnel(rows: pd.DataFrame, description: str) -> alt.Chart:
-    """How far an item came on each day: share of all requests in which it was retrieved, scored, shown; see `ItemView.funnel`."""
-    stages = alt.Scale(domain=["retrieved", "scored", "shown"], range=[GREY, GROUPS[0], GREEN])
+    """How far an item came on each day: share of all requests in which it was retrieved, scored, ranked among the places, shown; see `ItemView.funnel`."""
+    colours = {"retrieved": GREY, "scored": GROUPS[0], "ranked": ORANGE, "shown": GREEN}
+    held = [stage for stage in colours if (rows["stage"] == stage).any()]
+    stages = alt.Scale(domain=held, range=[colours[stage] for stage in held])
     return (
         alt.Chart(rows)
         .mark_line(size=2, point=alt.OverlayMarkDef(size=30, filled=True))

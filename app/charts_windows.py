@@ -51,7 +51,7 @@ def over_time(
     floor = max(min(edges) - pad, 0.0) if min(edges) >= 0 else min(edges) - pad
     high = alt.Scale(zero=False, domain=[floor, max(edges) + pad], nice=False)
     form = ".1%" if share else "~g"
-    y = alt.Y("value:Q", title=title, scale=high, axis=alt.Axis(format="%" if share else "~g", tickCount=5))
+    y = alt.Y("value:Q", title=title, scale=high, axis=alt.Axis(format="%" if share else "~s" if max(edges) >= 1000 else ",~f", tickCount=5))
     fixed = windows[windows["which"] != brush]
     shades: Any = (
         alt.Chart(fixed)
@@ -142,7 +142,7 @@ def proof(
         ],
     )
     spans = base.mark_rule(size=3, opacity=0.7).encode(
-        x=alt.X("low:Q", title=title, scale=across, axis=alt.Axis(format="%" if share else "~g", tickCount=5)), x2="high:Q"
+        x=alt.X("low:Q", title=title, scale=across, axis=alt.Axis(format="%" if share else ",~f", tickCount=5)), x2="high:Q"
     )
     points = base.mark_point(size=110, filled=True, opacity=1).encode(
         x=alt.X("value:Q", title=title, scale=across), shape=alt.Shape("which:N", scale=shapes, legend=None)
@@ -171,7 +171,7 @@ def before_after(rows: pd.DataFrame, before: str, after: str, *, title: str, sha
         ],
     )
     across = alt.Scale(zero=False, padding=12)
-    along = alt.Axis(format="%" if share else "~g", tickCount=4)
+    along = alt.Axis(format="%" if share else ",~f", tickCount=4)
     lines = base.mark_rule(size=2.5, color=GREY, opacity=0.7).encode(
         x=alt.X("baseline:Q", title=title, scale=across, axis=along), x2="incident:Q"
     )

@@ -31,7 +31,7 @@ def item_page(held: load.Bench, found: ItemView) -> Page:
     if len(found.days):
         for heading, chart in (("Exposure over time", exposure_chart(found)), ("Success over time", success_chart(found))):
             sections.append(Section(heading, _KEY, chart=charts.frozen(chart), alt=str(chart.description)))
-        said = f"Share of all requests in which {found.title} was retrieved, scored and shown, by day."
+        said = f"Share of all requests in which {found.title} was retrieved, scored, ranked among the places and shown, by day."
         way = charts.frozen(charts_launches.funnel(found.funnel, said))
         dropped = found.dropped.rename(columns={"by": "dropped by", "share": "share of its requests"})
         sections.append(Section("The way to the page", table=dropped if len(dropped) else None, chart=way, alt=said))

@@ -149,7 +149,9 @@ def _ways(view: View, found: ItemView) -> None:
         return
     views.heading("The way to the page, over time", "from retrieved to shown")
     views.chart(
-        charts_launches.funnel(found.funnel, f"Share of all requests in which {found.title} was retrieved, scored and shown, by day.")
+        charts_launches.funnel(
+            found.funnel, f"Share of all requests in which {found.title} was retrieved, scored, ranked among the places and shown, by day."
+        )
     )
     if len(found.dropped):
         columns = {

@@ -30,7 +30,7 @@ def detect(
 
     JSON: incidents: [{key, kind (metric|input|…), symptom (inputs|outputs|outcomes|serving), metric, where, since, detected_at, seen_at,
     sentence, status (open|over|dismissed), task, phase, unit, value, expected, low, high, z, false_discovery, series, verdict, cause,
-    baseline {since, until}, evidence, part_of}], new and closed: [key], since, until, series, judged, hours_read, skipped: [{what, why}], delivered: {sent,
+    baseline {since, until}, evidence, part_of, narrowed}], new and closed: [key], since, until, series, judged, hours_read, skipped: [{what, why}], delivered: {sent,
     waiting, given_up, problem} or null, elapsed_s.
     Exit status 4 when something is new, 0 when nothing is, 3 when nothing can be said.
     """
@@ -70,7 +70,7 @@ def _show(found: Detection) -> None:
             (
                 (f"new, {i.status}" if i.status == "over" else "new") if i.key in found.new else i.status,
                 i.metric,
-                i.where or "everything",
+                i.place,
                 i.since.strftime("%Y-%m-%d %H:%M"),
                 f"{i.z:+.1f}" if i.z == i.z else "–",
                 f"{i.cause['component']} {i.cause['target']}" if i.cause else i.verdict or "–",

@@ -45,6 +45,7 @@ def coverage(
         rows = found.slices.to_dict("records")
         document({"metric": metric, "value": found.value, "hours": found.hours, "change": found.change, "slices": rows})
         return
+    unit = bench.metric(metric).unit
     shown = [
         (
             "blind" if row["blind"] else "",
@@ -53,8 +54,8 @@ def coverage(
             round(row["estimated"]),
             None if math.isnan(row["seen"]) else round(row["seen"]),
             round(row["n_effective"]),
-            row["hour_change"],
-            row["day_change"],
+            _seen(row["hour_change"], unit),
+            _seen(row["day_change"], unit),
         )
         for row in found.slices.head(limit).to_dict("records")
     ]
@@ -62,6 +63,15 @@ def coverage(
     print(
         f"{len(found.blind)} of {len(found.slices)} slices are blind: a day does not show {plain(change)} of {plain(metric)} {found.value:.4g}."
     )
+
+
+def _seen(change: float, unit: str) -> str:
+    """The smallest change that shows, with its unit; of a share in percentage points, and none that is more than there is."""
+    if math.isnan(change):
+        return "–"
+    if unit == "share":
+        return f"{100 * change:.2g} points" if change < 1 else "none"
+    return f"{change:.3g} {plain(unit)}".rstrip()
 
 
 @app.command()

@@ -12,9 +12,9 @@ from datetime import timedelta
 
 import numpy as np
 
-from diagnosis.detect.episodes import Episode, apart
+from diagnosis.detect.episodes import Episode
 from diagnosis.detect.incidents import OVER, Incident
-from diagnosis.detect.panel import OUTCOMES, Floats, Panel, Series
+from diagnosis.detect.panel import OUTCOMES, Floats, Panel, Series, apart
 from diagnosis.detect.slices import SHOWS, measured
 from diagnosis.detect.watching import Watched
 

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from diagnosis.detect.accepted import Steps, as_usual, lasting, went_back
-from diagnosis.detect.episodes import CALM, Episode, apart, episodes, together
+from diagnosis.detect.episodes import CALM, Episode, episodes, together
 from diagnosis.detect.incidents import DISMISSED, OPEN, OVER, Incident
-from diagnosis.detect.panel import OUTCOMES, Mask, Panel
+from diagnosis.detect.panel import OUTCOMES, Mask, Panel, apart
 from diagnosis.detect.slices import SHOWS, covers, measured, within
 from diagnosis.detect.telling import told
 from diagnosis.detect.watching import Watched

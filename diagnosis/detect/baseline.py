@@ -31,12 +31,17 @@ class Expected:
     ----------
     value : array of float
         In the unit of the series; of counts, the logarithm. NaN where nothing can be said.
-    doubt : array of float
-        Standard error of it.
+    covariance : array of float, shape (series, hours, hours)
+        Of its errors.
     """
 
     value: Floats
-    doubt: Floats
+    covariance: Floats
+
+    @property
+    def doubt(self) -> Floats:
+        """Standard error of each hour; shape (series, hours)."""
+        return np.asarray(np.sqrt(np.maximum(np.diagonal(self.covariance, axis1=1, axis2=2), 0.0)))
 
 
 class Learner:
@@ -90,8 +95,8 @@ class Learner:
         wanted = np.concatenate([shared, self.steps[:, hours].transpose(0, 2, 1)], axis=1)
         solved = np.linalg.solve(self._precision, np.concatenate([self._moment[:, :, None], wanted], axis=2))
         value = self._values(solved[:, :, 0], hours)
-        doubt = np.sqrt(np.maximum(np.einsum("sph,sph->sh", wanted, solved[:, :, 1:]), 0.0)) * self.scales.spread[:, None]
-        return Expected(value, doubt)
+        covariance = wanted.transpose(0, 2, 1) @ solved[:, :, 1:] * self.scales.spread[:, None, None] ** 2
+        return Expected(value, covariance)
 
     def shifts(self) -> Floats:
         """What was learned of each step, in the unit of the series (of counts, of the logarithm); shape (series, steps)."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 
-from diagnosis.detect.panel import OUTCOMES, Panel
+from diagnosis.detect.panel import OUTCOMES, Panel, apart
 from diagnosis.detect.scan import LONGEST
 from diagnosis.detect.watching import Alarm, Watched, returned
-from diagnosis.log.filters import parse_filter
 
 CALM = 24  # hours without an alarm after which the next one is another episode
 _OVER_Z = 4.0  # standard errors; a run asks once, not every hour
@@ -130,14 +128,3 @@ def _akin(panel: Panel, a: Episode, b: Episode, disjoint: bool) -> bool:
     if not disjoint and (same or (one.where == other.where and one.symptom == other.symptom == OUTCOMES)):
         return True
     return (same or not disjoint) and abs(a.onset - b.onset) <= min(max(_NEAR, max(a.length, b.length) // 2), _FAR)
-
-
-def apart(one: str, other: str) -> bool:
-    """Whether no request is in both slices."""
-    a, b = _values(one), _values(other)
-    return any(not a[name] & b[name] for name in a.keys() & b.keys())
-
-
-@lru_cache(maxsize=10_000)
-def _values(where: str) -> dict[str, frozenset[str | None]]:
-    return {clause.attribute: frozenset(clause.values) for clause in parse_filter(where).clauses}

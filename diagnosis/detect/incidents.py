@@ -59,6 +59,8 @@ class Incident:
         Who owns what it is about, where contracts, upstreams or environments say so.
     upstreams : tuple of str
         Where the features come from that alarmed.
+    narrowed : bool
+        Whether the log tells where it is; False where it is too thin for that, and `where` may be too wide.
     accepted : bool
         Whether its level is taken as usual from `since` on; `ended_at` is when its series went back again, None while they have not.
     """
@@ -92,6 +94,7 @@ class Incident:
     asked_where: str = ""
     owner: str = ""
     upstreams: tuple[str, ...] = ()
+    narrowed: bool = True
     accepted: bool = False
     ended_at: datetime | None = None
 
@@ -107,6 +110,11 @@ class Incident:
             if self.symptom == "inputs" and what.startswith(f"{kind}:"):
                 what = text.format(what.partition(":")[2])
         return f"{what} of {self.where}" if self.where else what
+
+    @property
+    def place(self) -> str:
+        """Where it is, for a fact or a column."""
+        return self.where or ("everywhere" if self.narrowed else "not told: too few requests")
 
     @property
     def asked(self) -> tuple[str, str]:

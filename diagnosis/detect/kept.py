@@ -294,7 +294,9 @@ def _series(workbench: Workbench, kept: Kept) -> dict[tuple[str, str], tuple[int
         if metric is not None and name not in kept.failed:
             late = needs_outcomes(metric)
             symptom = OUTCOMES if late else SERVING if metric.level == "request" else OUTPUTS
-            base[name] = Series(name, name, "", symptom, "number", metric.unit, metric.attribution_s if late else 0.0)
+            base[name] = Series(
+                name, name, "", symptom, "number", metric.unit, metric.attribution_s if late else 0.0, better=metric.direction
+            )
     counted = {"", *(k[1] for k in kept.keys if k[1].startswith(("task=", "environment=")) and ";" not in k[1])}
     keys = [k for k in kept.keys if k[0] in base and (base[k[0]].form != "count" or k[1] in counted)]
     return {key: (i, replace(base[key[0]], where=key[1])) for i, key in enumerate(sorted(keys))}

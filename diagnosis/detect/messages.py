@@ -76,7 +76,7 @@ def markdown(incident: Incident, *, workspace: str = "", base_url: str = "") -> 
 
 def facts_of(incident: Incident) -> list[tuple[str, str]]:
     """What everybody asks first: names of ours, values that may come from a log."""
-    facts = [("since", iso(incident.since)), ("where", incident.where or "everywhere")]
+    facts = [("since", iso(incident.since)), ("where", incident.place)]
     if incident.task:
         facts.append(("task", f"{incident.task} ({incident.phase})"))
     if incident.cause and incident.cause.get("target"):

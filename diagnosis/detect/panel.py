@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from diagnosis.log.filters import parse_filter
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -36,6 +39,8 @@ class Series:
         How long after the hour it is complete, in seconds.
     upstream : str
         Where a feature comes from.
+    better : str
+        ``up`` if more is better, ``down`` if less is, ``none`` if neither.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Series:
     unit: str = ""
     after_s: float = 0.0
     upstream: str = ""
+    better: str = "none"
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
@@ -55,6 +61,10 @@ class Series:
     def key(self) -> str:
         """Names it among all series of a workspace."""
         return f"{self.name}|{self.where}"
+
+    def harmed(self, z: float) -> bool:
+        """Whether a movement to that side does harm: that of a metric which should go the other way."""
+        return self.symptom != INPUTS and ((self.better == "up" and z < 0) or (self.better == "down" and z > 0))
 
     @property
     def family(self) -> str:
@@ -109,3 +119,25 @@ class Panel:
     def form(self, *forms: str) -> Mask:
         """Which series are of one of these forms; shape (series,)."""
         return np.array([s.form in forms for s in self.series], dtype=np.bool_)
+
+    def touching(self) -> Mask:
+        """Which series are of one name, in slices that can share a request; shape (series, series)."""
+        out = np.zeros((len(self.series), len(self.series)), dtype=np.bool_)
+        names: dict[str, list[int]] = {}
+        for i, series in enumerate(self.series):
+            names.setdefault(series.name, []).append(i)
+        for places in names.values():
+            for i in places:
+                out[i, places] = [not apart(self.series[i].where, self.series[j].where) for j in places]
+        return out
+
+
+def apart(one: str, other: str) -> bool:
+    """Whether no request is in both slices."""
+    a, b = _values(one), _values(other)
+    return any(not a[name] & b[name] for name in a.keys() & b.keys())
+
+
+@lru_cache(maxsize=10_000)
+def _values(where: str) -> dict[str, frozenset[str | None]]:
+    return {clause.attribute: frozenset(clause.values) for clause in parse_filter(where).clauses}

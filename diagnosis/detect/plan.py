@@ -22,7 +22,7 @@ from diagnosis.store import Query, documents
 from diagnosis.store.hourly import Term
 from diagnosis.store.state import watches
 
-VERSION = "2"  # of what this module makes of a log: sums that were kept under another are made anew
+VERSION = "3"  # of what this module makes of a log: sums that were kept under another are made anew
 SOON_S = 3600.0  # outcomes are looked at so soon, and again when all have come
 # Columns that say which version, experiment or sample a request belongs to, or how it was served: not who asked, nor for what.
 _ASIDE = {"status", "fallback", "stratum", "model", "model_version", "ruleset_version", "code_version", "log_schema", "task", "environment"}
@@ -193,13 +193,13 @@ def _of_metric(workbench: Workbench, metric: Metric) -> list[Watched]:
     }
     if metric.base in simple:
         term, symptom, form = simple[metric.base]
-        return [Watched(term, Series(name, name, "", symptom, form, metric.unit))]
+        return [Watched(term, Series(name, name, "", symptom, form, metric.unit, better=metric.direction))]
     if metric.base == "latency_p95":
         usual = _usual_latency(workbench)
         return [
             Watched(
                 Term(name, "above", "latency_ms", "requests", low=usual),
-                Series(name, name, "", SERVING, "share", f"share over {usual:g} ms"),
+                Series(name, name, "", SERVING, "share", f"share over {usual:g} ms", better=metric.direction),
             )
         ]
     kinds = {"ctr": ("success", "share"), "calibration": ("promised", "ratio"), "ndcg": ("ndcg", "share"), "mrr": ("mrr", "share")}
@@ -211,7 +211,10 @@ def _of_metric(workbench: Workbench, metric: Metric) -> list[Watched]:
     for within in (whole,) if whole <= 2 * SOON_S else (SOON_S, whole):
         called = name if within == whole else f"{name} within 1 h"
         out.append(
-            Watched(Term(called, kind, within_s=within, k=metric.k or 10), Series(called, name, "", OUTCOMES, form, metric.unit, within))
+            Watched(
+                Term(called, kind, within_s=within, k=metric.k or 10),
+                Series(called, name, "", OUTCOMES, form, metric.unit, within, better=metric.direction),
+            )
         )
     return out
 

@@ -23,6 +23,7 @@ from diagnosis.detect.owners import owner_of
 from diagnosis.detect.panel import Panel
 from diagnosis.detect.parts import shared
 from diagnosis.detect.rhythm import occasions, rhythm
+from diagnosis.detect.silence import stopped
 from diagnosis.detect.watching import SHORTEST, Options, Watched, watch
 from diagnosis.errors import CannotSayError
 from diagnosis.localize.windows import iso
@@ -102,13 +103,14 @@ def detect(
     deliver: bool = True,
     tell: Tell = _nothing,
     wait_s: float = _WAIT_S,
+    now: datetime | None = None,
 ) -> Detection:
     """Find what is wrong, for whom, since when; new incidents are kept, known ones found again, those that are over closed.
 
     Parameters
     ----------
     since, until : datetime, optional
-        Hours to judge; by default the last week of the log. Earlier hours are only learned from.
+        Hours to judge; by default the last week of the log, and the hours since where it stopped. Earlier hours are only learned from.
     localize : bool
         Whether the cause of new incidents is looked for.
     deliver : bool
@@ -117,6 +119,8 @@ def detect(
         Told what is being done, and the share that is done.
     wait_s : float
         How long to wait for another detection of this workspace.
+    now : datetime, optional
+        The clock, if it is not the machine's: a log that stopped lately should have gone on up to it.
 
     Raises
     ------
@@ -127,7 +131,7 @@ def detect(
     began = time.monotonic()
     with _alone(workbench, tell, wait_s):
         known = incidents(workbench.state, workbench.workspace.id)
-        sums, panel = _sums(workbench, until, tell)
+        sums, panel = _sums(workbench, until or stopped(workbench, known, now), tell)
         first = _first(panel, since)
         tell("judging", 0.5)
         steps = steps_of(panel, known)

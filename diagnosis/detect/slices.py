@@ -14,6 +14,7 @@ from diagnosis.log.filters import Clause, Filter, parse_filter
 
 # share of the excess, share of the traffic, and standard errors of a slice that explains an alarm
 _EXPLAINS, _SMALL, SHOWS = 0.8, 0.6, 3.0
+_ITSELF = 2.0  # standard errors by which a slice shows by itself that it is hit, too
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,17 @@ def smallest(watched: Watched, lead: Episode, since: int, until: int) -> tuple[s
     if abs(total.z) < SHOWS and panel.series[lead.series].where:
         return panel.series[lead.series].where, [lead.series]
     return "", [whole]
+
+
+def widespread(watched: Watched, lead: Episode, since: int, until: int) -> bool:
+    """Whether several slices show it each by itself, or none could: where one attribute's values do not, an incident of everything is only
+    one that the log is too thin to narrow down."""
+    name = watched.panel.series[lead.series].name
+    siblings = {s.where: i for i, s in enumerate(watched.panel.series) if s.name == name}
+    attributes = _attributes(watched, siblings)
+    side = np.sign(lead.z)
+    shows = [sum(measured(watched, [i], since, until).z * side >= _ITSELF for i in places) for places in attributes.values()]
+    return not shows or bool(max(shows) > 1)
 
 
 def _traffic(found: Measured, count: bool) -> float:

@@ -11,19 +11,18 @@ import numpy as np
 
 from diagnosis.detect.episodes import Episode
 from diagnosis.detect.incidents import FEATURE_WORDS, Incident
-from diagnosis.detect.panel import INPUTS, OUTCOMES, OUTPUTS, SERVING, Series
-from diagnosis.detect.slices import Measured, measured, smallest
+from diagnosis.detect.panel import INPUTS, OUTCOMES, OUTPUTS, SERVING, Panel, Series
+from diagnosis.detect.slices import Measured, measured, smallest, widespread
 from diagnosis.detect.watching import Watched
 from diagnosis.log.filters import parse_filter
 
-_FIRST = {OUTCOMES: 0, SERVING: 1, OUTPUTS: 2, INPUTS: 3}  # what a page is about, if it alarmed: what members feel
+_FIRST = {OUTCOMES: 0, SERVING: 1, OUTPUTS: 2, INPUTS: 3}  # of what alarmed without harm to a metric: what members feel
 
 
 def told(watched: Watched, group: list[Episode], now: datetime) -> Incident:
     """The incident of a group of episodes."""
     panel = watched.panel
-    strongest = sorted(group, key=lambda e: (e.over, _FIRST[panel.series[e.series].symptom], -abs(e.z)))
-    lead = strongest[0]
+    lead = leading(panel, group)
     series = panel.series[lead.series]
     since, until = lead.onset, max(lead.last + 1, lead.onset + 1)
     where, places = smallest(watched, lead, since, until)
@@ -44,6 +43,7 @@ def told(watched: Watched, group: list[Episode], now: datetime) -> Incident:
         sentence=sentence(series, where, found, begin),
         status="over" if _over(group) else "open",
         task=_task(where),
+        narrowed=bool(where) or widespread(watched, lead, since, until),
         unit=series.unit,
         value=found.value,
         expected=found.expected,
@@ -55,6 +55,17 @@ def told(watched: Watched, group: list[Episode], now: datetime) -> Incident:
         evidence=_evidence(watched, group, lead),
         upstreams=tuple(sorted({panel.series[e.series].upstream for e in group} - {""})),
     )
+
+
+def leading(panel: Panel, group: list[Episode]) -> Episode:
+    """The episode that an incident is named after: the clearest harm to a metric, and an input only where nothing else moved."""
+
+    def standing(episode: Episode) -> tuple[bool, bool, int, float]:
+        series = panel.series[episode.series]
+        harmed = series.harmed(episode.z)
+        return episode.over, not harmed, 0 if harmed else _FIRST[series.symptom], -abs(episode.z)
+
+    return min(group, key=standing)
 
 
 def _over(group: list[Episode]) -> bool:

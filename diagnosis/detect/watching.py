@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from diagnosis import estimate
 from diagnosis.detect.baseline import Expected, Learner
+from diagnosis.detect.doubts import Doubts
 from diagnosis.detect.panel import INPUTS, OUTPUTS, Floats, Mask, Panel
 from diagnosis.detect.rhythm import Rhythm
 from diagnosis.detect.scales import chance
@@ -128,6 +129,8 @@ class _Walk:
         self.open = np.full(shape[0], -1)  # onset of what is going on
         self.fresh = np.zeros(shape[0], dtype=np.int64)  # the first hour after what was over last: windows begin there
         self.scanned = Parts.nothing((shape[0], shape[1]))  # as `parts`, without what is over
+        self.doubts = Doubts(*shape)
+        self.touching = panel.touching().astype(np.float32)
 
     def relearn(self, until: int) -> None:
         self.learner.relearn(until, self.held & self.normal)
@@ -145,6 +148,8 @@ class _Walk:
         for parts in (self.parts, self.scanned):
             for name, value in zip(("residual", "chance", "own", "doubt", "third", "mean"), found_here, strict=True):
                 getattr(parts, name)[:, hours] = np.where(held, value, 0.0)
+        sure = np.where(held, size, 0.0)
+        self.doubts.add(hours.start, np.nan_to_num(found.covariance * sure[:, :, None] * sure[:, None, :]))
         with np.errstate(invalid="ignore", divide="ignore"):
             self.expected[:, hours] = np.where(scales.count[:, None], mean, found.value)
             per = np.where(scales.count[:, None], 1.0, size)
@@ -158,7 +163,7 @@ class _Walk:
         best_z, best_length = np.zeros_like(best), np.ones(best.shape, dtype=np.int64)
         seen = []
         for place, length in enumerate(LENGTHS):
-            window = self.scanned.summed(stop, hours, length)
+            window = replace(self.scanned.summed(stop, hours, length), doubt=self.doubts.windows(length))
             found = standardised(window, factors[:, place])
             seen.append((window, found))
             if judge:
@@ -168,7 +173,10 @@ class _Walk:
                 best_length = np.where(better, length, best_length)
         if judge:  # hours that were learned from stray too little
             self._judge(start, np.minimum(best * 2 * TRIES, 1.0), best_z, best_length)
-            usual = self.held[:, start:stop] & self.normal[:, start:stop]  # what is off tells nothing of how far series stray
+            off = (
+                self.touching @ ~self.normal[:, start:stop] > 0
+            )  # what is off tells nothing of how far series stray, nor what it is part of
+            usual = self.held[:, start:stop] & ~off
             for place, (window, found) in enumerate(seen):
                 self.strays.learn(place, window, found, usual)
 

@@ -215,8 +215,8 @@ def _words(found: Compared) -> str:
     row, said = found.row, []
     for name, (was, now) in found.shares.items():
         gone = now[0] - was[0]
-        apart = now[1] > was[2] or now[2] < was[1] if name != "never_seen" else gone > 0
-        if apart and abs(gone) >= 5e-4:
+        clear = now[1] > was[2] or now[2] < was[1] if name != "never_seen" else gone > 0
+        if clear and abs(gone) >= 5e-4:
             said.append((abs(gone), f"{_SAID[name]} {_percent(was[0])} → {_percent(now[0])}"))
     if row["baseline"] != row["incident"] and None not in (row["baseline"], row["incident"]):
         if row["kind"] == "text":
@@ -224,7 +224,10 @@ def _words(found: Compared) -> str:
         elif row["wasserstein"] > 0.05 or np.isnan(row["wasserstein"]):
             said.append((1.0, f"median {row['baseline']:.4g} → {row['incident']:.4g}"))
     if not said:
-        most = int(np.argmax(np.abs(np.nan_to_num(found.after - found.before))))
+        apart = np.abs(np.nan_to_num(found.after - found.before))
+        most = int(np.argmax(apart))
+        if not apart[most] > 0:
+            return "every value as often as before"
         said.append((0.0, f"{found.labels[most]} {_percent(found.before[most])} → {_percent(found.after[most])}"))
     return ", ".join(text for _, text in sorted(said, reverse=True)[:3])
 

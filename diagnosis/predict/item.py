@@ -55,7 +55,8 @@ class ItemView:
     retrievers : pandas.DataFrame
         One row a retriever: ``retriever``, ``share`` (of all requests in which it proposed the item), ``usual``.
     funnel : pandas.DataFrame
-        One row a day and stage: ``day``, ``at``, ``stage`` (``retrieved``, ``scored``, ``shown``), ``share`` (of all requests).
+        One row a day and stage: ``day``, ``at``, ``stage`` (``retrieved``, ``scored``, ``ranked``: among the places of the page,
+        by score; left out where ranks or slots are not logged; ``shown``), ``share`` (of all requests).
     dropped : pandas.DataFrame
         ``by`` (stage or rule), ``share`` (of the requests in which it was a candidate); the largest first.
     production_bias : float

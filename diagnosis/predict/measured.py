@@ -37,6 +37,8 @@ def seen_days(workbench: Workbench, calendar: Catalogue, origins: dict[str, date
     frame = pd.DataFrame(grid, columns=["item_id", "day", "task"])
     positive, within = settings.positive_events, settings.attribution_time_s
     counted = snapshot.item_days(origins, query=query_of(origins, days), positive=positive, attribution_s=within)
+    if counted["ranked"].isna().all():
+        counted = counted.drop(columns="ranked")  # nobody knows
     frame = frame.merge(counted, on=["item_id", "day", "task"], how="left").fillna(0.0)
     starts = np.array([origins[i].timestamp() + d * 86400.0 for i, d in zip(frame["item_id"], frame["day"], strict=True)])
     hours = (starts - calendar.first.timestamp()) / 3600.0
@@ -47,7 +49,8 @@ def seen_days(workbench: Workbench, calendar: Catalogue, origins: dict[str, date
 
 def by_day(seen: pd.DataFrame) -> pd.DataFrame:
     """Sums over tasks, and ``share`` (of shown positions) and ``success`` (positive events a shown position)."""
-    sums = ["requests", "slots", "proposed", "scored", "shown", "positive", "places", "rows_shown"]
+    sums = ["requests", "slots", "proposed", "scored", "ranked", "shown", "positive", "places", "rows_shown"]
+    sums = [name for name in sums if name in seen.columns]
     totals = seen.groupby(["item_id", "day"], sort=True)[sums].sum().reset_index()
     totals["share"] = _over(totals["shown"], totals["slots"])
     totals["success"] = _over(totals["positive"], totals["shown"])
@@ -113,10 +116,12 @@ def retriever_rows(counted: pd.DataFrame, seen: pd.DataFrame, item: str) -> pd.D
 
 def funnel_rows(mine: pd.DataFrame, origin: datetime) -> pd.DataFrame:
     """See `ItemView.funnel`."""
-    sums = mine.groupby("day")[["requests", "proposed", "scored", "shown"]].sum()
+    stages = {"retrieved": "proposed", "scored": "scored", "ranked": "ranked", "shown": "shown"}
+    stages = {stage: column for stage, column in stages.items() if column in mine.columns}
+    sums = mine.groupby("day")[["requests", *stages.values()]].sum()
     parts = [
         pd.DataFrame({"day": sums.index, "stage": stage, "share": _over(sums[column], sums["requests"]).to_numpy()})
-        for stage, column in (("retrieved", "proposed"), ("scored", "scored"), ("shown", "shown"))
+        for stage, column in stages.items()
     ]
     frame = pd.concat(parts, ignore_index=True)
     frame.insert(1, "at", [origin + timedelta(days=int(d)) for d in frame["day"]])

@@ -1,4 +1,4 @@
-"""What a hotfix may do: seven kinds of action, each for a slice and a share of the traffic."""
+"""What a hotfix may do: eight kinds of action, each for a slice and a share of the traffic."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ _TEXTS = {
     "block_item": "do not show item {item}",
     "pin_item": "show item {item} at position {position}",
     "fallback": "answer with the fallback {fallback}",
+    "roll_back": "put {what} back to {to}",
 }
 _EVERYTHING = Filter()
 
@@ -39,7 +40,7 @@ class Action:
     values : mapping of str to Any
         What that kind must say: ``model``, ``version``, ``feature``, ``to`` (``last_good``, ``last_known``, ``sentinel`` or ``constant``),
         ``value`` (what to give, for ``last_good`` where no earlier one is known; number, text or null; ``last_known`` leaves the current value
-        there), ``before`` (earlier values are from before this time; UTC text, else empty), ``retriever``, ``item``, ``position``, ``fallback``.
+        there), ``before`` (earlier values are from before this time; UTC text, else empty), ``retriever``, ``item``, ``position``, ``fallback``, ``what`` and ``to`` (a deployment or a setting, and its former version or value).
     where : Filter
         Over request attributes; empty for all requests.
     share : float
@@ -91,6 +92,7 @@ class Action:
         text = {
             "pin_model": f"{v.get('model')}={v.get('version')}",
             "pin_item": f"{v.get('item')}={v.get('position')}",
+            "roll_back": f"{v.get('what')}={v.get('to')}",
             "set_feature": f"{v.get('feature')}={v.get('to') if self.values.get('to') != CONSTANT else v.get('value')}",
         }.get(self.kind, v[KINDS[self.kind][0]])
         return f"{self.kind}:{text}" + (f"@{self.share:g}" if self.share < 1 else "") + (f"?{self.where}" if self.where else "")

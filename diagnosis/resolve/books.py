@@ -24,6 +24,9 @@ ACTIONS = (  # what can be filled in from a case
     "pin_model=logged",
     "pin_ruleset=previous",
     "retriever_off=target",
+    "retriever_off=launches",
+    "block_item=launches",
+    "roll_back=change",
     "fallback=usual",
 )
 PLACES = ("target", "slice", "since", "owner")  # what texts may name in braces

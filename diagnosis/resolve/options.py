@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -18,11 +18,13 @@ from diagnosis.log.records import to_frame
 from diagnosis.reproduce import Workbench
 from diagnosis.resolve.actions import CONSTANT, EARLIER, LAST_GOOD, LAST_KNOWN, SENTINEL, Action, bound
 from diagnosis.resolve.books import Play, filled, playbook
+from diagnosis.resolve.floods import LAUNCHES, flooding, proposing
 from diagnosis.resolve.rehearsal import Rehearsal, on_terms, rehearse
-from diagnosis.resolve.scene import Scene
+from diagnosis.resolve.scene import CHANGED, Scene
 from diagnosis.store import Query
 
 _TYPICAL = 500  # requests of the baseline of which a usual value is told
+_BEFORE, _AFTER = timedelta(hours=6), timedelta(minutes=30)  # of the onset, as it is told, in which the change that brought it lies
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,10 @@ class Option:
 
 class _Unfilled(Exception):
     """The case does not tell what an action needs."""
+
+
+class _Elsewhere(Exception):
+    """The option is for another kind of cause."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +139,10 @@ def options(trouble: Trouble) -> list[Option]:
         if play.evidence and not kinds & set(play.evidence):
             continue
         told = replace(play, title=filled(play.name, play.title, texts), step=filled(play.name, play.step, texts))
-        found.append(_filled(trouble, told))
+        try:
+            found.append(_filled(trouble, told))
+        except _Elsewhere:
+            continue
     return sorted(found, key=lambda o: o.play.term != "short")
 
 
@@ -249,7 +258,37 @@ def _pin_model(trouble: Trouble, version: str) -> list[Action]:
     return [Action("pin_model", {"model": models[0], "version": version}, trouble.where)]
 
 
+def _roll_back(trouble: Trouble) -> list[Action]:
+    """The latest deployment or setting before the onset, put back to what it was."""
+    rows = trouble.workbench.snapshot.changes(trouble.since - _BEFORE, trouble.since + _AFTER)
+    rows = rows[rows["kind"].isin(CHANGED) & rows["before"].map(lambda before: isinstance(before, str) and bool(before))]
+    if not len(rows):
+        raise _Unfilled(f"No deployment or setting that could be put back is known shortly before {trouble.since:%Y-%m-%d %H:%M} UTC.")
+    last = rows.iloc[-1]
+    return [Action("roll_back", {"what": str(last["target"]), "to": str(last["before"])}, trouble.where)]
+
+
+def _retriever_of_launches(trouble: Trouble) -> list[Action]:
+    if trouble.target != LAUNCHES:
+        raise _Elsewhere
+    name = proposing(trouble.workbench.snapshot, trouble.where, Window(trouble.since, trouble.incident.until))
+    if name is None:
+        raise _Unfilled("No retriever proposes chiefly what was just launched, as far as the log says.")
+    return [Action("retriever_off", {"retriever": name}, trouble.where)]
+
+
+def _block_launches(trouble: Trouble) -> list[Action]:
+    if trouble.target != LAUNCHES:
+        raise _Elsewhere
+    items = flooding(trouble.workbench, trouble.where, Window(trouble.since, trouble.incident.until))
+    if not items:
+        raise _Unfilled("No item that was launched since earns clearly less than others on the pages that were read.")
+    return [Action("block_item", {"item": item}, trouble.where) for item in items]
+
+
 def _retriever(trouble: Trouble) -> list[Action]:
+    if trouble.target == LAUNCHES:
+        raise _Elsewhere
     if "retrievers" not in trouble.workbench.snapshot.columns("candidates"):
         raise _Unfilled("The log does not say which retriever proposed a candidate.")
     if any(word in str(e.get("text", "")) for e in trouble.cause.get("evidence") or [] for word in ("fewer", "stopped", "no longer")):
@@ -278,5 +317,8 @@ _FILL: dict[str, Callable[[Trouble], list[Action]]] = {
     "pin_model=logged": lambda t: _pin_model(t, next(iter(t.served("model_version", t.incident)), "")),
     "pin_ruleset=previous": lambda t: [Action("pin_ruleset", {"version": _previous(t, "ruleset_version", "ruleset")}, t.where)],
     "retriever_off=target": _retriever,
+    "retriever_off=launches": _retriever_of_launches,
+    "block_item=launches": _block_launches,
+    "roll_back=change": _roll_back,
     "fallback=usual": _fallback,
 }

@@ -14,10 +14,14 @@ from diagnosis.errors import CannotSayError, RulesError
 from diagnosis.localize.columns import Column
 from diagnosis.localize.sample import Floats, Ints, Mask
 from diagnosis.localize.stage import Played, World
+from diagnosis.localize.suspects import put_back
 from diagnosis.resolve.actions import EARLIER, LAST_KNOWN, Action
 from diagnosis.resolve.fallback import emulated
 from diagnosis.resolve.scene import Scene, part_of, with_model, with_ruleset
 from diagnosis.rules.batch import pages
+
+_ROLLED = ("serving", "rules", "feature")  # components that a deployment or a setting can break
+_SOON = (-3600.0, 6 * 3600.0)  # seconds from a change to the onset of what it brought, as the onset is told
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,6 +226,31 @@ def _fallback(acted: Acted, action: Action, hit: Mask) -> Acted:
     return replace(acted, fallen=acted.fallen | hit, pages=(*acted.pages, fallen), notes=(*acted.notes, said))
 
 
+def _roll_back(acted: Acted, action: Action, hit: Mask) -> Acted:
+    """What began with a change is put back: the log names no code, so that it was the change is taken as given, and said."""
+    scene, what, to = acted.scene, str(action.values["what"]), str(action.values["to"])
+    at = scene.changed_from(what, to)
+    if at is None:
+        raise CannotSayError(f"No change of {what!r} from {to!r} is known.", "the table of changes names what was changed, and from what.")
+    turned = acted.world.upside_down & hit & acted.world.replayed
+    begun = [s for s in scene.suspects if s.component in _ROLLED and s.repair is not None and _SOON[0] <= s.since - at <= _SOON[1]]
+    mended = [replace(s, hit=s.hit & hit & acted.world.replayed) for s in begun]
+    mended = [s for s in mended if s.hit.any()]
+    if not mended and not turned.any():
+        raise CannotSayError(
+            f"Nothing that replay could put back began with the change of {what!r}.", "say why it may go out all the same."
+        )
+    world, notes = replace(acted.world, upside_down=acted.world.upside_down & ~turned), list(acted.notes)
+    if turned.any():
+        notes.append(
+            f"taken to end the order from the worst score to the best, which {_weighed(acted, turned, hit):.0%} of the requests show"
+        )
+    for suspect in mended:
+        world = put_back(scene.stage, world, suspect)
+        notes.append(f"taken to end what began {(suspect.since - at) / 60:+.0f} minutes from it: {suspect.name}")
+    return replace(acted, world=world, notes=tuple(notes))
+
+
 def _rows_of(scene: Scene, item: str) -> Mask:
     codes, names = scene.sample.words("item_id", "candidates")
     known = [str(n) for n in names]
@@ -258,4 +287,5 @@ _HOW: Mapping[str, Callable[[Acted, Action, Mask], Acted]] = {
     "block_item": _block_item,
     "pin_item": _pin_item,
     "fallback": _fallback,
+    "roll_back": _roll_back,
 }

@@ -24,10 +24,12 @@ from diagnosis.log.records import to_frame
 from diagnosis.metrics import Metric, PerRequest, per_request
 from diagnosis.reproduce import Workbench
 from diagnosis.resolve.actions import Action
+from diagnosis.resolve.floods import newcomers
 from diagnosis.resolve.lastgood import last_good
 from diagnosis.resolve.seal import drawn
 
 MOST = 6_000  # requests of each window
+CHANGED = ("code", "config")  # kinds of changes that can be rolled back by name
 Progress = Callable[[str, float], None]
 
 
@@ -45,6 +47,10 @@ class Scene:
         Pages as they were served, by the same rules that fixes are played with.
     known : array of float64, shape (candidates,)
         Scores over `clean` that the log tells; NaN elsewhere.
+    suspects : tuple of Suspect
+        What is not as it was in the baseline, and how to put it back.
+    newcomers : array of float64, shape (candidates,)
+        What an outcome of an item that the baseline never showed is multiplied by, as the window shows it; see `diagnosis.resolve.floods`.
     """
 
     case: Case
@@ -54,6 +60,8 @@ class Scene:
     known: Floats
     baseline: Window
     window: Window
+    suspects: tuple[Suspect, ...] = ()
+    newcomers: Floats | None = None
 
     @property
     def sample(self) -> Sample:
@@ -94,6 +102,12 @@ class Scene:
         snapshot, at = self.case.workbench.snapshot, datetime.fromisoformat(before)
         return last_good(snapshot, self.sample, self.baseline, column, contract, at, hit)
 
+    def changed_from(self, what: str, to: str) -> float | None:
+        """When a deployment or setting last left a version or value, before the end of the window; seconds since 1970, None if never."""
+        rows = self.case.workbench.snapshot.changes(until=self.window.until)
+        mine = rows[rows["kind"].isin(CHANGED) & (rows["target"].astype(str) == what) & (rows["before"].astype(str) == to)]
+        return float(mine["changed_at"].max().timestamp()) if len(mine) else None
+
     def requests_of(self, action: Action, environment: str = "") -> Mask:
         """Requests of the window that an action is for.
 
@@ -127,6 +141,7 @@ def valued(scene: Scene, stage: Stage, played: Played, outcomes: Outcomes | None
         return per_request(scene.metric, shown, items=stage.sample.items, success=np.zeros(len(played.position), dtype=np.bool_))
     position = played.position.astype(np.float64)
     chance = outcomes.chance(scene.clean.take(kept), position, played.position > 0, scene.known[kept])
+    chance = chance if scene.newcomers is None else np.minimum(chance * scene.newcomers[kept], 1.0)
     return Judge(judge.metric, judge.success, outcomes).expected(stage, played, scene.clean, chance)
 
 
@@ -177,7 +192,20 @@ def open_scene(
         suspects = []  # what is wrong with features cannot be told; they are taken as they are
     known = known_scores(case.stage, case.world, judge.outcomes.model if judge.outcomes else None, suspects)
     clean = _clean(workbench, case, baseline, suspects)
-    return Scene(case, judge, clean, case.stage.play(case.world), known, baseline, window)
+    scene = Scene(case, judge, clean, case.stage.play(case.world), known, baseline, window, tuple(suspects))
+    return replace(scene, newcomers=_newcomers(scene)) if judge.outcomes is not None else scene
+
+
+def _newcomers(scene: Scene) -> Floats:
+    """Outcomes of new items in the window, over what the model of outcomes expects of the pages that were served."""
+    sample, outcomes = scene.sample, scene.judge.outcomes
+    assert outcomes is not None
+    position = scene.stage.logged_position
+    rows = (position > 0) & sample.incident[sample.owner]
+    chance = outcomes.chance(scene.clean, position.astype(np.float64), rows, scene.known)
+    items = sample.words("item_id", "candidates")[0]
+    before = np.bincount(items, weights=(position > 0) & ~rows)
+    return newcomers(items, before[items] > 0, rows, scene.judge.success.of(sample), chance)
 
 
 def _clean(workbench: Workbench, case: Case, baseline: Window, suspects: Sequence[Suspect]) -> Columns:

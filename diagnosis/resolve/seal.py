@@ -29,6 +29,7 @@ KINDS = {  # what an action must say, beside its slice and its share of the traf
     "block_item": ("item",),
     "pin_item": ("item", "position"),
     "fallback": ("fallback",),
+    "roll_back": ("what", "to"),
 }
 
 

@@ -14,7 +14,9 @@ def watched(items: str, origins: str) -> str:
     return f"(SELECT unnest({items}::VARCHAR[]) AS item_id, unnest({origins}::DOUBLE[]) AS origin)"
 
 
-def days_query(requests: str, candidates: str, outcomes: str, held: Sequence[str], listed: str, positive: str, attribution_s: float) -> str:
+def days_query(
+    requests: str, candidates: str, outcomes: str, held: Sequence[str], listed: str, positive: str, attribution_s: float, *, slots: bool
+) -> str:
     """One row an item, day and task.
 
     Parameters
@@ -27,7 +29,11 @@ def days_query(requests: str, candidates: str, outcomes: str, held: Sequence[str
         See `watched`.
     positive : str
         Bound list of the events that count as success.
+    slots : bool
+        Whether `requests` say how many places their pages have: without that, or ranks, nobody knows what ranks among them.
     """
+    ranked = "c.rank <= r.slots" if slots and "rank" in held else "NULL::BOOLEAN"
+    told = "coalesce(sum(w) FILTER (ranked), 0)" if slots and "rank" in held else "NULL::DOUBLE"
     scored = "c.score IS NOT NULL" if "score" in held else "c.position IS NOT NULL"
     hit = ", (h.item_id IS NOT NULL) AS hit" if outcomes else ", false AS hit"
     happened = f"o.happened_at IS NULL OR epoch(o.happened_at) - epoch(r.served_at) <= {attribution_s!r}"
@@ -39,10 +45,11 @@ def days_query(requests: str, candidates: str, outcomes: str, held: Sequence[str
         else ""
     )
     return (
-        f"WITH r AS (SELECT request_id, served_at, task, 1.0 / keep_probability AS w FROM {requests}), "
+        f"WITH r AS (SELECT request_id, served_at, task, {'slots, ' * slots}1.0 / keep_probability AS w FROM {requests}), "
         f"c AS (SELECT k.*, i.origin FROM {candidates} k JOIN {listed} i USING (item_id)), "
-        f"v AS (SELECT c.item_id, {_DAY} AS day, r.task, r.w, c.position, {scored} AS scored{hit} FROM c JOIN r USING (request_id) {join}) "
+        f"v AS (SELECT c.item_id, {_DAY} AS day, r.task, r.w, c.position, {scored} AS scored, {ranked} AS ranked{hit} FROM c JOIN r USING (request_id) {join}) "
         "SELECT item_id, day, task, sum(w) AS proposed, coalesce(sum(w) FILTER (scored), 0) AS scored, "
+        f"{told} AS ranked, "
         "coalesce(sum(w) FILTER (position IS NOT NULL), 0) AS shown, count(position) AS rows_shown, "
         "coalesce(sum(w * position), 0) AS places, coalesce(sum(w) FILTER (hit AND position IS NOT NULL), 0) AS positive "
         "FROM v GROUP BY ALL ORDER BY ALL"

@@ -573,7 +573,8 @@ class Snapshot:
         -------
         pandas.DataFrame
             One row an item, day (int64, 0 = the 24 hours from its origin; negative before) and task in which it was a candidate. Columns
-            ``proposed``, ``scored``, ``shown``, ``positive`` (float64, estimated requests), ``places`` (float64, sum of its positions) and
+            ``proposed``, ``scored``, ``ranked`` (among the places of the page; NaN where ranks or slots are not logged), ``shown``,
+            ``positive`` (float64, estimated requests), ``places`` (float64, sum of its positions) and
             ``rows_shown`` (int64, logged).
 
         Raises
@@ -589,7 +590,7 @@ class Snapshot:
             outcomes = self._from("outcomes", bound, query=query) if positive and "outcomes" in self.pinned else ""
             events = bound.bind(list(positive)) if outcomes else ""
             parts = (self._selected(query, bound), self._from("candidates", bound, query=query), outcomes, held)
-            return itemdays.days_query(*parts, listed, events, float(attribution_s))
+            return itemdays.days_query(*parts, listed, events, float(attribution_s), slots="slots" in self._pin("requests").schema.names)
 
         return to_frame(self._ask(text, bound))
 

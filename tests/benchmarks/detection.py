@@ -27,8 +27,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diagnosis.detect.episodes import CALM, Episode, apart, episodes, together
-from diagnosis.detect.panel import Panel, Series
+from diagnosis.detect.episodes import CALM, Episode, episodes, together
+from diagnosis.detect.panel import Panel, Series, apart
 from diagnosis.detect.rhythm import rhythm
 from diagnosis.detect.watching import Alarm, Options, Watched, watch
 from tests.benchmarks.detection_world import BURN_IN, Plant, World, simulate

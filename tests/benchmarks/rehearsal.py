@@ -20,7 +20,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 os.environ.setdefault("DIAGNOSIS_SECRET", "benchmark")
 FIRST_SEED = 1000
-KINDS = "model_swap,label_bug,leakage,rule_bug,unit_change,stuck_default,upstream_outage,category_rename"
+KINDS = (
+    "model_swap,label_bug,leakage,rule_bug,unit_change,stuck_default,upstream_outage,category_rename,"
+    "derived_bug,category_codes,inverted_sort,knob,launch_flood"
+)
 
 
 def grade(path: Path) -> tuple[str, float, float]:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diagnosis.detect.episodes import apart, episodes, together
-from diagnosis.detect.panel import OUTCOMES, SERVING, Panel, Series
+from diagnosis.detect.episodes import episodes, together
+from diagnosis.detect.panel import OUTCOMES, SERVING, Panel, Series, apart
 from diagnosis.detect.rhythm import Occasion, rhythm
 from diagnosis.detect.watching import Options, watch
 
@@ -41,7 +41,7 @@ def test_seasons_and_trend_alone_give_no_alarm_in_forty_series():
 def test_a_large_step_is_found_in_its_first_hour_and_a_small_one_later():
     chances = wave(series=2)
     chances[0, 500:] *= 1.6
-    chances[1, 500:] *= 1.2
+    chances[1, 500:] *= 1.12
     found = {e.series: e for e in episodes(watched(panel_of(chances)))}
     assert found[0].found == 500
     assert 500 < found[1].found < 540

@@ -1,4 +1,5 @@
 import http.server
+import os
 import threading
 from datetime import timedelta
 
@@ -12,6 +13,18 @@ from diagnosis.store.state import State
 from tests.resolve.signing import AT, KEYS, made, trust
 
 SOON = AT + timedelta(minutes=1)
+
+
+STORE = os.environ.get("DIAGNOSIS_TEST_S3", "")  # s3://bucket/folder that may be written, with what AWS_… says
+
+
+@pytest.mark.skipif(not STORE, reason="no object store is named by DIAGNOSIS_TEST_S3")
+def test_an_object_store_gives_back_what_was_published(tmp_path):
+    address = places.address_of(STORE, "shop", "eu")
+    document = made().as_bytes()
+    places.write(address, document)
+    assert places.read(address) == document
+    assert places.read(places.address_of(STORE, "shop", "nowhere")) is None
 
 
 @pytest.fixture

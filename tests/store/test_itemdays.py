@@ -23,6 +23,7 @@ def snapshot(tmp_path_factory):
                 "served_at": pa.array(at, utc),
                 "task": ["home", "home", "search"],
                 "status": ["ok"] * 3,
+                "slots": [1, 1, 1],
                 "keep_probability": [1.0, 0.5, 1.0],
             }
         ),
@@ -32,6 +33,7 @@ def snapshot(tmp_path_factory):
                 "item_id": ["x", "y", "x", "y", "x"],
                 "retrievers": [["near"], ["new"], ["near", "new"], ["new"], ["new"]],
                 "score": [1.0, 2.0, 3.0, 1.0, None],
+                "rank": pa.array([2, 1, 1, 2, None], pa.int64()),
                 "position": pa.array([2, 1, 1, None, None], pa.int64()),
             }
         ),
@@ -56,6 +58,7 @@ def test_days_are_counted_from_the_launch_and_weighted(snapshot):
             "task": "home",
             "proposed": 3.0,
             "scored": 3.0,
+            "ranked": 2.0,
             "shown": 3.0,
             "rows_shown": 2,
             "places": 4.0,
@@ -67,6 +70,7 @@ def test_days_are_counted_from_the_launch_and_weighted(snapshot):
             "task": "search",
             "proposed": 1.0,
             "scored": 0.0,
+            "ranked": 0.0,
             "shown": 0.0,
             "rows_shown": 0,
             "places": 0.0,
