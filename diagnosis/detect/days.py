@@ -2,8 +2,8 @@
 
 The hours of such a day are not so many observations but one, and a few days fit any week: so the variance between days is measured by
 differences of days, which no regression has bent towards them, and counts as noise when seasons are learned. Weekends widen the
-differences of next days, so days are compared with the same of the week before; where that differs more by far, there was a step. A few days tell a variance badly: what is taken
-is the mean of what it may be, given that it is not below 0.
+differences of next days, so days are compared with the same of the week before; where that differs more by far, there was a step. A few
+days tell a variance badly: what is taken is the mean of what it may be, given that it is not below 0.
 """
 
 from __future__ import annotations
