@@ -55,7 +55,8 @@ def _drawn(sample: Sample, column: Column, hit: Mask, sick: Mask, keeps_order: b
         pool = column.values[theirs if theirs.any() else sick]
         if keeps_order and not column.categorical and np.isfinite(pool).any():
             order = np.argsort(np.argsort(column.values[mine], kind="stable"), kind="stable")
-            out[mine] = np.quantile(pool[np.isfinite(pool)], (order + 0.5) / max(len(order), 1))
+            known = np.sort(pool[np.isfinite(pool)])
+            out[mine] = np.interp((order + 0.5) / max(len(order), 1), np.linspace(0.0, 1.0, len(known)), known)
         else:
             out[mine] = rng.choice(pool, int(mine.sum()))
     return out

@@ -225,11 +225,11 @@ def _disagreeing(sample: Sample, columns: Columns, sources: list[str]) -> list[B
 
 
 def _part(sample: Sample, columns: Columns, most: int, seed: int) -> tuple[Sample, Columns]:
-    """At most so many requests of each window, and their features."""
+    """At most so many requests of each window, with what symptoms look at, and their features."""
     rows = sample.some_of_each(most, seed)
     kept = np.zeros(len(sample), dtype=np.bool_)
     kept[rows] = True
-    return sample.take(rows), columns.take(kept[sample.owner])
+    return sample.lean.take(rows), columns.take(kept[sample.owner])
 
 
 def _together(found: Sequence[Broken]) -> list[list[Broken]]:

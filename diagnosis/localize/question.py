@@ -161,13 +161,9 @@ def _answer(
     left = abs(moved.value - trend(sample, judge) - sum(e.value for e in effects.effects if abs(e.harm) >= HARM))
     if last and (beyond or left > _LEFT * moved.se):
         step("looking at whether features agree with each other", 0.7)
-        clean = clean_columns(case.stage, suspects)
-        silent = _silent(case, judge, clean, suspects, beyond)
-        more = feature_suspects(
-            sample, case.features_of(clean), case.contracts, case.used, deep=True, known=_features(suspects), silent=silent
-        )
-        if more:
-            suspects = _not_part_of(more, suspects) + more
+        closer = _closer(case, judge, suspects, beyond)
+        if closer:
+            suspects = closer
             effects, promised, beyond = _weighed(case, judge, suspects, drops, leaning)
     miscounted, recounted = audited(sample, judge, workbench.snapshot)
     beyond += miscounted + traffic_suspects(recounted, judge)
@@ -204,6 +200,16 @@ def _weighed(
         case.stage, judge, case.world, suspects, drops, list(case.stage.columns.by_source), promised.parts if promised else None
     )
     return effects, promised, outcome_suspects(case.stage, judge, promised, changes, unsure(suspects, len(case.sample)), leaning=leaning)
+
+
+def _closer(case: Case, judge: Judge, suspects: Sequence[Suspect], beyond: Sequence[Suspect]) -> list[Suspect]:
+    """The suspects with features that do not agree with the others, or that outcomes no longer follow; empty where there are none of these."""
+    clean = clean_columns(case.stage, suspects)
+    silent = _silent(case, judge, clean, suspects, beyond)
+    more = feature_suspects(
+        case.sample, case.features_of(clean), case.contracts, case.used, deep=True, known=_features(suspects), silent=silent
+    )
+    return _not_part_of(more, suspects) + more if more else []
 
 
 def _silent(case: Case, judge: Judge, clean: Columns, suspects: Sequence[Suspect], beyond: Sequence[Suspect]) -> list[Untold]:

@@ -187,6 +187,16 @@ class Sample:
         """Places of at most so many requests of each window, in order."""
         return np.concatenate([some(np.flatnonzero(side), most, seed) for side in (~self.incident, self.incident)])
 
+    @cached_property
+    def lean(self) -> Sample:
+        """The same without outcomes, and of candidates only who they are and how old their values: taking some of it costs little."""
+        names = [n for n in self.batch.candidates.column_names if n in ("request_id", "item_id") or n.endswith("__at")]
+        made = replace(
+            self, batch=Batch(self.batch.requests, self.batch.candidates.select(names), self.batch.outcomes.slice(0, 0)), kept={}
+        )
+        object.__setattr__(made, "__dict__", {**made.__dict__, "attributes": self.attributes})
+        return made
+
     def take(self, rows: Ints) -> Sample:
         """Some of its requests, in the order given (which must rise)."""
         rows = np.asarray(rows, dtype=np.int64)

@@ -16,6 +16,7 @@ from diagnosis.localize.columns import Column, Columns
 from diagnosis.localize.guess import Guess
 from diagnosis.localize.sample import Floats, Ints, Mask, Sample
 
+_COUNTED = 40_000  # candidates among which the most frequent values are looked for
 _TOLD = 0.9  # share of the variance above which no other key is tried
 HARD = ("missing", "unseen", "range", "sentinel", "stuck", "stale", "recomputed")  # a single value is enough to tell
 MOVED = "moved"  # most values lie elsewhere
@@ -136,14 +137,13 @@ def _stuck(column: Column, before: Mask) -> Iterator[Symptom]:
     after = column.values[~before & known]
     if not len(after):
         return
-    values, count = np.unique(after, return_counts=True)
-    top = np.argsort(-count, kind="stable")[:12]
+    values, count = np.unique(after[:: max(1, len(after) // _COUNTED)], return_counts=True)
+    top = values[np.argsort(-count, kind="stable")[:12]]
     old = column.values[before & known]
-    old_share = np.array([(old == values[i]).mean() if len(old) else 0.0 for i in top])
-    gain = count[top] / len(after) - old_share
+    gain = np.array([(after == value).mean() - ((old == value).mean() if len(old) else 0.0) for value in top])
     place = int(np.argmax(gain))
     if gain[place] > 0.002:
-        value = values[top[place]]
+        value = top[place]
         shown = column.levels[int(value)] if column.levels is not None else f"{value:g}"
         yield Symptom(column.source, "stuck", column.values == value, f"{_name(column)} is {shown} more often")
 

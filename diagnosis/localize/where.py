@@ -88,14 +88,12 @@ def _places(sample: Sample) -> list[_Place]:
 def apart(share: Floats | Mask, sample: Sample, inside: Mask) -> Jump:
     """How much more often something is seen in one place of the incident than in the same place of the baseline."""
     now, values = sample.incident[inside], np.asarray(share, dtype=np.float64)[inside]
-    n, before_n = int(now.sum()), int((~now).sum())
-    if n < _KNOWN or before_n < _KNOWN:
+    if min(now.sum(), (~now).sum()) < _KNOWN:
         return Jump(0.0, 0.0)
-    sides = ((values[now], n), (values[~now], before_n))
-    (mean, variance), (before, spare) = (
-        (float(m[0]), float(v[0])) for m, v in (_moments(np.zeros(k, np.int64), x, np.array([k])) for x, k in sides)
-    )
-    return Jump((mean - before) / float(np.sqrt(variance + spare)), mean - before)
+    sides = (values[now], values[~now])
+    (mean, variance), (before, spare) = (_moments(np.zeros(len(x), dtype=np.int64), x, np.array([len(x)])) for x in sides)
+    gap = float(mean[0] - before[0])
+    return Jump(gap / float(np.sqrt(variance[0] + spare[0])), gap)
 
 
 def _moments(codes: Ints, values: Floats, n: Ints) -> tuple[Floats, Floats]:

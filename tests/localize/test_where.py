@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diagnosis.localize.where import abrupt, apart, shown_by
+from diagnosis.localize.where import abrupt, apart, jump, shown_by
 from tests.localize.crowd import DAY_S, START_S, crowd
 
 HALF = START_S + 4 * DAY_S
@@ -53,3 +53,19 @@ def test_a_step_is_abrupt_and_a_slope_is_not():
 def test_without_a_baseline_nothing_speaks_against_a_step():
     sample = crowd(n=400)
     assert abrupt(np.ones(400), sample, sample.incident, HALF)
+
+
+def test_the_largest_excess_is_that_of_the_place_that_shows_most_not_of_the_clearest():
+    sample, rng = crowd(n=8000), np.random.default_rng(5)
+    share = rng.random(8000) * 0.1 + 0.05 * sample.incident  # a little everywhere
+    grey = sample.inside({"colour": ["grey"]}) & sample.incident
+    some = np.flatnonzero(grey)[::3]
+    share[some] += np.where(np.arange(len(some)) % 2, 1.5, -0.3)
+    found = jump(share, sample)
+    assert found.size == pytest.approx(0.05, abs=0.01)  # of another colour, which varies less
+    assert found.largest == pytest.approx(0.25, abs=0.03)
+
+
+def test_nothing_more_is_no_largest_excess():
+    sample = crowd()
+    assert jump(np.zeros(4000), sample).largest == 0.0
