@@ -175,5 +175,5 @@ def funnel(rows: pd.DataFrame, description: str) -> alt.Chart:
                 alt.Tooltip("share:Q", format=".2%"),
             ],
         )
-        .properties(height=210, description=description)
+        .properties(height=260, description=description)
     )

@@ -47,11 +47,16 @@ def over_time(
     scale = alt.Scale(type="utc")  # the layers share one scale; its domain stands once
     axis = alt.Axis(format="%d %b %H:%M", labelOverlap=True, labelFlush=True)
     edges = [rows["value"].min(), rows["value"].max(), *([usual["low"].quantile(0.05), usual["high"].quantile(0.95)] if len(usual) else [])]
+    edges += [
+        v for v in (rows["low"].quantile(0.1), rows["high"].quantile(0.9)) if np.isfinite(v)
+    ]  # of a thin log, intervals are most of it
     pad = max((max(edges) - min(edges)) * 0.08, 1e-9)
     floor = max(min(edges) - pad, 0.0) if min(edges) >= 0 else min(edges) - pad
     high = alt.Scale(zero=False, domain=[floor, max(edges) + pad], nice=False)
     form = ".1%" if share else "~g"
-    y = alt.Y("value:Q", title=title, scale=high, axis=alt.Axis(format="%" if share else "~s" if max(edges) >= 1000 else ",~f", tickCount=5))
+    y = alt.Y(
+        "value:Q", title=title, scale=high, axis=alt.Axis(format="%" if share else "~s" if max(edges) >= 1000 else ",~f", tickCount=5)
+    )
     fixed = windows[windows["which"] != brush]
     shades: Any = (
         alt.Chart(fixed)

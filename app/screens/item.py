@@ -127,8 +127,8 @@ def _tasks(view: View, found: ItemView) -> None:
         return
     views.heading("By task and retriever", "over the same days")
     columns = {
-        "share": st.column_config.NumberColumn("share of shown positions", format="%.5f"),
-        "usual": st.column_config.NumberColumn("usual", format="%.5f"),
+        "share": st.column_config.NumberColumn("share of shown positions", format="percent"),
+        "usual": st.column_config.NumberColumn("usual", format="percent"),
         "success": st.column_config.NumberColumn("success", format="percent"),
         "usual_success": st.column_config.NumberColumn("usual success", format="percent"),
         "position": st.column_config.NumberColumn("position, mean", format="%.1f"),

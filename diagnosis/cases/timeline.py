@@ -17,6 +17,7 @@ from diagnosis.reproduce import Workbench
 from diagnosis.resolve import ledger
 
 _NEAR = timedelta(days=1)
+_SAME = timedelta(days=1)  # between the onset of a cause and that of an incident that is traced to it
 _CHANGES = 40
 _TOLD = {
     "sign hotfix": "gained a signature",
@@ -135,7 +136,7 @@ def story(workbench: Workbench, case: Case) -> Story:
     """Everything that belongs to a case."""
     metric, window = _asked(case)
     known = tuple(hypotheses(case))
-    found = _found(incidents(workbench.state, workbench.workspace.id), case, metric, window)
+    found = _found(incidents(workbench.state, workbench.workspace.id), case, metric, window, known)
     fixes = tuple(r for r in ledger.records(workbench.state, workbench.workspace.id) if r.prepared.fix.case == case.id)
     names = {f"hotfix {f.serial}" for f in fixes}
     audited = reversed(workbench.state.audited(workbench.workspace.id, _ACTS)) if names else ()
@@ -157,10 +158,20 @@ def _asked(case: Case) -> tuple[str, Window | None]:
     return (named[-1] if named else ""), None
 
 
-def _found(known: Sequence[Incident], case: Case, metric: str, window: Window | None) -> tuple[Incident, ...]:
+def _found(known: Sequence[Incident], case: Case, metric: str, window: Window | None, told: Sequence[Hypothesis]) -> tuple[Incident, ...]:
+    """The incidents that the case names; else those of its metric at the time, and those of its cause, whichever metric showed it."""
     named = {str(e.payload["incident"]) for e in case.entries if e.payload.get("incident")}
     if named:
         return tuple(i for i in known if i.key in named)
-    if window is None:
-        return ()
-    return tuple(i for i in known if i.metric == metric and i.since < window.until and window.since < max(i.seen_at, i.detected_at))
+    mine = [i for i in known if any(_of_cause(i, h) for h in told if h.state == ACCEPTED and h.since)]
+    if window is not None:
+        mine += [i for i in known if i.metric == metric and i.since < window.until and window.since < max(i.seen_at, i.detected_at)]
+    keys = {i.key for i in mine}
+    return tuple(i for i in known if i.key in keys)
+
+
+def _of_cause(incident: Incident, cause: Hypothesis) -> bool:
+    """Whether detection traced an incident of that time to the same cause."""
+    found = incident.cause or {}
+    same = (str(found.get("component", "")), str(found.get("target", ""))) == (cause.component, cause.target)
+    return same and abs(incident.since - datetime.fromisoformat(cause.since).astimezone(UTC)) <= _SAME

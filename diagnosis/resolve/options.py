@@ -187,9 +187,11 @@ def _sorted(found: Sequence[Option]) -> list[Option]:
     def place(option: Option) -> tuple[int, float]:
         made = option.rehearsal
         if made is None:
-            return (3 if option.missing else 1 if option.play.term == "short" else 2), 0.0
+            return (4 if option.missing else 2 if option.play.term == "short" else 3), 0.0
         sure = made.whole.better - abs(made.whole.high - made.whole.low) / 2
-        return (5 if made.refused else 0 if made.whole.verdict == "helped" else 1 if made.whole.better > 0 else 4), -sure
+        if made.refused:  # a cap is raised by a click, a harm is not taken back by one
+            return (1 if made.too_wide and made.whole.verdict == "helped" else 6), -sure
+        return (0 if made.whole.verdict == "helped" else 2 if made.whole.better > 0 else 5), -sure
 
     return sorted(found, key=place)
 

@@ -105,6 +105,11 @@ class Rehearsal:
         return tuple(g.value for g in self.tasks if g.verdict == "harmed")
 
     @property
+    def too_wide(self) -> bool:
+        """Whether nothing but its cap speaks against it."""
+        return self.blast > self.cap and not set(self.harmed) - set(self.accepted) and self.whole.verdict != "harmed"
+
+    @property
     def comes_back(self) -> float:
         """Share of the way from now to the baseline; NaN where they hardly differ."""
         way = self.baseline[0] - self.now[0]

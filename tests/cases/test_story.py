@@ -141,6 +141,15 @@ def test_an_incident_of_another_metric_or_time_is_not_of_this_case(bench):
     assert story(bench, case).found == ()
 
 
+def test_an_incident_that_was_traced_to_the_same_cause_is_of_this_case_whichever_metric_showed_it(bench):
+    case = opened(bench)
+    traced = {"component": "feature", "target": "price"}
+    for key, since, of in (("a", ONSET, traced), ("b", AT + timedelta(days=3), traced), ("c", ONSET, {**traced, "target": "age"})):
+        one = Incident(key, "metric", "outputs", "score_mean", "", since, since, since + timedelta(hours=1), "x", cause=of)
+        keep(bench.state, "shop", one)
+    assert [i.key for i in story(bench, case).found] == ["a"]
+
+
 def test_similar_cases_are_found_and_say_in_what(bench):
     past = opened(bench, "Last month", cause())
     add_entry(bench.state, "shop", past.id, "action", "rolled the job back")

@@ -56,3 +56,10 @@ def test_options_are_ranked_by_what_is_surely_gained_and_what_harms_comes_last(s
     assert order[-1].play.name == "fallback"
     assert order[-1].rehearsal.refused.startswith("It harms browse")
     assert seen == sorted(seen)
+
+
+def test_what_only_its_cap_keeps_back_stands_before_what_people_do_by_hand(stall, scene):
+    order = ranked(scene, list(found(stall).values()), cap=0.01)
+    assert order[0].play.name == "last_good"
+    assert order[0].rehearsal.too_wide
+    assert not order[-1].rehearsal.too_wide
