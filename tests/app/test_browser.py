@@ -184,7 +184,7 @@ def test_markup_in_titles_and_values_never_runs(hostile, serve, browser):
         page.goto(f"{address}/{path}")
         page.get_by_role("heading").first.wait_for(timeout=30_000)
         settled(page)
-        page.wait_for_timeout(300)
+        page.wait_for_timeout(100)
         unharmed(page, path)
         assert page.get_by_text("This part failed").count() == 0, path
     page.goto(f"{address}/request?w=hostile&request=r1&item={item}")
