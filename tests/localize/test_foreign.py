@@ -87,17 +87,6 @@ def test_three_features_permuted_together_are_found(world, ask):
     assert all(name in told for name in ("skill_overlap", "applied_similar", "title_bm25"))
 
 
-def test_two_features_in_each_others_place_are_found(world, ask):
-    owned, sold = world.f["owned"].copy(), world.f["sold"].copy()
-    world.f["owned"] = np.where(world.late[:, None], sold, owned)
-    world.f["sold"] = np.where(world.late[:, None], owned, sold)
-    answer = ask(world)
-    assert found(answer)[0] in {"applied_similar", "applicants_7d"}
-    told = " ".join(e.text for c in answer.causes for e in c.evidence)
-    assert "applied_similar" in told
-    assert "applicants_7d" in told
-
-
 def test_what_every_retriever_lacks_is_one_cause_named_by_what_is_missing(world, ask):
     world.there = ~((world.seller_of[world.item] == 0) & world.late[:, None])
     answer = ask(world, items=False)
